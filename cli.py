@@ -1,0 +1,476 @@
+"""The `jaxrec` command: parses, calls, prints.
+
+Heavy packages are imported inside the commands, so that `jaxrec --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from jaxrec.run_folder import RunFolder
+    from jaxrec.steps import Fusion, PmfSettings
+
+
+class Talk:
+    """What a command says: results on standard output, the rest on standard error."""
+
+    def __init__(self, verbosity: int) -> None:
+        from rich.console import Console
+
+        self.verbosity = verbosity
+        self.out: Console = Console(soft_wrap=True, highlight=False)
+        self.err: Console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+    def say(self, line: str) -> None:
+        """Tell what is going on, unless -q."""
+        if self.verbosity >= 0:
+            self.err.print(line, markup=False)
+
+    def detail(self, line: str) -> None:
+        """Tell more, with -v."""
+        if self.verbosity > 0:
+            self.err.print(line, markup=False)
+
+    @contextmanager
+    def sweeps(self, what: str, total: int) -> Iterator[Callable[[int, float], None]]:
+        """A progress bar with the loss."""
+        with self._progress("loss {task.fields[note]}") as progress:
+            task = progress.add_task(what, total=total, note="")
+
+            def on_sweep(sweep: int, loss: float) -> None:
+                progress.update(task, completed=sweep, note=f"{loss:.6g}")
+
+            yield on_sweep
+
+    @contextmanager
+    def count(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A progress bar that counts."""
+        with self._progress("{task.completed:.0f} of {task.total:.0f}") as progress:
+            task = progress.add_task(what, total=total)
+            yield lambda done: progress.update(task, advance=done)
+
+    def _progress(self, note: str) -> Progress:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn(note),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self.err,
+            disable=self.verbosity < 0,
+        )
+
+
+def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that mean the same everywhere; bad input ends in one line and status 2."""
+
+    @click.option(
+        "--run",
+        "run_path",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("jaxrec-run"),
+        show_default=True,
+        help="Folder of the experiment; made if absent.",
+    )
+    @click.option("--data", help="Name or folder of the data set.  [default: ml-latest-small]")
+    @click.option(
+        "--protocol",
+        type=click.Choice(["published"]),
+        help="Evaluation protocol.  [default: published]",
+    )
+    @click.option("--seed", type=click.IntRange(min=0), help="Of split and fit.  [default: 42]")
+    @click.option("-v", "--verbose", is_flag=True, help="Say more.")
+    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, verbose: bool, quiet: bool, **options: Any) -> None:
+        from jaxrec.errors import InputError
+
+        try:
+            command(*args, talk=Talk(int(verbose) - int(quiet)), **options)
+        except Exception as error:
+            if isinstance(error, InputError) or type(error).__module__ == "torch_embed.errors":
+                click.echo(f"jaxrec: {error}", err=True)
+                sys.exit(2)
+            raise
+
+    return wrapped
+
+
+def pmf_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of a PMF fit; unset ones take the likelihood's defaults."""
+    options = [
+        click.option(
+            "--likelihood",
+            type=click.Choice(["gaussian", "logistic"]),
+            default="logistic",
+            show_default=True,
+            help="gaussian: least squares on stars; logistic: the published sequential RMSProp.",
+        ),
+        click.option("--factors", type=click.IntRange(min=1), help="Columns of U and V."),
+        click.option("--sweeps", type=click.IntRange(min=1), help="Passes over the ratings."),
+        click.option("--lambda", "lambda_", type=click.FloatRange(min=0), help="L2 weight."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+cutoffs = click.option(
+    "-k",
+    "ks",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(25,),
+    show_default=True,
+    help="Cut-off; may be given several times.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="jaxrec")
+def main() -> None:
+    """Ratings and item texts in, a hybrid recommender with an honest score card out."""
+
+
+@main.command()
+@on_run_folder
+@click.option("--model", default="minilm", show_default=True, help="Encoder; see `jaxrec embed`.")
+@cutoffs
+def run(
+    run_path: Path,
+    data: str | None,
+    protocol: str | None,
+    seed: int | None,
+    model: str,
+    ks: tuple[int, ...],
+    talk: Talk,
+) -> None:
+    """Do everything: train, embed, evaluate; what is there already is kept."""
+    from jaxrec.run_folder import open_run
+    from jaxrec.sources import SYNTHETIC, AbsentError
+
+    try:
+        opened = open_run(run_path, data, protocol, seed, talk.verbosity >= 0)
+    except AbsentError as error:
+        if data is not None or (run_path / "experiment.json").exists():
+            raise
+        talk.say(f"{error}\nGoing on with SYNTHETIC data made by jaxrec.")
+        opened = open_run(run_path, SYNTHETIC, protocol, seed)
+    _describe(opened, talk)
+    from jaxrec.steps import DEFAULTS, PUBLISHED_FUSION, factors_are_fresh
+
+    settings = DEFAULTS["logistic"]
+    if factors_are_fresh(opened, settings):
+        talk.say("PMF: factors are there already")
+    else:
+        _train(opened, settings, talk)
+    _embed(opened, model, talk, again=False)
+    _evaluate(opened, ks, PUBLISHED_FUSION, None, talk)
+
+
+@main.command("train-pmf")
+@on_run_folder
+@pmf_options
+def train_pmf(
+    run_path: Path,
+    data: str | None,
+    protocol: str | None,
+    seed: int | None,
+    likelihood: str,
+    factors: int | None,
+    sweeps: int | None,
+    lambda_: float | None,
+    talk: Talk,
+) -> None:
+    """Fit the collaborative branch; interrupted, the same command resumes."""
+    opened = _open(run_path, data, protocol, seed, talk)
+    from jaxrec.steps import DEFAULTS
+
+    given = {"factors": factors, "sweeps": sweeps, "lambda_": lambda_}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    _train(opened, DEFAULTS[likelihood]._replace(**chosen), talk)
+
+
+@main.command()
+@on_run_folder
+@click.option(
+    "--model",
+    default="minilm",
+    show_default=True,
+    help="minilm, qwen3-0.6b, qwen3-4b, qwen3-8b, a hub id or a local folder.",
+)
+def embed(
+    run_path: Path,
+    data: str | None,
+    protocol: str | None,
+    seed: int | None,
+    model: str,
+    talk: Talk,
+) -> None:
+    """Encode the item texts with a language model."""
+    _embed(_open(run_path, data, protocol, seed, talk), model, talk, again=True)
+
+
+@main.command("eval")
+@on_run_folder
+@cutoffs
+@click.option(
+    "--fusion",
+    type=click.Choice(["published", "sigmoid-cosine"]),
+    default="published",
+    show_default=True,
+    help="How collaborative and content scores are fused.",
+)
+@click.option(
+    "--alpha",
+    default="0.85",
+    show_default=True,
+    help="Weight of the collaborative branch, 0 to 1, or `grid` to choose it on validation.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the score card here.",
+)
+def evaluate(
+    run_path: Path,
+    data: str | None,
+    protocol: str | None,
+    seed: int | None,
+    ks: tuple[int, ...],
+    fusion: str,
+    alpha: str,
+    json_path: Path | None,
+    talk: Talk,
+) -> None:
+    """Measure every row that can be made, and print the protocol card with the table."""
+    weight = _alpha(alpha)
+    opened = _open(run_path, data, protocol, seed, talk)
+    from jaxrec.steps import Fusion
+
+    _evaluate(opened, ks, Fusion(fusion, weight), json_path, talk)
+
+
+@main.command()
+@on_run_folder
+@click.option("--user", type=int, help="Id of the user to serve.")
+@click.option("--all", "everyone", is_flag=True, help="Serve every user; needs --out.")
+@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--row", help="Row of the score card.  [default: mf+minilm if there, else mf]")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --all: Parquet file of user_id, rank, item_id, title, score.",
+)
+def recommend(
+    run_path: Path,
+    data: str | None,
+    protocol: str | None,
+    seed: int | None,
+    user: int | None,
+    everyone: bool,
+    k: int,
+    row: str | None,
+    out: Path | None,
+    talk: Talk,
+) -> None:
+    """Recommend unseen items to one user, or to all."""
+    if (user is None) == (not everyone):
+        raise click.UsageError("give --user ID, or --all with --out FILE")
+    if everyone != (out is not None):
+        raise click.UsageError("--all and --out FILE go together")
+    opened = _open(run_path, data, protocol, seed, talk)
+    if out is not None:
+        _recommend_all(opened, k, row, out, talk)
+    elif user is not None:
+        _recommend_one(opened, user, k, row, talk)
+
+
+def _open(
+    path: Path, data: str | None, protocol: str | None, seed: int | None, talk: Talk
+) -> RunFolder:
+    from jaxrec.run_folder import open_run
+
+    opened = open_run(path, data, protocol, seed, talk.verbosity >= 0)
+    _describe(opened, talk)
+    return opened
+
+
+def _describe(opened: RunFolder, talk: Talk) -> None:
+    dataset, split = opened.dataset, opened.protocol.split
+    talk.say(
+        f"{opened.path}: {dataset.name}{' (SYNTHETIC DATA)' if dataset.synthetic else ''},"
+        f" {dataset.users:,} users, {dataset.items:,} items,"
+        f" {len(split.train):,} train and {len(split.test):,} test ratings"
+        f" (protocol {opened.protocol.name}, seed {opened.protocol.seed})"
+    )
+    talk.detail(f"data from {dataset.source}, SHA-256 {opened.data_sha256}")
+
+
+def _train(opened: RunFolder, settings: PmfSettings, talk: Talk) -> None:
+    from jaxrec.steps import train_pmf
+
+    what = f"PMF, {settings.likelihood}, {settings.factors} factors"
+    try:
+        with talk.sweeps(what, settings.sweeps) as on_sweep:
+            card = train_pmf(opened, settings, on_sweep)
+    except KeyboardInterrupt:
+        talk.err.print("Interrupted; the same command goes on from here.")
+        sys.exit(130)
+    except FloatingPointError as error:
+        click.echo(f"jaxrec: {error}; try a larger --lambda", err=True)
+        sys.exit(1)
+    talk.say(f"{what}: loss {card['losses'][-1]:.6g} after {settings.sweeps} sweeps")
+    _tell_stale(opened, talk)
+
+
+def _embed(opened: RunFolder, model: str, talk: Talk, again: bool) -> None:
+    try:
+        from torch_embed.encode import check, embed_file, estimate_seconds
+        from torch_embed.encoder import load_encoder, short_name
+        from torch_embed.files import read_texts
+    except ModuleNotFoundError as missing:
+        line = f"embedding needs {missing.name}; pip install 'jaxrec[embed]'"
+        if not again:
+            talk.say(f"{line}. Going on without text.")
+            return
+        click.echo(f"jaxrec: {line}", err=True)
+        sys.exit(2)
+    name = short_name(model)
+    if not again and name in opened.embedding_names():
+        opened.read_embeddings(name)
+        talk.say(f"{name}: embeddings are there already")
+        return
+    opened.write_texts()
+    encoder = load_encoder(model)
+    texts = read_texts(opened.texts_path)[1]
+    check(encoder, texts)
+    if encoder.model.device.type == "cpu":
+        talk.say(f"{name}: about {estimate_seconds(encoder, texts):.0f} s on this CPU")
+    with talk.count(f"{name}, {len(texts):,} texts", len(texts)) as on_batch:
+        card = embed_file(encoder, opened.texts_path, opened.embeddings_path(name), on_batch)
+    talk.say(f"{name}: {card['items']:,} embeddings of {card['dim']} dimensions")
+    opened.read_embeddings(name)
+    _tell_stale(opened, talk)
+
+
+def _tell_stale(opened: RunFolder, talk: Talk) -> None:
+    aside = opened.set_stale_results_aside()
+    if aside is not None:
+        talk.say(
+            f"The last score card was made from other files and is stale; it is now {aside}."
+            f" Run `jaxrec eval --run {opened.path}` for a new one."
+        )
+
+
+def _evaluate(
+    opened: RunFolder, ks: tuple[int, ...], fusion: Fusion, json_path: Path | None, talk: Talk
+) -> None:
+    from jaxrec.files import write_json
+    from jaxrec.scorecard import card_lines, table
+    from jaxrec.steps import score_card
+
+    ks = tuple(sorted(set(ks)))
+    if fusion.alpha is None:
+        _, factors_card = opened.read_factors()
+        with talk.sweeps("PMF on train without validation", factors_card["sweeps"]) as on_sweep:
+            results = score_card(opened, ks, fusion, on_sweep)
+    else:
+        results = score_card(opened, ks, fusion)
+    if json_path is not None:
+        write_json(json_path, results)
+    for line in card_lines(results["protocol"]):
+        talk.out.print(line, markup=False)
+    talk.out.print(table(results["protocol"], results["rows"], ks))
+    for row in results["rows"]:
+        if "absent" in row:
+            talk.out.print(f"{row['name']} is absent; to make it: {row['absent']}", markup=False)
+        if "alpha_curve" in row:
+            talk.out.print(f"{row['name']}: alpha {row['alpha']}, chosen on validation NDCG@25")
+
+
+def _recommend_one(opened: RunFolder, user: int, k: int, row: str | None, talk: Talk) -> None:
+    import numpy as np
+
+    from jaxrec.errors import InputError
+    from jaxrec.steps import recommend
+
+    dataset = opened.dataset
+    found = np.flatnonzero(dataset.user_ids == user)
+    if not len(found):
+        raise InputError(
+            f"no user {user} in {dataset.name}; ids run from {dataset.user_ids[0]} to"
+            f" {dataset.user_ids[-1]}"
+        )
+    items, scores, how = recommend(opened, found.astype(np.int32), k, row)
+    talk.out.print(f"User {user}, latest ratings:")
+    train = dataset.ratings.at(opened.protocol.split.train)
+    own = train.at(np.flatnonzero(train.users == found[0]))
+    for position in np.argsort(-own.times, kind="stable")[:5]:
+        title = dataset.titles[own.items[position]]
+        talk.out.print(f"  {own.stars[position]:.1f}  {title}", markup=False)
+    talk.out.print(_how(how), markup=False)
+    for rank, (item, score) in enumerate(zip(items[0], scores[0], strict=True), start=1):
+        if item >= 0:
+            talk.out.print(f"{rank:>4}  {score:8.4f}  {dataset.titles[item]}", markup=False)
+
+
+def _recommend_all(opened: RunFolder, k: int, row: str | None, out: Path, talk: Talk) -> None:
+    import numpy as np
+    import polars as pl
+
+    from jaxrec.files import whole_file
+    from jaxrec.steps import recommend
+
+    dataset = opened.dataset
+    items, scores, how = recommend(opened, np.arange(dataset.users, dtype=np.int32), k, row)
+    user, place = np.nonzero(items >= 0)
+    item = items[user, place]
+    table = pl.DataFrame(
+        {
+            "user_id": dataset.user_ids[user],
+            "rank": place + 1,
+            "item_id": dataset.item_ids[item],
+            "title": [dataset.titles[position] for position in item],
+            "score": scores[user, place],
+        }
+    )
+    with whole_file(out) as partial:
+        table.write_parquet(partial)
+    talk.say(f"{_how(how)} {len(table):,} rows in {out}")
+
+
+def _how(how: dict[str, Any]) -> str:
+    fused = (
+        f", fusion {how['fusion']}, alpha {how['alpha']}" if how["row"].startswith("mf+") else ""
+    )
+    return f"Recommended by {how['row']}{fused}:"
+
+
+def _alpha(given: str) -> float | None:
+    if given == "grid":
+        return None
+    try:
+        alpha = float(given)
+    except ValueError:
+        alpha = -1.0
+    if not 0 <= alpha <= 1:
+        raise click.BadParameter(f"{given!r} is neither a number from 0 to 1 nor `grid`")
+    return alpha
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Ratings and item texts in, a hybrid recommender with an honest score card out.
+
+>>> import jaxrec
+>>> data = jaxrec.load_dataset("synthetic")
+>>> protocol = jaxrec.Protocol.of("published", data, seed=42)
+>>> train = data.ratings.at(protocol.split.train)
+>>> factors, losses = jaxrec.fit_logistic(train, data.users, data.items, sweeps=5)
+>>> task = jaxrec.test_task(data, protocol)
+>>> sorted(jaxrec.evaluate(jaxrec.mf_scorer(factors), task, ks=(10,)).metrics)
+['ndcg@10', 'ndcg_retrieved@10', 'precision@10', 'recall@10']
+"""
+
+import lazy_loader
+
+__version__ = "0.1.0"
+
+# What there is stands in __init__.pyi; each name is imported on first use, so that
+# `jaxrec --help` need not wait for JAX.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

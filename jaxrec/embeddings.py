@@ -1,0 +1,62 @@
+"""Reads item embeddings as torch_embed (or anyone) wrote them, and checks that they belong here."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from jaxrec.errors import InputError
+from jaxrec.files import file_sha256, read_json
+
+
+class Embeddings(NamedTuple):
+    """Unit embeddings of all items of a catalogue."""
+
+    E: NDArray[np.float32]
+    """[items, dim] unit rows."""
+    card: dict[str, Any]
+    """Model, weights' hash, pooling, dim, texts' hash, this file's hash."""
+
+
+def read_embeddings(
+    path: Path, item_ids: NDArray[np.int64], texts_sha256: str, remedy: str
+) -> Embeddings:
+    """Read `path` (safetensors: `item_ids` [items], `embeddings` [items, dim]) and its card.
+
+    Args:
+        path: the safetensors file; the card is the JSON file beside it.
+        item_ids: the catalogue, in order.
+        texts_sha256: hash of the texts that the embeddings must be of.
+        remedy: the command that makes them again, for the error.
+
+    Raises:
+        InputError: damaged, of other texts or items, not finite or not of unit length.
+    """
+    card_path = path.with_suffix(".json")
+    if not card_path.exists():
+        raise InputError(f"{path}: its card {card_path.name} is missing; run `{remedy}`")
+    card = read_json(card_path)
+    if card.get("texts_sha256") != texts_sha256:
+        raise InputError(f"{path}: embeddings of other item texts; run `{remedy}`")
+    try:
+        arrays = load_file(path)
+        ids, E = arrays["item_ids"], arrays["embeddings"]
+    except (SafetensorError, KeyError) as error:
+        raise InputError(f"{path}: damaged ({error}); run `{remedy}`") from None
+    if file_sha256(path) != card.get("sha256"):
+        raise InputError(f"{path}: not the file that {card_path.name} describes; run `{remedy}`")
+    if not np.array_equal(ids, item_ids):
+        raise InputError(f"{path}: its items are not those of the catalogue; run `{remedy}`")
+    if not np.isfinite(E).all():
+        row = int(np.flatnonzero(~np.isfinite(E).all(1))[0])
+        raise InputError(f"{path}: item {ids[row]} has a value that is not finite; run `{remedy}`")
+    norms = np.linalg.norm(E, axis=1)
+    if np.abs(norms - 1).max() > 1e-3:
+        row = int(np.abs(norms - 1).argmax())
+        raise InputError(
+            f"{path}: item {ids[row]} has norm {norms[row]:.4f}, not 1; run `{remedy}`"
+        )
+    return Embeddings(E.astype(np.float32), card)

@@ -1,0 +1,48 @@
+"""The factors of users and items, and the file that holds them."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from jaxrec.errors import InputError
+from jaxrec.files import file_sha256, read_json, whole_file, write_json
+
+
+class Factors(NamedTuple):
+    """x_ui = U_u . V_i, in stars (Gaussian) or logits (logistic)."""
+
+    U: NDArray[np.floating]
+    """[users, factors]"""
+    V: NDArray[np.floating]
+    """[items, factors]"""
+
+
+def write_factors(path: Path, factors: Factors, card: dict[str, Any]) -> None:
+    """Write `path` (safetensors: U, V) and its card (JSON beside it, with the file's hash)."""
+    with whole_file(path) as partial:
+        partial.write_bytes(save({"U": factors.U, "V": factors.V}))
+    write_json(path.with_suffix(".json"), card | {"sha256": file_sha256(path)})
+
+
+def read_factors(path: Path) -> tuple[Factors, dict[str, Any]]:
+    """Read factors and their card.
+
+    Raises:
+        InputError: a file is missing or damaged, or the two do not belong together.
+    """
+    remedy = "run `jaxrec train-pmf` again"
+    card_path = path.with_suffix(".json")
+    if not path.exists() or not card_path.exists():
+        raise InputError(f"{path}: no trained factors; run `jaxrec train-pmf`")
+    card = read_json(card_path)
+    if file_sha256(path) != card.get("sha256"):
+        raise InputError(f"{path}: not the file that {card_path.name} describes; {remedy}")
+    try:
+        arrays = load_file(path)
+        return Factors(arrays["U"], arrays["V"]), card
+    except (SafetensorError, KeyError) as error:
+        raise InputError(f"{path}: damaged ({error}); {remedy}") from None

@@ -1,0 +1,196 @@
+"""One experiment in one folder: data, protocol and seed are fixed when it is made.
+
+experiment.json          what the experiment is
+split.parquet            user, item and part of every rating used
+texts.parquet, .json     what encoders read
+factors.safetensors, .json
+embeddings/NAME.safetensors, .json
+results.json             the last score card, and what it was made from
+checkpoints/             of a fit under way
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from jaxrec.dataset import Dataset
+from jaxrec.embeddings import Embeddings, read_embeddings
+from jaxrec.errors import InputError
+from jaxrec.factors import Factors, read_factors
+from jaxrec.files import read_json, whole_file, write_json
+from jaxrec.protocol import PROTOCOLS, Protocol
+from jaxrec.sources import DEFAULT, load_dataset
+from jaxrec.texts import item_texts, texts_sha256, write_texts
+
+SEED = 42
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """An opened run folder."""
+
+    path: Path
+    dataset: Dataset
+    protocol: Protocol
+    data_sha256: str
+
+    @property
+    def factors_path(self) -> Path:
+        """Where trained factors are."""
+        return self.path / "factors.safetensors"
+
+    @property
+    def texts_path(self) -> Path:
+        """Where the item texts are."""
+        return self.path / "texts.parquet"
+
+    @property
+    def results_path(self) -> Path:
+        """Where the last score card is."""
+        return self.path / "results.json"
+
+    def embeddings_path(self, name: str) -> Path:
+        """Where the embeddings called `name` are."""
+        return self.path / "embeddings" / f"{name}.safetensors"
+
+    def embedding_names(self) -> list[str]:
+        """Names of the embeddings that are there."""
+        return sorted(path.stem for path in (self.path / "embeddings").glob("*.safetensors"))
+
+    def identity(self) -> dict[str, str]:
+        """What factors must have been fitted on."""
+        return {"data_sha256": self.data_sha256, "split_sha256": self.protocol.split.sha256()}
+
+    def read_factors(self) -> tuple[Factors, dict[str, Any]]:
+        """The trained factors and their card; InputError if absent or of another experiment."""
+        command = f"jaxrec train-pmf --run {self.path}"
+        if not self.factors_path.exists():
+            raise InputError(f"{self.path} has no factors yet; run `{command}`")
+        factors, card = read_factors(self.factors_path)
+        for key, what in (("data_sha256", "data set"), ("split_sha256", "split")):
+            if card.get(key) != self.identity()[key]:
+                raise InputError(f"{self.factors_path}: fitted on another {what}; run `{command}`")
+        return factors, card
+
+    def read_embeddings(self, name: str) -> Embeddings:
+        """The embeddings called `name`; InputError if they are not of this run's texts."""
+        texts = texts_sha256(self.dataset, item_texts(self.dataset))
+        remedy = f"jaxrec embed --run {self.path} --model {name}"
+        return read_embeddings(self.embeddings_path(name), self.dataset.item_ids, texts, remedy)
+
+    def write_texts(self) -> None:
+        """Write the item texts for the encoder."""
+        write_texts(self.texts_path, self.dataset, item_texts(self.dataset))
+
+    def made_from(self) -> dict[str, Any]:
+        """Hashes of the factors and embeddings that are there, as their cards state them."""
+        paths = [self.factors_path, *map(self.embeddings_path, self.embedding_names())]
+        cards = [path.with_suffix(".json") for path in paths]
+        return {card.stem: read_json(card).get("sha256") for card in cards if card.exists()}
+
+    def set_stale_results_aside(self) -> Path | None:
+        """Rename results that were made from other factors or embeddings; return their new name."""
+        if not self.results_path.exists():
+            return None
+        used = read_json(self.results_path).get("made_from", {})
+        now = self.made_from()
+        if all(now.get(name) == sha256 for name, sha256 in used.items()):
+            return None
+        return self.results_path.rename(self.path / "results.stale.json")
+
+
+def open_run(
+    path: Path,
+    data: str | None = None,
+    protocol: str | None = None,
+    seed: int | None = None,
+    progress: bool = False,
+) -> RunFolder:
+    """Open a run folder, or make one.
+
+    Args:
+        path: the folder.
+        data: name or path of the data set; by default the folder's, or ml-latest-small.
+        protocol: name of the protocol; by default the folder's, or `published`.
+        seed: of split and initial factors; by default the folder's, or 42.
+        progress: show a bar if the data set is downloaded.
+
+    Raises:
+        InputError: an argument contradicts the folder, or the data set is absent, malformed or
+            not the one the folder was made with.
+    """
+    card_path = path / "experiment.json"
+    if not card_path.exists():
+        if path.exists() and any(path.iterdir()):
+            raise InputError(f"{path} is not empty and no run folder; give another --run")
+        return _make(
+            path,
+            DEFAULT if data is None else data,
+            PROTOCOLS[0] if protocol is None else protocol,
+            SEED if seed is None else seed,
+            progress,
+        )
+
+    card = read_json(card_path)
+    for option, asked in (("protocol", protocol), ("seed", seed)):
+        if asked is not None and asked != card[option]:
+            raise InputError(
+                f"{path} was made with {option} {card[option]}, not {asked}; leave --{option} out"
+                " or give another --run"
+            )
+    dataset = load_dataset(data or card["data"]["source"], progress)
+    run = _cut(path, dataset, card["protocol"], card["seed"])
+    if run.data_sha256 != card["data"]["sha256"]:
+        raise InputError(
+            f"{path} was made with other data ({card['data']['source']}, SHA-256"
+            f" {card['data']['sha256'][:12]}); leave --data out or give another --run"
+        )
+    if run.protocol.split.sha256() != card["split_sha256"]:
+        raise InputError(
+            f"{path} holds a split that this version of jaxrec cuts otherwise; give another --run"
+        )
+    return run
+
+
+def _make(path: Path, data: str, protocol: str, seed: int, progress: bool) -> RunFolder:
+    dataset = load_dataset(data, progress)
+    run = _cut(path, dataset, protocol, seed)
+    _write_split(run)
+    card = {
+        "data": {
+            "name": dataset.name,
+            "source": str(Path(data).resolve()) if Path(data).is_dir() else data,
+            "sha256": run.data_sha256,
+            "synthetic": dataset.synthetic,
+        },
+        "protocol": protocol,
+        "seed": seed,
+        "split_sha256": run.protocol.split.sha256(),
+    }
+    write_json(path / "experiment.json", card)
+    return run
+
+
+def _cut(path: Path, dataset: Dataset, protocol: str, seed: int) -> RunFolder:
+    return RunFolder(path, dataset, Protocol.of(protocol, dataset, seed), dataset.sha256())
+
+
+def _write_split(run: RunFolder) -> None:
+    ratings, split = run.dataset.ratings, run.protocol.split
+    parts = []
+    for name, positions in split._asdict().items():
+        part = ratings.at(positions)
+        parts.append(
+            pl.DataFrame(
+                {
+                    "user_id": run.dataset.user_ids[part.users],
+                    "item_id": run.dataset.item_ids[part.items],
+                    "stars": part.stars,
+                    "time": part.times,
+                }
+            ).with_columns(part=pl.lit(name))
+        )
+    with whole_file(run.path / "split.parquet") as partial:
+        pl.concat(parts).write_parquet(partial)

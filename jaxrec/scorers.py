@@ -1,0 +1,85 @@
+"""The rows of the score card as scorers (see `jaxrec.topk`), each a pure function with its arrays.
+
+| row         | scale                                                           |
+|-------------|-----------------------------------------------------------------|
+| `mf`        | U_u . V_i, in stars (Gaussian) or logits (logistic)             |
+| `text+NAME` | content score: weighted mean of cosines, or the profile's cosine |
+| `mf+NAME`   | their fusion, in [0, 1] (`published`) or [alpha - 1, 1]          |
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from numpy.typing import NDArray
+
+from jaxrec.content import liked_profiles, recency_weights, weighted_profiles
+from jaxrec.dataset import Ratings
+from jaxrec.factors import Factors
+from jaxrec.fusion import fuse_published, fuse_sigmoid_cosine
+
+
+def mf_scorer(factors: Factors) -> Partial:
+    """Collaborative scores U_u . V_i."""
+    return Partial(_mf, *_single(*factors))
+
+
+def text_scorer(profiles: Array, E: NDArray[np.float32]) -> Partial:
+    """Content scores: the product of user profiles [users, dim] and unit embeddings."""
+    return Partial(_text, *_single(profiles, E))
+
+
+def content_profiles(fusion: str, train: Ratings, E: NDArray[np.float32], users: int) -> Array:
+    """[users, dim] the profiles that go with `fusion`."""
+    if fusion == "published":
+        return weighted_profiles(train, recency_weights(train, users), E, users)
+    return liked_profiles(train, E, users)
+
+
+def hybrid_scorer(
+    fusion: str,
+    factors: Factors,
+    profiles: Array,
+    E: NDArray[np.float32],
+    vocabulary: NDArray[np.bool_],
+    alpha: float,
+) -> Partial:
+    """Fused scores; alpha is an argument, so that another alpha compiles nothing anew."""
+    arrays = (*_single(*factors), *_single(profiles, E))
+    weight = jnp.float32(alpha)
+    if fusion == "published":
+        return Partial(_published, *arrays, jnp.asarray(vocabulary), weight)
+    return Partial(_sigmoid_cosine, *arrays, weight)
+
+
+def _single(*arrays: NDArray[np.floating] | Array) -> tuple[Array, ...]:
+    return tuple(jnp.asarray(array, jnp.float32) for array in arrays)
+
+
+def _mf(U: Array, V: Array, users: Array, candidates: Array) -> Array:
+    return U[users] @ V.T
+
+
+def _text(profiles: Array, E: Array, users: Array, candidates: Array) -> Array:
+    return profiles[users] @ E.T
+
+
+def _published(
+    U: Array,
+    V: Array,
+    profiles: Array,
+    E: Array,
+    vocabulary: Array,
+    alpha: Array,
+    users: Array,
+    candidates: Array,
+) -> Array:
+    content = _text(profiles, E, users, candidates)
+    return fuse_published(_mf(U, V, users, candidates), content, vocabulary, candidates, alpha)
+
+
+def _sigmoid_cosine(
+    U: Array, V: Array, profiles: Array, E: Array, alpha: Array, users: Array, candidates: Array
+) -> Array:
+    cosines = _text(profiles, E, users, candidates)
+    return fuse_sigmoid_cosine(_mf(U, V, users, candidates), cosines, alpha)

@@ -1,0 +1,111 @@
+"""Repeats a training sweep; can be interrupted at any moment and resumed with the same result."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from jaxrec.files import read_json, write_json
+
+State = TypeVar("State", bound=tuple)
+
+OnSweep = Callable[[int, float], None]
+"""Called after each sweep with the number of sweeps done and the loss."""
+
+
+class Checkpoints:
+    """Where a fit saves its state with orbax, at most once in `every` seconds.
+
+    `identity` says what is being fitted (settings and data). A checkpoint of another identity is
+    discarded: it cannot be continued.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any], every: float = 5.0):
+        self.folder = folder.absolute()
+        self.identity = identity
+        self.every = every
+        self._saved_at = time.monotonic()
+
+    def restore(self, state: State) -> tuple[State, list[float]]:
+        """The saved state and losses, or `state` and none."""
+        card = self.folder / "checkpoint.json"
+        if not card.exists():
+            return state, []
+        saved = read_json(card)
+        if saved["identity"] != self.identity:
+            self.clear()
+            return state, []
+        # orbax takes most of a second to import; only a fit that was interrupted pays for it
+        from orbax.checkpoint import PyTreeCheckpointer
+
+        arrays = PyTreeCheckpointer().restore(self.folder / saved["state"])
+        restored = [arrays[field] for field in sorted(arrays)]
+        return type(state)(*restored), saved["losses"]
+
+    def save(self, state: State, losses: list[float]) -> None:
+        """Save now. The card is written last: it never names a state that is not whole."""
+        from orbax.checkpoint import PyTreeCheckpointer
+
+        name = f"sweep-{len(losses)}"
+        arrays = {f"{number:02}": np.asarray(array) for number, array in enumerate(state)}
+        PyTreeCheckpointer().save(self.folder / name, arrays, force=True)
+        card = {"identity": self.identity, "state": name, "losses": losses}
+        write_json(self.folder / "checkpoint.json", card)
+        for older in self.folder.glob("sweep-*"):
+            if older.name != name:
+                shutil.rmtree(older)
+        self._saved_at = time.monotonic()
+
+    def due(self) -> bool:
+        """Have `every` seconds passed since the last save?"""
+        return time.monotonic() - self._saved_at >= self.every
+
+    def clear(self) -> None:
+        """Delete what was saved; called once the result itself is on disk."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def run_sweeps(
+    sweep: Callable[[State], tuple[State, Any]],
+    state: State,
+    sweeps: int,
+    checkpoints: Checkpoints | None = None,
+    on_sweep: OnSweep = lambda sweep, loss: None,
+) -> tuple[State, list[float]]:
+    """Apply `sweep` until it has run `sweeps` times, those before an interruption counted.
+
+    Args:
+        sweep: returns the next state (a NamedTuple of arrays) and the loss; leaves its argument be.
+        state: where to start from if there is no checkpoint.
+        sweeps: how many sweeps in all.
+        checkpoints: where to save and resume; saved also when Ctrl-C stops the loop.
+        on_sweep: told of every sweep; sweeps done before an interruption are told at once.
+
+    Returns:
+        The last state and the loss of every sweep.
+
+    Raises:
+        FloatingPointError: the loss is not finite; the message says in which sweep.
+    """
+    losses: list[float] = []
+    if checkpoints is not None:
+        state, losses = checkpoints.restore(state)
+        if losses:
+            on_sweep(len(losses), losses[-1])
+    try:
+        while len(losses) < sweeps:
+            following, loss = sweep(state)
+            if not np.isfinite(loss):
+                raise FloatingPointError(f"the loss is {float(loss)} in sweep {len(losses) + 1}")
+            state, losses = following, [*losses, float(loss)]
+            on_sweep(len(losses), losses[-1])
+            if checkpoints is not None and checkpoints.due():
+                checkpoints.save(state, losses)
+    except KeyboardInterrupt:
+        if checkpoints is not None and losses:
+            checkpoints.save(state, losses)
+        raise
+    return state, losses

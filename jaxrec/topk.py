@@ -1,0 +1,111 @@
+"""Exact top-K of a block of users, and the plan of such blocks.
+
+A scorer is a `jax.tree_util.Partial` of a pure function: `scorer(users, candidates) -> scores`,
+`users [block]` int32, `candidates [block, items]` bool, `scores [block, items]` float. Being a
+pytree, it passes through `jit` with its arrays as arguments, not as constants.
+
+Tie rule: higher score first, then lower item index.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from jaxrec.sparse_rows import Rows
+
+Scorer = Callable[[Array, Array], Array]
+
+MEMORY = 2**30
+"""Default byte budget of a block's arrays."""
+
+
+def user_blocks(users: NDArray[np.int32], items: int, memory: int) -> Iterator[NDArray[np.int32]]:
+    """Cut `users` into blocks of one length, the last filled up with its own last user.
+
+    A block's arrays, about eight [block, items] ones of four bytes, keep within `memory` bytes;
+    128 users at most, so that scores stay in the processor's cache.
+    """
+    block = int(np.clip(memory // (32 * items), 1, min(128, max(len(users), 1))))
+    for start in range(0, len(users), block):
+        part = users[start : start + block]
+        yield np.pad(part, (0, block - len(part)), mode="edge")
+
+
+def membership(padded: Array, items: int) -> Array:
+    """[block, items] bool: is the item in the row of `padded [block, width]` (fill: `items`)?"""
+    rows = jnp.arange(padded.shape[0])[:, None]
+    empty = jnp.zeros((padded.shape[0], items), bool)
+    return empty.at[rows, padded].set(True, mode="drop")
+
+
+def rank(scorer: Scorer, users: Array, candidates: Array, k: int) -> tuple[Array, Array]:
+    """Items and scores of the `k` best candidates of each user.
+
+    Returns:
+        items: [block, k] int32, best first; -1 where a user has fewer than k candidates.
+        scores: [block, k]; -inf there.
+    """
+    scores = jnp.where(candidates, scorer(users, candidates), -jnp.inf)
+    # NaN compares as greatest in top_k: it comes out first, where it is seen, not hidden.
+    top_scores, top_items = jax.lax.top_k(scores, k)
+    return jnp.where(top_scores == -jnp.inf, -1, top_items), top_scores
+
+
+@partial(jax.jit, static_argnames="k")
+def _rank_unseen(
+    scorer: Scorer, users: Array, seen: Array, catalogue: Array, k: int
+) -> tuple[Array, Array]:
+    return rank(scorer, users, catalogue & ~membership(seen, catalogue.shape[0]), k)
+
+
+def top_k(
+    scorer: Scorer,
+    users: NDArray[np.int32],
+    seen: Rows,
+    catalogue: NDArray[np.bool_],
+    k: int,
+    memory: int = MEMORY,
+) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
+    """The `k` best items of each user that the user has not seen.
+
+    Args:
+        scorer: see the module.
+        users: [n] whom to serve.
+        seen: the items each user already has.
+        catalogue: [items] which items may be recommended.
+        k: how many, at most the catalogue's size.
+        memory: bytes that a block's arrays may take.
+
+    Returns:
+        items: [n, k] int32, best first; -1 where a user has fewer than k unseen items.
+        scores: [n, k] on the scorer's scale; -inf there.
+
+    Raises:
+        ValueError: k is out of range, or a score is not a number.
+    """
+    check_k(k, len(catalogue))
+    width = int(seen.lengths[users].max(initial=0))
+    found = [
+        _rank_unseen(scorer, block, seen.padded(block, width, len(catalogue)), catalogue, k)
+        for block in user_blocks(users, len(catalogue), memory)
+    ]
+    items, scores = (np.concatenate(column)[: len(users)] for column in zip(*found, strict=True))
+    check_scores(scores)
+    return items, scores
+
+
+def check_k(k: int, items: int) -> None:
+    """Raise ValueError unless 1 <= k <= items."""
+    if not 1 <= k <= items:
+        raise ValueError(f"k is {k}; it must lie between 1 and the catalogue's {items} items")
+
+
+def check_scores(scores: NDArray[np.floating]) -> None:
+    """Raise ValueError if a ranked score is not a number."""
+    if np.isnan(scores).any():
+        raise ValueError("a score is not a number; the factors or embeddings hold NaN")

