@@ -394,7 +394,8 @@ def _evaluate(
         write_json(json_path, results)
     for line in card_lines(results["protocol"]):
         talk.out.print(line, markup=False)
-    talk.out.print(table(results["protocol"], results["rows"], ks))
+    for k in ks:
+        talk.out.print(table(results["protocol"], results["rows"], k))
     for row in results["rows"]:
         if "absent" in row:
             talk.out.print(f"{row['name']} is absent; to make it: {row['absent']}", markup=False)

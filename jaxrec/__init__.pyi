@@ -12,7 +12,7 @@ from .gaussian import fit_gaussian as fit_gaussian
 from .logistic import fit_logistic as fit_logistic
 from .protocol import Protocol as Protocol
 from .protocol import Task as Task
-from .protocol import test_task as test_task
+from .protocol import evaluation_task as evaluation_task
 from .scorers import hybrid_scorer as hybrid_scorer
 from .scorers import mf_scorer as mf_scorer
 from .scorers import text_scorer as text_scorer

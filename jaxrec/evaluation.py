@@ -10,6 +10,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from jaxrec import metrics
+from jaxrec.errors import InputError
 from jaxrec.protocol import Task
 from jaxrec.topk import MEMORY, Scorer, check_k, check_scores, membership, rank, user_blocks
 
@@ -42,14 +43,15 @@ def evaluate(
         memory: bytes that a block of users' arrays may take.
 
     Raises:
-        ValueError: a cut-off is out of range, nobody can be evaluated, or a score is not a number.
+        InputError: a cut-off is out of range, or nobody can be evaluated.
+        ValueError: a score is not a number.
     """
     items = len(task.catalogue)
     for k in ks:
         check_k(k, items)
     users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
     if not len(users):
-        raise ValueError("no user has a relevant item in the held-out part")
+        raise InputError("no user has a relevant item in the held-out part; nothing to evaluate")
     seen_width = int(task.seen.lengths.max())
     relevant_width = int(task.relevant.lengths.max())
     blocks = [

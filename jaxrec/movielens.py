@@ -64,7 +64,7 @@ def read_movielens(folder: Path, name: str | None = None) -> Dataset:
     user_ids = ratings["userId"].unique().sort().to_numpy()
     return Dataset(
         name=name or folder.resolve().name,
-        source=str(folder),
+        source=str(folder.resolve()),
         user_ids=user_ids,
         item_ids=item_ids,
         titles=movies["title"].to_list(),
@@ -93,13 +93,13 @@ def _read(path: Path, schema: Schema, may_be_empty: bool = False) -> pl.DataFram
         raise InputError(f"{path}: no such file; a MovieLens folder has ratings.csv and movies.csv")
     _check_header(path, schema)
     try:
-        table = pl.read_csv(path, schema=schema, empty_string_is_null=False, glob=False)
+        table = pl.read_csv(path, schema=schema, glob=False)
     except pl.exceptions.PolarsError as error:
         _name_the_line(path, schema)
         raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
     if table.null_count().sum_horizontal().item():
-        _name_the_line(path, schema)
-        raise InputError(f"{path}: a number is missing")
+        _name_the_line(path, schema)  # a short row or a missing number; an empty text is neither
+        table = table.with_columns(pl.col(pl.String).fill_null(""))
     if table.is_empty() and not may_be_empty:
         raise InputError(f"{path}: no rows below the header; is the file truncated?")
     return table

@@ -40,7 +40,7 @@ class Protocol(NamedTuple):
         return cls(name, seed, published_split(dataset.ratings, seed))
 
 
-def test_task(dataset: Dataset, protocol: Protocol) -> Task:
+def evaluation_task(dataset: Dataset, protocol: Protocol) -> Task:
     """The task that is reported: train ratings are known, test ratings are to be found."""
     return _published_task(dataset, protocol.split, _card(dataset, protocol))
 

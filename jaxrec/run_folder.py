@@ -7,6 +7,7 @@ factors.safetensors, .json
 embeddings/NAME.safetensors, .json
 results.json             the last score card, and what it was made from
 checkpoints/             of a fit under way
+validation/              factors fitted without the validation part, to choose alpha
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from jaxrec.embeddings import Embeddings, read_embeddings
 from jaxrec.errors import InputError
 from jaxrec.factors import Factors, read_factors
 from jaxrec.files import read_json, whole_file, write_json
+from jaxrec.movielens import read_movielens
 from jaxrec.protocol import PROTOCOLS, Protocol
 from jaxrec.sources import DEFAULT, load_dataset
 from jaxrec.texts import item_texts, texts_sha256, write_texts
@@ -140,7 +142,9 @@ def open_run(
                 f"{path} was made with {option} {card[option]}, not {asked}; leave --{option} out"
                 " or give another --run"
             )
-    dataset = load_dataset(data or card["data"]["source"], progress)
+    dataset = (
+        load_dataset(data, progress) if data is not None else _same_data(card["data"], progress)
+    )
     run = _cut(path, dataset, card["protocol"], card["seed"])
     if run.data_sha256 != card["data"]["sha256"]:
         raise InputError(
@@ -154,6 +158,14 @@ def open_run(
     return run
 
 
+def _same_data(card: dict[str, Any], progress: bool) -> Dataset:
+    """The data set from where it was, else by its name."""
+    folder = Path(card["source"])
+    if folder.is_dir():
+        return read_movielens(folder, card["name"])
+    return load_dataset(card["name"], progress)
+
+
 def _make(path: Path, data: str, protocol: str, seed: int, progress: bool) -> RunFolder:
     dataset = load_dataset(data, progress)
     run = _cut(path, dataset, protocol, seed)
@@ -161,7 +173,7 @@ def _make(path: Path, data: str, protocol: str, seed: int, progress: bool) -> Ru
     card = {
         "data": {
             "name": dataset.name,
-            "source": str(Path(data).resolve()) if Path(data).is_dir() else data,
+            "source": dataset.source,
             "sha256": run.data_sha256,
             "synthetic": dataset.synthetic,
         },

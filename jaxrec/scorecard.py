@@ -36,21 +36,17 @@ def rows_with(embeddings: list[str]) -> list[Row]:
     return rows
 
 
-def measured(row: Row, evaluation: Evaluation, mf: dict[str, float] | None) -> dict[str, Any]:
+def measured(row: Row, evaluation: Evaluation, mf: dict[str, float]) -> dict[str, Any]:
     """JSON of a row: users, hits within the largest cut-off, metrics, relative gains over `mf`."""
     metrics = evaluation.metrics
-    content = {
+    return {
         "name": row.name,
         "label": row.label,
         "users": len(evaluation.users),
         "hits": evaluation.hits,
         "metrics": metrics,
+        "gain_over_mf": {name: metrics[name] / mf[name] - 1 for name in metrics if mf[name] > 0},
     }
-    if mf is not None:
-        content["gain_over_mf"] = {
-            name: value / mf[name] - 1 for name, value in metrics.items() if mf[name] > 0
-        }
-    return content
 
 
 def absent(row: Row, command: str) -> dict[str, Any]:
@@ -58,29 +54,26 @@ def absent(row: Row, command: str) -> dict[str, Any]:
     return {"name": row.name, "label": row.label, "absent": command}
 
 
-def table(card: dict[str, Any], rows: list[dict[str, Any]], ks: tuple[int, ...]) -> Table:
-    """The score card for the terminal."""
+def table(card: dict[str, Any], rows: list[dict[str, Any]], k: int) -> Table:
+    """The score card at one cut-off, for the terminal."""
     data = f"{card['data']}{' (SYNTHETIC DATA)' if card['synthetic'] else ''}"
     shown = Table(title=f"{data}, protocol {card['protocol']}, seed {card['seed']}")
-    shown.add_column("row")
-    shown.add_column("", overflow="fold")
-    shown.add_column("hits", justify="right")
-    for k in ks:
-        for heading in ("P", "R", "NDCG", "NDCG retr."):
-            shown.add_column(f"{heading}@{k}", justify="right")
-    shown.add_column(f"P@{ks[-1]} over MF", justify="right")
+    shown.add_column("row", no_wrap=True)
+    headings = ("hits", f"P@{k}", f"R@{k}", f"NDCG@{k}", "retr. ideal", "P over MF")
+    for heading in headings:
+        shown.add_column(heading, justify="right")
     for row in rows:
         if "absent" in row:
-            shown.add_row(row["name"], f"[dim]{row['label']}: absent[/]", style="dim")
+            shown.add_row(row["name"], "absent", style="dim")
             continue
         figures = [
             f"{row['metrics'][f'{metric}@{k}']:.4f}"
-            for k in ks
             for metric in ("precision", "recall", "ndcg", "ndcg_retrieved")
         ]
-        gain = row.get("gain_over_mf", {}).get(f"precision@{ks[-1]}")
+        gain = row["gain_over_mf"].get(f"precision@{k}")
         gained = "" if gain is None or row["name"] == "mf" else f"{gain:+.1%}"
-        shown.add_row(row["name"], row["label"], str(row["hits"]), *figures, gained)
+        hits = round(row["metrics"][f"precision@{k}"] * k * row["users"])
+        shown.add_row(row["name"], str(hits), *figures, gained)
     return shown
 
 

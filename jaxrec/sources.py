@@ -102,10 +102,9 @@ def download(release: Release, folder: Path, progress: bool = False) -> Path:
                 progressbar=progress,
             )
         except (requests.RequestException, ValueError, OSError) as error:
-            reason = str(error).splitlines()[0]
             raise AbsentError(
-                f"{folder.name} cannot be downloaded from {release.url} ({reason}); try again, or"
-                f" unpack it yourself and give its folder"
+                f"{folder.name} cannot be downloaded from {release.url} ({_reason(error)}); try"
+                " again, or unpack it yourself and give its folder"
             ) from None
         unpacked = Path(scratch) / "unpacked"
         unpacked.mkdir()
@@ -118,3 +117,13 @@ def download(release: Release, folder: Path, progress: bool = False) -> Path:
                 raise AbsentError(f"{release.url}: {name} is not the published one; nothing kept")
         unpacked.rename(folder)
     return folder
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"HTTP status {error.response.status_code}"
+    if isinstance(error, requests.RequestException):
+        return "no answer"
+    if isinstance(error, ValueError):
+        return "what came is not the published archive"
+    return str(error)

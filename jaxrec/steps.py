@@ -15,7 +15,7 @@ from jaxrec.files import read_json, write_json
 from jaxrec.fusion import ALPHA
 from jaxrec.gaussian import fit_gaussian
 from jaxrec.logistic import fit_logistic
-from jaxrec.protocol import Task, test_task, validation_task
+from jaxrec.protocol import Task, evaluation_task, validation_task
 from jaxrec.run_folder import RunFolder
 from jaxrec.scorers import content_profiles, hybrid_scorer, mf_scorer, text_scorer
 from jaxrec.split import Split
@@ -116,8 +116,7 @@ def score_card(
         on_sweep: told of the sweeps of the fit that choosing alpha needs.
     """
     factors, factors_card = run.read_factors()
-    task = test_task(run.dataset, run.protocol)
-    _check_cutoffs(ks, task)
+    task = evaluation_task(run.dataset, run.protocol)
     train = run.dataset.ratings.at(run.protocol.split.train)
     names = run.embedding_names()
     embeddings = {name: run.read_embeddings(name) for name in names}
@@ -225,8 +224,7 @@ def recommend(
     if needed is not None and needed not in names:
         raise InputError(f"row {row} needs embeddings; run `{_embed_command(run, needed)}`")
     factors, _ = run.read_factors()
-    task = test_task(run.dataset, run.protocol)
-    _check_cutoffs((k,), task)
+    task = evaluation_task(run.dataset, run.protocol)
     train = run.dataset.ratings.at(run.protocol.split.train)
     embeddings = run.read_embeddings(needed) if needed is not None else None
     how = _last_fusion(run, row) if needed is not None else {}
@@ -264,12 +262,6 @@ def _validation_factors(
     write_factors(path, factors, card | {"losses": losses})
     checkpoints.clear()
     return factors
-
-
-def _check_cutoffs(ks: tuple[int, ...], task: Task) -> None:
-    for k in ks:
-        if not 1 <= k <= len(task.catalogue):
-            raise InputError(f"-k {k}: must lie between 1 and {len(task.catalogue)} items")
 
 
 def _embed_command(run: RunFolder, name: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from jaxrec.errors import InputError
 from jaxrec.sparse_rows import Rows
 
 Scorer = Callable[[Array, Array], Array]
@@ -86,7 +87,8 @@ def top_k(
         scores: [n, k] on the scorer's scale; -inf there.
 
     Raises:
-        ValueError: k is out of range, or a score is not a number.
+        InputError: k is out of range.
+        ValueError: a score is not a number.
     """
     check_k(k, len(catalogue))
     width = int(seen.lengths[users].max(initial=0))
@@ -100,9 +102,9 @@ def top_k(
 
 
 def check_k(k: int, items: int) -> None:
-    """Raise ValueError unless 1 <= k <= items."""
+    """Raise InputError unless 1 <= k <= items."""
     if not 1 <= k <= items:
-        raise ValueError(f"k is {k}; it must lie between 1 and the catalogue's {items} items")
+        raise InputError(f"k is {k}; it must lie between 1 and the catalogue's {items} items")
 
 
 def check_scores(scores: NDArray[np.floating]) -> None:

@@ -1,0 +1,70 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from jaxrec.dataset import Dataset, Ratings, Tags
+from jaxrec.sources import DEFAULT, AbsentError, load_dataset
+from jaxrec.synthetic import synthetic_dataset
+
+
+@pytest.fixture(scope="session")
+def movielens() -> Dataset:
+    """The real ml-latest-small; never downloaded by a test."""
+    folder = Path(os.environ.get("JAXREC_DATA", "")) / DEFAULT
+    if "JAXREC_DATA" not in os.environ:
+        pytest.skip(f"real data: set JAXREC_DATA to the folder that holds {DEFAULT}")
+    try:
+        return load_dataset(folder)
+    except AbsentError as error:
+        pytest.fail(f"JAXREC_DATA is set, but {error}")
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> Dataset:
+    return synthetic_dataset(users=60, items=120)
+
+
+@pytest.fixture
+def make_dataset() -> Callable[..., Dataset]:
+    """A data set from (user, item, stars, time) rows; ids are positions + 1."""
+
+    def make(
+        rows: list[tuple[int, int, float, int]],
+        users: int,
+        items: int,
+        titles: list[str] | None = None,
+        genres: list[str] | None = None,
+        tags: tuple[tuple[int, int, str], ...] = (),
+    ) -> Dataset:
+        return Dataset(
+            name="tiny",
+            source="a test",
+            user_ids=np.arange(1, users + 1),
+            item_ids=np.arange(1, items + 1),
+            titles=titles or [f"Film {i} (2000)" for i in range(items)],
+            genres=genres or ["Drama"] * items,
+            ratings=make_ratings(rows),
+            tags=Tags(
+                np.array([u for u, _, _ in tags], np.int32),
+                np.array([i for _, i, _ in tags], np.int32),
+                [word for _, _, word in tags],
+            ),
+        )
+
+    return make
+
+
+def make_ratings(rows: list[tuple[int, int, float, int]]) -> Ratings:
+    """Ratings from (user, item, stars, time) rows."""
+    return Ratings(
+        users=np.array([r[0] for r in rows], np.int32),
+        items=np.array([r[1] for r in rows], np.int32),
+        stars=np.array([r[2] for r in rows], np.float64),
+        times=np.array([r[3] for r in rows], np.int64),
+    )

@@ -1,0 +1,188 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+import cli
+from jaxrec import __version__, sources
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def jaxrec(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+
+def trained(folder: Path) -> Path:
+    result = jaxrec(
+        "train-pmf", "--run", folder, "--data", "synthetic", "--factors", 4, "--sweeps", 3
+    )
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("cli") / "run")
+
+
+def test_version() -> None:
+    assert __version__ in jaxrec("--version").output
+
+
+def test_eval_writes_the_score_card(run: Path, tmp_path: Path) -> None:
+    result = jaxrec("eval", "--run", run, "-k", 10, "-k", 5, "--json", tmp_path / "card.json")
+    assert result.exit_code == 0, result.output
+    card = json.loads((tmp_path / "card.json").read_text())
+    mf = card["rows"][0]
+    assert (mf["name"], mf["label"]) == ("mf", "MF only")
+    assert set(mf["metrics"]) == {
+        f"{metric}@{k}"
+        for metric in ("precision", "recall", "ndcg", "ndcg_retrieved")
+        for k in (5, 10)
+    }
+    assert mf["hits"] == round(mf["metrics"]["precision@10"] * 10 * mf["users"])
+    assert [row["name"] for row in card["rows"]] == [
+        "mf", "mf+minilm", "mf+minilm-ft", "mf+qwen3-4b", "mf+qwen3-4b-ft",
+    ]  # fmt: skip
+    assert "SYNTHETIC" in result.output
+    assert f"mf+minilm is absent; to make it: jaxrec embed --run {run}" in result.output
+
+
+def test_recommend_shows_what_the_user_liked_and_what_is_new(run: Path) -> None:
+    result = jaxrec("recommend", "--run", run, "--user", 7, "-k", 3, "--row", "mf")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    start = lines.index("User 7, latest ratings:")
+    assert lines[start + 6] == "Recommended by mf:"
+    assert len(lines[start + 7 :]) == 3
+
+
+def test_recommend_all_writes_k_unseen_items_a_user(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "all.parquet"
+    result = jaxrec("recommend", "--run", run, "--all", "-k", 4, "--out", out)
+    assert result.exit_code == 0, result.output
+    table = pl.read_parquet(out)
+    assert table.columns == ["user_id", "rank", "item_id", "title", "score"]
+    assert table.group_by("user_id").len()["len"].unique().to_list() == [4]
+    split = pl.read_parquet(run / "split.parquet").filter(pl.col("part") == "train")
+    assert table.join(split, on=["user_id", "item_id"]).is_empty()
+    scores = table.group_by("user_id", maintain_order=True).agg("score")["score"]
+    assert all(row.to_list() == sorted(row, reverse=True) for row in scores)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["recommend", "--user", "12345"], "no user 12345 in synthetic"),
+        (["recommend", "--user", "1", "--row", "mf+bert"], "no row 'mf+bert'"),
+        (["recommend", "--user", "1", "--row", "mf+minilm"], "run `jaxrec embed"),
+        (["recommend", "--user", "1", "-k", "100000"], "k is 100000"),
+        (["recommend"], "give --user ID, or --all"),
+        (["eval", "-k", "100000"], "k is 100000"),
+        (["eval", "--seed", "7"], "made with seed 42, not 7"),
+        (["eval", "--alpha", "2"], "'2' is neither a number from 0 to 1 nor `grid`"),
+        (["eval", "--data", "nowhere"], "no data set 'nowhere'"),
+        (["embed", "--model", "gpt"], "no model 'gpt'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(run: Path, arguments: list[str], message: str) -> None:
+    result = jaxrec(arguments[0], "--run", run, *arguments[1:])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_retraining_says_what_became_stale(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    jaxrec("eval", "--run", run)
+    result = jaxrec("train-pmf", "--run", run, "--factors", 5, "--sweeps", 3)
+    assert "is stale; it is now" in result.output.replace("\n", " ")
+    assert (run / "results.stale.json").exists()
+
+
+def test_quiet_prints_results_alone(run: Path) -> None:
+    result = jaxrec("train-pmf", "--run", run, "--factors", 4, "--sweeps", 3, "-q")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_gaussian_trains_too(tmp_path: Path) -> None:
+    arguments = ("--data", "synthetic", "--likelihood", "gaussian", "--sweeps", 2)
+    result = jaxrec("train-pmf", "--run", tmp_path / "run", *arguments)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "run" / "factors.json").read_text())["likelihood"] == "gaussian"
+
+
+def test_run_without_data_at_hand_goes_on_with_synthetic_data_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JAXREC_DATA", raising=False)
+    monkeypatch.setattr(sources, "cache_folder", lambda: tmp_path / "cache")
+    release = sources.RELEASES[sources.DEFAULT]._replace(url="http://127.0.0.1:9/x.zip")
+    monkeypatch.setitem(sources.RELEASES, sources.DEFAULT, release)
+    refused = jaxrec("train-pmf", "--run", tmp_path / "named", "--data", sources.DEFAULT)
+    assert refused.exit_code == 2
+    assert not (tmp_path / "named").exists()
+    result = jaxrec("run", "--run", tmp_path / "run", "-k", 10)
+    assert result.exit_code == 0, result.output
+    assert "Going on with SYNTHETIC data" in result.output
+    experiment = json.loads((tmp_path / "run" / "experiment.json").read_text())
+    assert experiment["data"]["name"] == "synthetic"
+    rows = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
+    measured = [row["name"] for row in rows if "metrics" in row]
+    assert measured == ["mf", "mf+minilm", "text+minilm"]
+    again = jaxrec("run", "--run", tmp_path / "run", "-k", 10)
+    assert "factors are there already" in again.output
+    assert "embeddings are there already" in again.output
+
+
+def test_alpha_is_chosen_on_validation(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    assert jaxrec("embed", "--run", run).exit_code == 0
+    result = jaxrec("eval", "--run", run, "--alpha", "grid", "--fusion", "sigmoid-cosine")
+    assert result.exit_code == 0, result.output
+    rows = json.loads((run / "results.json").read_text())["rows"]
+    hybrid = next(row for row in rows if row["name"] == "mf+minilm")
+    curve = dict(hybrid["alpha_curve"])
+    assert list(curve) == [step / 20 for step in range(21)]
+    assert curve[hybrid["alpha"]] == max(curve.values())
+    recommended = jaxrec("recommend", "--run", run, "--user", 1)
+    assert f"fusion sigmoid-cosine, alpha {hybrid['alpha']}" in recommended.output
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize(("stop", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_stopped_fit_goes_on_and_ends_the_same(
+    tmp_path: Path, stop: signal.Signals, status: int
+) -> None:
+    command = [
+        sys.executable, "-m", "cli", "train-pmf", "--data", "synthetic", "--factors", "32",
+        "--sweeps", "800", "-q", "--run",
+    ]  # fmt: skip
+    root = Path(cli.__file__).parent
+    broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
+    process = subprocess.Popen([*command, str(broken)], cwd=root)
+    saved = broken / "checkpoints" / "checkpoint.json"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        # Ctrl-C saves by itself; a kill needs a checkpoint that was there before
+        if saved.exists() or (stop == signal.SIGINT and (broken / "experiment.json").exists()):
+            break
+        time.sleep(0.05)
+    if stop == signal.SIGINT:
+        time.sleep(3)
+    process.send_signal(stop)
+    assert process.wait(timeout=60) == status
+    assert saved.exists()
+    for folder in (broken, unbroken):
+        subprocess.run([*command, str(folder)], cwd=root, check=True, timeout=120)
+    assert not saved.exists()
+    same = [(folder / "factors.safetensors").read_bytes() for folder in (broken, unbroken)]
+    assert same[0] == same[1]

@@ -1,0 +1,59 @@
+"""The main job on the real data: the published rows, to their printed digits."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from jaxrec.dataset import Dataset
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def run(movielens: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published") / "run"
+    result = CliRunner().invoke(
+        cli.main, ["run", "--run", str(folder), "--data", movielens.source, "-q"]
+    )
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("row", "hits", "precision", "recall", "ndcg_retrieved"),
+    [("mf", 739, 0.049, 0.088, 0.277), ("mf+minilm", 712, 0.048, 0.091, 0.278)],
+)
+def test_published_rows(
+    run: Path, row: str, hits: int, precision: float, recall: float, ndcg_retrieved: float
+) -> None:
+    rows = json.loads((run / "results.json").read_text())["rows"]
+    found = next(found for found in rows if found["name"] == row)
+    metrics = found["metrics"]
+    assert found["users"] == 600
+    assert found["hits"] == pytest.approx(hits, abs=8)
+    assert metrics["precision@25"] == pytest.approx(precision, abs=0.001)
+    assert metrics["recall@25"] == pytest.approx(recall, abs=0.002)
+    assert metrics["ndcg_retrieved@25"] == pytest.approx(ndcg_retrieved, abs=0.002)
+
+
+def test_the_published_case_study(run: Path) -> None:
+    result = CliRunner().invoke(
+        cli.main, ["recommend", "--run", str(run), "--user", "400", "-k", "5", "--row", "mf", "-q"]
+    )
+    assert result.output.splitlines()[1:6] == [
+        "  4.5  Donnie Darko (2001)",
+        "  4.5  Godfather: Part II, The (1974)",
+        "  4.5  Forrest Gump (1994)",
+        "  5.0  Heat (1995)",
+        "  5.0  Requiem for a Dream (2000)",
+    ]
+    assert [line[16:] for line in result.output.splitlines()[7:]] == [
+        "Reservoir Dogs (1992)",
+        "Grand Day Out with Wallace and Gromit, A (1989)",
+        "Fight Club (1999)",
+        "Schindler's List (1993)",
+        "Godfather, The (1972)",
+    ]
