@@ -198,9 +198,13 @@ def train_pmf(
     opened = _open(run_path, data, protocol, seed, talk)
     from jaxrec.steps import DEFAULTS
 
-    given = {"factors": factors, "sweeps": sweeps, "lambda_": lambda_}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    _train(opened, DEFAULTS[likelihood]._replace(**chosen), talk)
+    default = DEFAULTS[likelihood]
+    settings = default._replace(
+        factors=default.factors if factors is None else factors,
+        sweeps=default.sweeps if sweeps is None else sweeps,
+        lambda_=default.lambda_ if lambda_ is None else lambda_,
+    )
+    _train(opened, settings, talk)
 
 
 @main.command()
@@ -406,23 +410,17 @@ def _evaluate(
 def _recommend_one(opened: RunFolder, user: int, k: int, row: str | None, talk: Talk) -> None:
     import numpy as np
 
-    from jaxrec.errors import InputError
     from jaxrec.steps import recommend
 
     dataset = opened.dataset
-    found = np.flatnonzero(dataset.user_ids == user)
-    if not len(found):
-        raise InputError(
-            f"no user {user} in {dataset.name}; ids run from {dataset.user_ids[0]} to"
-            f" {dataset.user_ids[-1]}"
-        )
-    items, scores, how = recommend(opened, found.astype(np.int32), k, row)
+    (position,) = positions = dataset.user_positions([user])
+    items, scores, how = recommend(opened, positions, k, row)
     talk.out.print(f"User {user}, latest ratings:")
     train = dataset.ratings.at(opened.protocol.split.train)
-    own = train.at(np.flatnonzero(train.users == found[0]))
-    for position in np.argsort(-own.times, kind="stable")[:5]:
-        title = dataset.titles[own.items[position]]
-        talk.out.print(f"  {own.stars[position]:.1f}  {title}", markup=False)
+    own = train.at(np.flatnonzero(train.users == position))
+    for latest in np.argsort(-own.times, kind="stable")[:5]:
+        title = dataset.titles[own.items[latest]]
+        talk.out.print(f"  {own.stars[latest]:.1f}  {title}", markup=False)
     talk.out.print(_how(how), markup=False)
     for rank, (item, score) in enumerate(zip(items[0], scores[0], strict=True), start=1):
         if item >= 0:

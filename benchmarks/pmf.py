@@ -1,4 +1,4 @@
-"""PMF beside its peers. Run: python -m benchmarks.pmf MEASURE (needs the `bench` extra).
+"""PMF beside its peers. Run: python benchmarks/pmf.py MEASURE (needs the `bench` extra).
 
 | measure              | what                                                                     |
 |----------------------|--------------------------------------------------------------------------|
@@ -13,8 +13,8 @@ from collections.abc import Callable
 import click
 import jax
 import numpy as np
+from harness import interleave, report
 
-from benchmarks.harness import interleave, report
 from jaxrec import Ratings, fit_gaussian, fit_logistic, load_dataset, published_split
 from jaxrec.synthetic import synthetic_dataset
 

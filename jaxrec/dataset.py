@@ -5,11 +5,14 @@ positions within those two arrays.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from jaxrec.errors import InputError
 
 RATING_SCALE = (0.5, 5.0)
 """Lowest and highest rating of the MovieLens scale, in stars."""
@@ -81,6 +84,17 @@ class Dataset:
     def items(self) -> int:
         """How many items the catalogue has, rated or not."""
         return len(self.item_ids)
+
+    def user_positions(self, ids: Sequence[int]) -> NDArray[np.int32]:
+        """Positions of external user ids; raises InputError for one that has no rating."""
+        positions = np.searchsorted(self.user_ids, ids).clip(max=self.users - 1)
+        for user, known in zip(ids, self.user_ids[positions], strict=True):
+            if user != known:
+                raise InputError(
+                    f"no user {user} in {self.name}; ids run from {self.user_ids[0]} to"
+                    f" {self.user_ids[-1]}"
+                )
+        return positions.astype(np.int32)
 
     def sha256(self) -> str:
         """Hash of everything in the data set, the same however it was stored."""

@@ -36,8 +36,9 @@ def read_embeddings(
         InputError: damaged, of other texts or items, not finite or not of unit length.
     """
     card_path = path.with_suffix(".json")
-    if not card_path.exists():
-        raise InputError(f"{path}: its card {card_path.name} is missing; run `{remedy}`")
+    for needed in (path, card_path):
+        if not needed.exists():
+            raise InputError(f"{needed} is not there; run `{remedy}`")
     card = read_json(card_path)
     if card.get("texts_sha256") != texts_sha256:
         raise InputError(f"{path}: embeddings of other item texts; run `{remedy}`")

@@ -73,7 +73,9 @@ def fit_gaussian(
     Returns:
         Factors (float32) whose products are stars, and the objective after every sweep.
     """
-    observed = Observed(*(jnp.asarray(column) for column in ratings[:2]), _single(ratings.stars))
+    observed = Observed(
+        jnp.asarray(ratings.users), jnp.asarray(ratings.items), _single(ratings.stars)
+    )
     rng = np.random.default_rng(seed)
     start = State(
         *(_single(rng.normal(0, INITIAL_SCALE, (rows, factors))) for rows in (users, items))

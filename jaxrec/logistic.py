@@ -179,7 +179,7 @@ def _sweep(
 ) -> tuple[State, Array]:
     """One pass over all ratings; returns the state and the loss met on the way."""
 
-    def product(a: Array, b: Array) -> Array:
+    def product(a: Array | np.float64, b: Array) -> Array:
         """Round a * b before anything is added to it.
 
         The compiler would contract product and sum into one instruction that rounds once. Integer

@@ -131,13 +131,13 @@ def score_card(
             continue
         how: dict[str, Any] = {}
         if row.name.startswith("mf+"):
-            curve = curves.get(row.embeddings)
-            how = {"fusion": fusion.name, "alpha": best(curve) if curve else fusion.alpha}
-            if curve:
-                how["alpha_curve"] = curve
+            how = {"fusion": fusion.name, "alpha": fusion.alpha}
+            if row.embeddings in curves:
+                curve = curves[row.embeddings]
+                how |= {"alpha": best(curve), "alpha_curve": curve}
         elif row.embeddings is not None:
             how = {"fusion": fusion.name}
-        found = embeddings.get(row.embeddings) if row.embeddings else None
+        found = embeddings[row.embeddings] if row.embeddings else None
         scorer = make_scorer(row.name, run, train, task, factors, found, how)
         evaluation = evaluate(scorer, task, ks)
         mf = rows[0]["metrics"] if rows else evaluation.metrics

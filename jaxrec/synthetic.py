@@ -56,7 +56,7 @@ def synthetic_dataset(users: int = 300, items: int = 800, seed: int = 0) -> Data
         f"{_FRAMES[rng.integers(len(_FRAMES))].format(_THEMES[t])} ({y})"
         for t, y in zip(themes, years, strict=True)
     ]
-    user, item, stars, times = (np.array(column) for column in zip(*rows, strict=True))
+    rated_by, rated, given, at = (np.array(column) for column in zip(*rows, strict=True))
     return Dataset(
         name="synthetic",
         source=f"made by jaxrec from seed {seed}: {users} users, {items} items",
@@ -64,9 +64,7 @@ def synthetic_dataset(users: int = 300, items: int = 800, seed: int = 0) -> Data
         item_ids=np.arange(1, items + 1),
         titles=titles,
         genres=["|".join(_GENRES[g] for g in sorted(pair)) for pair in genres],
-        ratings=Ratings(
-            user.astype(np.int32), item.astype(np.int32), stars.astype(np.float64), times
-        ),
+        ratings=Ratings(rated_by.astype(np.int32), rated.astype(np.int32), given, at),
         tags=Tags(
             np.array([u for u, _, _ in tagged], np.int32),
             np.array([i for _, i, _ in tagged], np.int32),

@@ -8,7 +8,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrec.dataset import Dataset
-from jaxrec.evaluation import _measure_block, evaluate
+from jaxrec.evaluation import evaluate
 from jaxrec.protocol import Protocol, Task, evaluation_task
 from jaxrec.sparse_rows import Rows
 from jaxrec.topk import top_k
@@ -63,9 +63,15 @@ def test_a_small_budget_and_a_ragged_last_block_change_nothing(synthetic: Datase
     table = np.random.default_rng(0).normal(size=(synthetic.users, synthetic.items))
     scorer = Partial(look_up, jnp.asarray(table, jnp.float32))
     whole = evaluate(scorer, task, ks=(5, 10))
-    compiled = _measure_block._cache_size()
-    parts = evaluate(scorer, task, ks=(5, 10), memory=7 * 32 * synthetic.items)
-    assert _measure_block._cache_size() == compiled + 1
+    traced: list[tuple[int, ...]] = []
+
+    def look_up_and_tell(table: Array, users: Array, candidates: Array) -> Array:
+        traced.append(candidates.shape)
+        return table[users]
+
+    telling = Partial(look_up_and_tell, *scorer.args)
+    parts = evaluate(telling, task, ks=(5, 10), memory=7 * 32 * synthetic.items)
+    assert traced == [(7, synthetic.items)]
     for name, values in whole.per_user.items():
         assert values.tolist() == parts.per_user[name].tolist()
 

@@ -1,6 +1,7 @@
 """Encoders small enough to be made by a test: a BERT and a Qwen3 with a word tokenizer."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -21,7 +22,7 @@ WORDS = [
     "[END]",
     *["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"],
 ]
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": len(WORDS),
     "hidden_size": 32,
     "intermediate_size": 64,

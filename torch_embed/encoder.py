@@ -76,7 +76,7 @@ def load_encoder(model: str, device: str | None = None) -> Encoder:
     source = _source(model)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        config_path = cached_file(source, "config.json")
+        folder = Path(str(cached_file(source, "config.json"))).parent
         pooling, max_length = _sentence_settings(source)
         tokenizer = AutoTokenizer.from_pretrained(source)
         network = AutoModel.from_pretrained(source, dtype="auto").to(device).eval()
@@ -98,7 +98,7 @@ def load_encoder(model: str, device: str | None = None) -> Encoder:
         model=network,
         pooling=pooling,
         max_length=min(max_length or longest, longest),
-        weights_sha256=_weights_sha256(Path(config_path).parent),
+        weights_sha256=_weights_sha256(folder),
     )
 
 
