@@ -6,11 +6,12 @@ Heavy packages are imported inside the commands, so that `jaxrec --help` answers
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -90,22 +91,33 @@ def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Choice(["published"]),
         help="Evaluation protocol.  [default: published]",
     )
-    @click.option("--seed", type=click.IntRange(min=0), help="Of split and fit.  [default: 42]")
+    @click.option("--seed", type=click.IntRange(0, 2**31), help="Of split and fit.  [default: 42]")
     @click.option("-v", "--verbose", is_flag=True, help="Say more.")
     @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results.")
     @functools.wraps(command)
     def wrapped(*args: Any, verbose: bool, quiet: bool, **options: Any) -> None:
-        from jaxrec.errors import InputError
+        import jaxrec.errors
+        import torch_embed.errors
 
         try:
             command(*args, talk=Talk(int(verbose) - int(quiet)), **options)
-        except Exception as error:
-            if isinstance(error, InputError) or type(error).__module__ == "torch_embed.errors":
-                click.echo(f"jaxrec: {error}", err=True)
-                sys.exit(2)
-            raise
+        except (jaxrec.errors.InputError, torch_embed.errors.InputError) as error:
+            _stop(str(error), 2)
+        except OSError as error:
+            _stop(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
 
     return wrapped
+
+
+def _stop(line: str, status: int) -> NoReturn:
+    click.echo(f"jaxrec: {line}", err=True)
+    sys.exit(status)
+
+
+def _finite(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 def pmf_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -120,7 +132,9 @@ def pmf_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--factors", type=click.IntRange(min=1), help="Columns of U and V."),
         click.option("--sweeps", type=click.IntRange(min=1), help="Passes over the ratings."),
-        click.option("--lambda", "lambda_", type=click.FloatRange(min=0), help="L2 weight."),
+        click.option(
+            "--lambda", "lambda_", type=click.FloatRange(min=0), callback=_finite, help="L2 weight."
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -166,16 +180,16 @@ def run(
     except AbsentError as error:
         if data is not None or (run_path / "experiment.json").exists():
             raise
-        talk.say(f"{error}\nGoing on with SYNTHETIC data made by jaxrec.")
+        talk.err.print(f"{error}\nGoing on with SYNTHETIC data made by jaxrec.", markup=False)
         opened = open_run(run_path, SYNTHETIC, protocol, seed)
     _describe(opened, talk)
-    from jaxrec.steps import DEFAULTS, PUBLISHED_FUSION, factors_are_fresh
+    from jaxrec.steps import DEFAULTS, PUBLISHED_FUSION
 
-    settings = DEFAULTS["logistic"]
-    if factors_are_fresh(opened, settings):
+    if opened.factors_path.exists():
+        opened.read_factors()
         talk.say("PMF: factors are there already")
     else:
-        _train(opened, settings, talk)
+        _train(opened, DEFAULTS["logistic"], talk)
     _embed(opened, model, talk, again=False)
     _evaluate(opened, ks, PUBLISHED_FUSION, None, talk)
 
@@ -291,7 +305,10 @@ def recommend(
     out: Path | None,
     talk: Talk,
 ) -> None:
-    """Recommend unseen items to one user, or to all."""
+    """Recommend unseen items to one user, or to all.
+
+    Fusion and alpha are those of the last `jaxrec eval`, or the published ones.
+    """
     if (user is None) == (not everyone):
         raise click.UsageError("give --user ID, or --all with --out FILE")
     if everyone != (out is not None):
@@ -321,47 +338,48 @@ def _describe(opened: RunFolder, talk: Talk) -> None:
         f" {len(split.train):,} train and {len(split.test):,} test ratings"
         f" (protocol {opened.protocol.name}, seed {opened.protocol.seed})"
     )
-    talk.detail(f"data from {dataset.source}, SHA-256 {opened.data_sha256}")
+    talk.detail(f"data from {dataset.source}, SHA-256 {opened.dataset.sha256}")
+
+
+@contextmanager
+def _resumable_fit() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        _stop("interrupted; the same command goes on from here", 130)
+    except FloatingPointError as error:
+        _stop(f"{error}; try a larger --lambda", 1)
 
 
 def _train(opened: RunFolder, settings: PmfSettings, talk: Talk) -> None:
     from jaxrec.steps import train_pmf
 
     what = f"PMF, {settings.likelihood}, {settings.factors} factors"
-    try:
-        with talk.sweeps(what, settings.sweeps) as on_sweep:
-            card = train_pmf(opened, settings, on_sweep)
-    except KeyboardInterrupt:
-        talk.err.print("Interrupted; the same command goes on from here.")
-        sys.exit(130)
-    except FloatingPointError as error:
-        click.echo(f"jaxrec: {error}; try a larger --lambda", err=True)
-        sys.exit(1)
+    with _resumable_fit(), talk.sweeps(what, settings.sweeps) as on_sweep:
+        card = train_pmf(opened, settings, on_sweep)
     talk.say(f"{what}: loss {card['losses'][-1]:.6g} after {settings.sweeps} sweeps")
     _tell_stale(opened, talk)
 
 
 def _embed(opened: RunFolder, model: str, talk: Talk, again: bool) -> None:
     try:
-        from torch_embed.encode import check, embed_file, estimate_seconds
-        from torch_embed.encoder import load_encoder, short_name
+        from torch_embed.encode import embed_file, estimate_seconds
+        from torch_embed.encoder import load_encoder, model_id, short_name
         from torch_embed.files import read_texts
     except ModuleNotFoundError as missing:
         line = f"embedding needs {missing.name}; pip install 'jaxrec[embed]'"
         if not again:
             talk.say(f"{line}. Going on without text.")
             return
-        click.echo(f"jaxrec: {line}", err=True)
-        sys.exit(2)
+        _stop(line, 2)
     name = short_name(model)
-    if not again and name in opened.embedding_names():
-        opened.read_embeddings(name)
+    there = name in opened.embedding_names()
+    if there and not again and opened.read_embeddings(name).card["model"] == model_id(model):
         talk.say(f"{name}: embeddings are there already")
         return
     opened.write_texts()
     encoder = load_encoder(model)
-    texts = read_texts(opened.texts_path)[1]
-    check(encoder, texts)
+    texts = read_texts(opened.texts_path).texts
     if encoder.model.device.type == "cpu":
         talk.say(f"{name}: about {estimate_seconds(encoder, texts):.0f} s on this CPU")
     with talk.count(f"{name}, {len(texts):,} texts", len(texts)) as on_batch:
@@ -390,7 +408,8 @@ def _evaluate(
     ks = tuple(sorted(set(ks)))
     if fusion.alpha is None:
         _, factors_card = opened.read_factors()
-        with talk.sweeps("PMF on train without validation", factors_card["sweeps"]) as on_sweep:
+        what = "PMF on train without validation"
+        with _resumable_fit(), talk.sweeps(what, factors_card["sweeps"]) as on_sweep:
             results = score_card(opened, ks, fusion, on_sweep)
     else:
         results = score_card(opened, ks, fusion)
@@ -402,7 +421,7 @@ def _evaluate(
         talk.out.print(table(results["protocol"], results["rows"], k))
     for row in results["rows"]:
         if "absent" in row:
-            talk.out.print(f"{row['name']} is absent; to make it: {row['absent']}", markup=False)
+            talk.out.print(f"{row['name']} is absent: {row['absent']}", markup=False)
         if "alpha_curve" in row:
             talk.out.print(f"{row['name']}: alpha {row['alpha']}, chosen on validation NDCG@25")
 
@@ -415,6 +434,8 @@ def _recommend_one(opened: RunFolder, user: int, k: int, row: str | None, talk: 
     dataset = opened.dataset
     (position,) = positions = dataset.user_positions([user])
     items, scores, how = recommend(opened, positions, k, row)
+    if dataset.synthetic:
+        talk.out.print("SYNTHETIC DATA made by jaxrec")
     talk.out.print(f"User {user}, latest ratings:")
     train = dataset.ratings.at(opened.protocol.split.train)
     own = train.at(np.flatnonzero(train.users == position))
@@ -435,28 +456,29 @@ def _recommend_all(opened: RunFolder, k: int, row: str | None, out: Path, talk: 
     from jaxrec.steps import recommend
 
     dataset = opened.dataset
-    items, scores, how = recommend(opened, np.arange(dataset.users, dtype=np.int32), k, row)
-    user, place = np.nonzero(items >= 0)
-    item = items[user, place]
+    known = np.unique(dataset.ratings.users[opened.protocol.split.train])
+    items, scores, how = recommend(opened, known, k, row)
+    place_of_user, place = np.nonzero(items >= 0)
+    user, item = known[place_of_user], items[place_of_user, place]
     table = pl.DataFrame(
         {
             "user_id": dataset.user_ids[user],
             "rank": place + 1,
             "item_id": dataset.item_ids[item],
             "title": [dataset.titles[position] for position in item],
-            "score": scores[user, place],
+            "score": scores[place_of_user, place],
         }
     )
     with whole_file(out) as partial:
-        table.write_parquet(partial)
+        table.write_parquet(partial, metadata={"data": dataset.name})
+    if len(known) < dataset.users:
+        talk.say(f"{dataset.users - len(known):,} users without train ratings are left out")
     talk.say(f"{_how(how)} {len(table):,} rows in {out}")
 
 
 def _how(how: dict[str, Any]) -> str:
-    fused = (
-        f", fusion {how['fusion']}, alpha {how['alpha']}" if how["row"].startswith("mf+") else ""
-    )
-    return f"Recommended by {how['row']}{fused}:"
+    settings = [f"{name} {how[name]}" for name in ("fusion", "alpha") if name in how]
+    return f"Recommended by {', '.join([how['row'], *settings])}:"
 
 
 def _alpha(given: str) -> float | None:

@@ -4,6 +4,8 @@ A profile is a weighted mean of embeddings, so with unit rows E_i its product wi
 weighted mean of cos(e_i, e_j) over the items j that the user rated.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,6 +60,6 @@ def liked_profiles(ratings: Ratings, E: NDArray[np.float32], users: int) -> Arra
     return profiles / jnp.where(norm > 0, norm, 1)
 
 
-@jax.jit
+@partial(jax.jit, donate_argnums=0)
 def _add(profiles: Array, E: Array, users: Array, items: Array, weights: Array) -> Array:
     return profiles.at[users].add(weights[:, None] * E[items])

@@ -7,6 +7,7 @@ positions within those two arrays.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,12 @@ class Ratings(NamedTuple):
     def liked(self) -> "Ratings":
         """The ratings of at least `LIKED` stars, in the same order."""
         return self.at(np.flatnonzero(self.stars >= LIKED))
+
+
+def check_not_empty(ratings: Ratings) -> None:
+    """Raise InputError if there is nothing to train on."""
+    if not len(ratings.users):
+        raise InputError("no training ratings; the published split takes users with 5 or more")
 
 
 class Tags(NamedTuple):
@@ -96,6 +103,7 @@ class Dataset:
                 )
         return positions.astype(np.int32)
 
+    @cached_property
     def sha256(self) -> str:
         """Hash of everything in the data set, the same however it was stored."""
         digest = hashlib.sha256()

@@ -28,21 +28,24 @@ def write_factors(path: Path, factors: Factors, card: dict[str, Any]) -> None:
     write_json(path.with_suffix(".json"), card | {"sha256": file_sha256(path)})
 
 
-def read_factors(path: Path) -> tuple[Factors, dict[str, Any]]:
+def read_factors(path: Path, remedy: str) -> tuple[Factors, dict[str, Any]]:
     """Read factors and their card.
+
+    Args:
+        path: the safetensors file; the card is the JSON file beside it.
+        remedy: the command that makes them, for the error.
 
     Raises:
         InputError: a file is missing or damaged, or the two do not belong together.
     """
-    remedy = "run `jaxrec train-pmf` again"
     card_path = path.with_suffix(".json")
     if not path.exists() or not card_path.exists():
-        raise InputError(f"{path}: no trained factors; run `jaxrec train-pmf`")
+        raise InputError(f"{path}: no trained factors; run `{remedy}`")
     card = read_json(card_path)
     if file_sha256(path) != card.get("sha256"):
-        raise InputError(f"{path}: not the file that {card_path.name} describes; {remedy}")
+        raise InputError(f"{path}: not the file that {card_path.name} describes; run `{remedy}`")
     try:
         arrays = load_file(path)
         return Factors(arrays["U"], arrays["V"]), card
     except (SafetensorError, KeyError) as error:
-        raise InputError(f"{path}: damaged ({error}); {remedy}") from None
+        raise InputError(f"{path}: damaged ({error}); run `{remedy}`") from None

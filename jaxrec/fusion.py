@@ -4,9 +4,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxrec.errors import InputError
+
 FUSIONS = ("published", "sigmoid-cosine")
 ALPHA = 0.85
 """Published weight of the collaborative branch."""
+
+
+def check_fusion(name: str) -> None:
+    """Raise InputError unless there is a fusion called `name`."""
+    if name not in FUSIONS:
+        raise InputError(f"no fusion {name!r}; there are {', '.join(FUSIONS)}")
 
 
 def min_max(scores: Array, over: Array) -> Array:

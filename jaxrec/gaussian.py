@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrec.dataset import Ratings
+from jaxrec.dataset import Ratings, check_not_empty
 from jaxrec.factors import Factors
 from jaxrec.sweeps import Checkpoints, OnSweep, run_sweeps
 
@@ -52,7 +52,7 @@ def fit_gaussian(
     *,
     factors: int = 100,
     sweeps: int = 20,
-    lambda_: float = 3.0,
+    lambda_: float = 10.0,
     seed: int = 42,
     checkpoints: Checkpoints | None = None,
     on_sweep: OnSweep = lambda sweep, loss: None,
@@ -72,7 +72,12 @@ def fit_gaussian(
 
     Returns:
         Factors (float32) whose products are stars, and the objective after every sweep.
+
+    Raises:
+        InputError: there are no ratings.
+        FloatingPointError: the objective is not finite.
     """
+    check_not_empty(ratings)
     observed = Observed(
         jnp.asarray(ratings.users), jnp.asarray(ratings.items), _single(ratings.stars)
     )

@@ -31,7 +31,7 @@ from jax import Array
 from jax.experimental.xla_metadata import set_xla_metadata
 from numpy.typing import NDArray
 
-from jaxrec.dataset import RATING_SCALE, Ratings
+from jaxrec.dataset import RATING_SCALE, Ratings, check_not_empty
 from jaxrec.factors import Factors
 from jaxrec.sweeps import Checkpoints, OnSweep, run_sweeps
 
@@ -93,12 +93,17 @@ def fit_logistic(
         seed: of the initial factors, drawn from N(0, 0.001^2) for U, then for V with items in
             order of first appearance.
         checkpoints: where to save and resume.
-        on_sweep: told the sweep and the sum of squared e after each sweep.
+        on_sweep: told the sweep and its loss after each sweep.
 
     Returns:
         Factors (float64) whose products are logits, and the loss of every sweep: the sum over
         ratings of d^2 + lambda (|U_u|^2 + |V_i|^2) as met on the way.
+
+    Raises:
+        InputError: there are no ratings.
+        FloatingPointError: the loss is not finite.
     """
+    check_not_empty(ratings)
     with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
         blocks = _blocks(ratings, items)
         state = _initial_state(ratings, users, items, factors, seed)

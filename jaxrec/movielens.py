@@ -99,6 +99,7 @@ def _read(path: Path, schema: Schema, may_be_empty: bool = False) -> pl.DataFram
         raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
     if table.null_count().sum_horizontal().item():
         _name_the_line(path, schema)  # a short row or a missing number; an empty text is neither
+        table = table.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
         table = table.with_columns(pl.col(pl.String).fill_null(""))
     if table.is_empty() and not may_be_empty:
         raise InputError(f"{path}: no rows below the header; is the file truncated?")
@@ -117,13 +118,13 @@ def _check_header(path: Path, schema: Schema) -> None:
 def _name_the_line(path: Path, schema: Schema) -> None:
     """Raise InputError for the first line of `path` that does not fit `schema`."""
     kinds: dict[type[pl.DataType], tuple[str, Callable[[str], object]]] = {
-        pl.Int64: ("a whole number", int),
+        pl.Int64: ("a whole number", np.int64),
         pl.Float64: ("a number", float),
     }
     rows = csv.reader(_decoded_lines(path), strict=True)
     try:
         next(rows)
-        for row in rows:
+        for row in filter(None, rows):
             if len(row) != len(schema):
                 raise InputError(
                     f"{path}, line {rows.line_num}: {len(row)} fields; expected {len(schema)}"
@@ -133,7 +134,7 @@ def _name_the_line(path: Path, schema: Schema) -> None:
                 kind, parse = kinds.get(dtype, ("text", str))
                 try:
                     parse(field)
-                except ValueError:
+                except (ValueError, OverflowError):
                     raise InputError(
                         f"{path}, line {rows.line_num}: {column} is {field!r}; expected {kind}"
                     ) from None
@@ -152,9 +153,13 @@ def _decoded_lines(path: Path) -> Iterator[str]:
                 ) from None
 
 
-def _line(row: int) -> int:
-    """Line of the file that holds data row `row` (the header is line 1)."""
-    return row + 2
+def _line(path: Path, row: int) -> int:
+    """Line on which data row `row` ends: blank lines and lines within quotes count."""
+    rows = csv.reader(_decoded_lines(path))
+    for number, _ in enumerate(filter(None, rows), start=-1):
+        if number == row:
+            break
+    return rows.line_num
 
 
 def _refuse_repeats(path: Path, table: pl.DataFrame, columns: list[str], what: str) -> None:
@@ -166,8 +171,8 @@ def _refuse_repeats(path: Path, table: pl.DataFrame, columns: list[str], what: s
     matches = [pl.col(column) == value for column, value in zip(columns, key, strict=True)]
     second = table.select(pl.all_horizontal(matches)).to_series().arg_true()[1]
     raise InputError(
-        f"{path}, line {_line(second)}: second {what} ({', '.join(map(str, key))}),"
-        f" first on line {_line(first)}; keep one"
+        f"{path}, line {_line(path, second)}: second {what} ({', '.join(map(str, key))}),"
+        f" first on line {_line(path, first)}; keep one"
     )
 
 
@@ -178,7 +183,8 @@ def _refuse_off_scale(path: Path, ratings: pl.DataFrame) -> None:
         value = ratings["rating"][outside[0]]
         shown = "not a number" if math.isnan(value) else f"{value:g} stars"
         raise InputError(
-            f"{path}, line {_line(outside[0])}: rating is {shown}; the scale is {low:g} to {high:g}"
+            f"{path}, line {_line(path, outside[0])}: rating is {shown}; the scale is {low:g} to"
+            f" {high:g}"
         )
 
 
@@ -196,7 +202,7 @@ def _movie_positions(path: Path, ids: pl.Series, item_ids: np.ndarray) -> np.nda
     unknown = np.flatnonzero(positions < 0)
     if len(unknown):
         raise InputError(
-            f"{path}, line {_line(int(unknown[0]))}: movieId {ids[int(unknown[0])]} is not in"
+            f"{path}, line {_line(path, int(unknown[0]))}: movieId {ids[int(unknown[0])]} is not in"
             " movies.csv; add the movie or drop the row"
         )
     return positions

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec.dataset import LIKED, Dataset
+from jaxrec.errors import InputError
 from jaxrec.sparse_rows import Rows
 from jaxrec.split import FEWEST_RATINGS, Split, published_split, validation_split
 
@@ -36,7 +37,7 @@ class Protocol(NamedTuple):
     def of(cls, name: str, dataset: Dataset, seed: int) -> "Protocol":
         """Cut `dataset` by the rules of the protocol called `name` (see `PROTOCOLS`)."""
         if name not in PROTOCOLS:
-            raise ValueError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+            raise InputError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
         return cls(name, seed, published_split(dataset.ratings, seed))
 
 
@@ -82,7 +83,7 @@ def _card(dataset: Dataset, protocol: Protocol) -> dict[str, Any]:
     return {
         "protocol": protocol.name,
         "data": dataset.name,
-        "data_sha256": dataset.sha256(),
+        "data_sha256": dataset.sha256,
         "synthetic": dataset.synthetic,
         "split": (
             f"per user (at least {FEWEST_RATINGS} ratings), first ceil(0.2 n) of"

@@ -36,7 +36,6 @@ class RunFolder:
     path: Path
     dataset: Dataset
     protocol: Protocol
-    data_sha256: str
 
     @property
     def factors_path(self) -> Path:
@@ -63,14 +62,16 @@ class RunFolder:
 
     def identity(self) -> dict[str, str]:
         """What factors must have been fitted on."""
-        return {"data_sha256": self.data_sha256, "split_sha256": self.protocol.split.sha256()}
+        return {
+            "data": self.dataset.name,
+            "data_sha256": self.dataset.sha256,
+            "split_sha256": self.protocol.split.sha256(),
+        }
 
     def read_factors(self) -> tuple[Factors, dict[str, Any]]:
         """The trained factors and their card; InputError if absent or of another experiment."""
         command = f"jaxrec train-pmf --run {self.path}"
-        if not self.factors_path.exists():
-            raise InputError(f"{self.path} has no factors yet; run `{command}`")
-        factors, card = read_factors(self.factors_path)
+        factors, card = read_factors(self.factors_path, command)
         for key, what in (("data_sha256", "data set"), ("split_sha256", "split")):
             if card.get(key) != self.identity()[key]:
                 raise InputError(f"{self.factors_path}: fitted on another {what}; run `{command}`")
@@ -78,9 +79,12 @@ class RunFolder:
 
     def read_embeddings(self, name: str) -> Embeddings:
         """The embeddings called `name`; InputError if they are not of this run's texts."""
+        path = self.embeddings_path(name)
+        card_path = path.with_suffix(".json")
+        model = read_json(card_path).get("model", name) if card_path.exists() else name
         texts = texts_sha256(self.dataset, item_texts(self.dataset))
-        remedy = f"jaxrec embed --run {self.path} --model {name}"
-        return read_embeddings(self.embeddings_path(name), self.dataset.item_ids, texts, remedy)
+        remedy = f"jaxrec embed --run {self.path} --model {model}"
+        return read_embeddings(path, self.dataset.item_ids, texts, remedy)
 
     def write_texts(self) -> None:
         """Write the item texts for the encoder."""
@@ -88,17 +92,24 @@ class RunFolder:
 
     def made_from(self) -> dict[str, Any]:
         """Hashes of the factors and embeddings that are there, as their cards state them."""
-        paths = [self.factors_path, *map(self.embeddings_path, self.embedding_names())]
-        cards = [path.with_suffix(".json") for path in paths]
-        return {card.stem: read_json(card).get("sha256") for card in cards if card.exists()}
+        embeddings = {
+            name: _hash_on_card(self.embeddings_path(name)) for name in self.embedding_names()
+        }
+        return {"factors": _hash_on_card(self.factors_path), "embeddings": embeddings}
+
+    def results_are_stale(self) -> bool:
+        """Were the last results made from other factors or embeddings than those that are there?"""
+        if not self.results_path.exists():
+            return False
+        used, now = read_json(self.results_path).get("made_from", {}), self.made_from()
+        embeddings = used.get("embeddings", {})
+        return used.get("factors") != now["factors"] or any(
+            now["embeddings"].get(name) != sha256 for name, sha256 in embeddings.items()
+        )
 
     def set_stale_results_aside(self) -> Path | None:
-        """Rename results that were made from other factors or embeddings; return their new name."""
-        if not self.results_path.exists():
-            return None
-        used = read_json(self.results_path).get("made_from", {})
-        now = self.made_from()
-        if all(now.get(name) == sha256 for name, sha256 in used.items()):
+        """Rename stale results; return their new name."""
+        if not self.results_are_stale():
             return None
         return self.results_path.rename(self.path / "results.stale.json")
 
@@ -125,7 +136,7 @@ def open_run(
     """
     card_path = path / "experiment.json"
     if not card_path.exists():
-        if path.exists() and any(path.iterdir()):
+        if path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
             raise InputError(f"{path} is not empty and no run folder; give another --run")
         return _make(
             path,
@@ -136,6 +147,8 @@ def open_run(
         )
 
     card = read_json(card_path)
+    if not {"data", "protocol", "seed", "split_sha256"} <= set(card):
+        raise InputError(f"{card_path} is damaged; give another --run")
     for option, asked in (("protocol", protocol), ("seed", seed)):
         if asked is not None and asked != card[option]:
             raise InputError(
@@ -146,15 +159,18 @@ def open_run(
         load_dataset(data, progress) if data is not None else _same_data(card["data"], progress)
     )
     run = _cut(path, dataset, card["protocol"], card["seed"])
-    if run.data_sha256 != card["data"]["sha256"]:
+    if dataset.sha256 != card["data"]["sha256"]:
+        remedy = "restore them" if data is None else "leave --data out"
         raise InputError(
             f"{path} was made with other data ({card['data']['source']}, SHA-256"
-            f" {card['data']['sha256'][:12]}); leave --data out or give another --run"
+            f" {card['data']['sha256'][:12]}); {remedy} or give another --run"
         )
     if run.protocol.split.sha256() != card["split_sha256"]:
         raise InputError(
             f"{path} holds a split that this version of jaxrec cuts otherwise; give another --run"
         )
+    if not (path / "split.parquet").exists():
+        _write_split(run)
     return run
 
 
@@ -169,12 +185,11 @@ def _same_data(card: dict[str, Any], progress: bool) -> Dataset:
 def _make(path: Path, data: str, protocol: str, seed: int, progress: bool) -> RunFolder:
     dataset = load_dataset(data, progress)
     run = _cut(path, dataset, protocol, seed)
-    _write_split(run)
     card = {
         "data": {
             "name": dataset.name,
             "source": dataset.source,
-            "sha256": run.data_sha256,
+            "sha256": dataset.sha256,
             "synthetic": dataset.synthetic,
         },
         "protocol": protocol,
@@ -182,11 +197,12 @@ def _make(path: Path, data: str, protocol: str, seed: int, progress: bool) -> Ru
         "split_sha256": run.protocol.split.sha256(),
     }
     write_json(path / "experiment.json", card)
+    _write_split(run)
     return run
 
 
 def _cut(path: Path, dataset: Dataset, protocol: str, seed: int) -> RunFolder:
-    return RunFolder(path, dataset, Protocol.of(protocol, dataset, seed), dataset.sha256())
+    return RunFolder(path, dataset, Protocol.of(protocol, dataset, seed))
 
 
 def _write_split(run: RunFolder) -> None:
@@ -205,4 +221,9 @@ def _write_split(run: RunFolder) -> None:
             ).with_columns(part=pl.lit(name))
         )
     with whole_file(run.path / "split.parquet") as partial:
-        pl.concat(parts).write_parquet(partial)
+        pl.concat(parts).write_parquet(partial, metadata={"data": run.dataset.name})
+
+
+def _hash_on_card(path: Path) -> str | None:
+    card = path.with_suffix(".json")
+    return read_json(card).get("sha256") if card.exists() else None

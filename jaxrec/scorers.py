@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jaxrec.content import liked_profiles, recency_weights, weighted_profiles
 from jaxrec.dataset import Ratings
 from jaxrec.factors import Factors
-from jaxrec.fusion import fuse_published, fuse_sigmoid_cosine
+from jaxrec.fusion import check_fusion, fuse_published, fuse_sigmoid_cosine
 
 
 def mf_scorer(factors: Factors) -> Partial:
@@ -30,7 +30,8 @@ def text_scorer(profiles: Array, E: NDArray[np.float32]) -> Partial:
 
 
 def content_profiles(fusion: str, train: Ratings, E: NDArray[np.float32], users: int) -> Array:
-    """[users, dim] the profiles that go with `fusion`."""
+    """[users, dim] the profiles that go with `fusion` (see `jaxrec.fusion.FUSIONS`)."""
+    check_fusion(fusion)
     if fusion == "published":
         return weighted_profiles(train, recency_weights(train, users), E, users)
     return liked_profiles(train, E, users)
@@ -45,6 +46,7 @@ def hybrid_scorer(
     alpha: float,
 ) -> Partial:
     """Fused scores; alpha is an argument, so that another alpha compiles nothing anew."""
+    check_fusion(fusion)
     arrays = (*_single(*factors), *_single(profiles, E))
     weight = jnp.float32(alpha)
     if fusion == "published":

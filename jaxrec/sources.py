@@ -90,7 +90,14 @@ def download(release: Release, folder: Path, progress: bool = False) -> Path:
     Raises:
         AbsentError: the publisher cannot be reached or sends something else.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return _download(release, folder, progress)
+    except OSError as error:
+        raise AbsentError(f"{folder.name} cannot be kept in {folder.parent} ({error})") from None
+
+
+def _download(release: Release, folder: Path, progress: bool) -> Path:
     pooch.get_logger().setLevel("WARNING")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
         try:

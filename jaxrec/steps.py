@@ -3,10 +3,10 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax import Array
 from numpy.typing import NDArray
 
-from jaxrec import scorecard
-from jaxrec.dataset import Ratings
+from jaxrec import __version__, scorecard
 from jaxrec.embeddings import Embeddings
 from jaxrec.errors import InputError
 from jaxrec.evaluation import evaluate
@@ -37,9 +37,9 @@ class PmfSettings(NamedTuple):
 
 DEFAULTS = {
     "logistic": PmfSettings(),
-    "gaussian": PmfSettings("gaussian", sweeps=20, lambda_=3.0),
+    "gaussian": PmfSettings("gaussian", sweeps=20, lambda_=10.0),
 }
-"""By likelihood; `logistic` has the published values."""
+"""By likelihood: the published values, and the best of a few on validation (benchmarks/LOG.md)."""
 
 
 class Fusion(NamedTuple):
@@ -61,22 +61,12 @@ def train_pmf(
     Returns:
         The card of the factors.
     """
-    card = settings._asdict() | {"seed": run.protocol.seed, "part": "train"} | run.identity()
+    card = _factors_card(run, settings, "train") | run.identity()
     checkpoints = Checkpoints(run.path / "checkpoints", card)
     factors, losses = fit(run, run.protocol.split, settings, checkpoints, on_sweep)
     write_factors(run.factors_path, factors, card | {"losses": losses})
     checkpoints.clear()
-    return read_json(run.factors_path.with_suffix(".json"))
-
-
-def factors_are_fresh(run: RunFolder, settings: PmfSettings) -> bool:
-    """Are there factors of this experiment and these settings?"""
-    card_path = run.factors_path.with_suffix(".json")
-    if not card_path.exists() or not run.factors_path.exists():
-        return False
-    wanted = settings._asdict() | run.identity()
-    card = read_json(card_path)
-    return all(card.get(key) == value for key, value in wanted.items())
+    return run.read_factors()[1]
 
 
 def fit(
@@ -120,8 +110,17 @@ def score_card(
     train = run.dataset.ratings.at(run.protocol.split.train)
     names = run.embedding_names()
     embeddings = {name: run.read_embeddings(name) for name in names}
+    profiles = {
+        name: content_profiles(fusion.name, train, found.E, run.dataset.users)
+        for name, found in embeddings.items()
+    }
+    card = task.card | {"mf": _describe(factors_card)}
     curves = {}
-    if fusion.alpha is None:
+    if fusion.alpha is None and embeddings:
+        card["alpha"] = (
+            f"of 0, 1/{GRID}, ..., 1 the best NDCG@25 on validation, a part of train; texts hold"
+            " the tags of validation pairs too"
+        )
         settings = PmfSettings(*(factors_card[field] for field in PmfSettings._fields))
         curves = alpha_curves(run, settings, fusion.name, embeddings, on_sweep)
     rows: list[dict[str, Any]] = []
@@ -137,34 +136,30 @@ def score_card(
                 how |= {"alpha": best(curve), "alpha_curve": curve}
         elif row.embeddings is not None:
             how = {"fusion": fusion.name}
-        found = embeddings[row.embeddings] if row.embeddings else None
-        scorer = make_scorer(row.name, run, train, task, factors, found, how)
+        scorer: Scorer = mf_scorer(factors)
+        if row.embeddings is not None:
+            content = profiles[row.embeddings], embeddings[row.embeddings].E
+            scorer = _with_text(row.name, factors, *content, task, how)
         evaluation = evaluate(scorer, task, ks)
         mf = rows[0]["metrics"] if rows else evaluation.metrics
         rows.append(scorecard.measured(row, evaluation, mf) | how)
-    results = {"protocol": task.card, "rows": rows, "made_from": run.made_from()}
+    results = {"protocol": card, "rows": rows, "made_from": run.made_from()}
     write_json(run.results_path, results)
     return results
 
 
-def make_scorer(
+def _with_text(
     row: str,
-    run: RunFolder,
-    train: Ratings,
-    task: Task,
     factors: Factors,
-    embeddings: Embeddings | None,
+    profiles: Array,
+    E: NDArray[np.float32],
+    task: Task,
     how: dict[str, Any],
 ) -> Scorer:
-    """The scorer of a row; `how` holds the fusion and alpha of rows with text."""
-    if embeddings is None:
-        return mf_scorer(factors)
-    profiles = content_profiles(how["fusion"], train, embeddings.E, run.dataset.users)
+    """The scorer of a row that uses text; `how` holds its fusion and alpha."""
     if row.startswith("text+"):
-        return text_scorer(profiles, embeddings.E)
-    return hybrid_scorer(
-        how["fusion"], factors, profiles, embeddings.E, task.catalogue, how["alpha"]
-    )
+        return text_scorer(profiles, E)
+    return hybrid_scorer(how["fusion"], factors, profiles, E, task.catalogue, how["alpha"])
 
 
 def alpha_curves(
@@ -183,12 +178,15 @@ def alpha_curves(
     train = run.dataset.ratings.at(split.train)
     curves = {}
     for name, found in embeddings.items():
-        curve = []
-        for step in range(GRID + 1):
-            how = {"fusion": fusion, "alpha": step / GRID}
-            scorer = make_scorer(f"mf+{name}", run, train, task, factors, found, how)
-            curve.append((step / GRID, evaluate(scorer, task, (25,)).metrics["ndcg@25"]))
-        curves[name] = curve
+        profiles = content_profiles(fusion, train, found.E, run.dataset.users)
+
+        def ndcg(
+            alpha: float, profiles: Array = profiles, E: NDArray[np.float32] = found.E
+        ) -> float:
+            scorer = hybrid_scorer(fusion, factors, profiles, E, task.catalogue, alpha)
+            return evaluate(scorer, task, (25,)).metrics["ndcg@25"]
+
+        curves[name] = [(step / GRID, ndcg(step / GRID)) for step in range(GRID + 1)]
     return curves
 
 
@@ -207,12 +205,16 @@ def recommend(
         users: [n] positions in `dataset.user_ids`.
         k: how many.
         row: `mf`, `mf+NAME` or `text+NAME`; by default `mf+minilm` if it can be made, else `mf`.
-            Fusion and alpha are those of the last score card, else the published ones.
+            Fusion and alpha are those of the last score card, or the published ones if there is
+            none or it is stale.
 
     Returns:
         items: [n, k] positions in `dataset.item_ids`, -1 where nothing is left.
         scores: [n, k].
-        how: row, and its fusion and alpha.
+        how: the row, its fusion and alpha.
+
+    Raises:
+        InputError: the row cannot be made, or one of several users has no train rating.
     """
     names = run.embedding_names()
     if row is None:
@@ -222,20 +224,28 @@ def recommend(
         raise InputError(f"no row {row!r}; there are {', '.join(known)}")
     needed = known[row].embeddings
     if needed is not None and needed not in names:
-        raise InputError(f"row {row} needs embeddings; run `{_embed_command(run, needed)}`")
+        raise InputError(f"row {row} needs embeddings: {_embed_command(run, needed)}")
     factors, _ = run.read_factors()
     task = evaluation_task(run.dataset, run.protocol)
     train = run.dataset.ratings.at(run.protocol.split.train)
-    embeddings = run.read_embeddings(needed) if needed is not None else None
-    how = _last_fusion(run, row) if needed is not None else {}
-    scorer = make_scorer(row, run, train, task, factors, embeddings, how)
+    for user in users[task.seen.lengths[users] == 0]:
+        raise InputError(
+            f"user {run.dataset.user_ids[user]} has no train rating to recommend from; the"
+            f" {run.protocol.name} split leaves users with few ratings out"
+        )
+    how: dict[str, Any] = {}
+    scorer: Scorer = mf_scorer(factors)
+    if needed is not None:
+        E, how = run.read_embeddings(needed).E, _last_fusion(run, row)
+        profiles = content_profiles(how["fusion"], train, E, run.dataset.users)
+        scorer = _with_text(row, factors, profiles, E, task, how)
     items, scores = top_k(scorer, users, task.seen, task.catalogue, k)
     return items, scores, {"row": row} | how
 
 
 def _last_fusion(run: RunFolder, row: str) -> dict[str, Any]:
     how = {"fusion": PUBLISHED_FUSION.name, "alpha": PUBLISHED_FUSION.alpha}
-    if not run.results_path.exists() or run.set_stale_results_aside():
+    if not run.results_path.exists() or run.results_are_stale():
         return how
     for measured in read_json(run.results_path)["rows"]:
         if measured["name"] == row:
@@ -247,16 +257,14 @@ def _validation_factors(
     run: RunFolder, split: Split, settings: PmfSettings, on_sweep: OnSweep
 ) -> Factors:
     path = run.path / "validation" / "factors.safetensors"
-    card = settings._asdict() | {
-        "seed": run.protocol.seed,
-        "part": "train without validation",
-        "data_sha256": run.data_sha256,
-        "split_sha256": split.sha256(),
-    }
-    if path.exists():
-        factors, found = read_factors(path)
+    card = _factors_card(run, settings, "train without validation") | run.identity()
+    card["split_sha256"] = split.sha256()
+    try:
+        factors, found = read_factors(path, "")
         if all(found.get(key) == value for key, value in card.items()):
             return factors
+    except InputError:
+        pass  # absent or half written: fitted anew
     checkpoints = Checkpoints(path.parent / "checkpoints", card)
     factors, losses = fit(run, split, settings, checkpoints, on_sweep)
     write_factors(path, factors, card | {"losses": losses})
@@ -264,6 +272,22 @@ def _validation_factors(
     return factors
 
 
+def _factors_card(run: RunFolder, settings: PmfSettings, part: str) -> dict[str, Any]:
+    """All that decides a fit, beside the data."""
+    return settings._asdict() | {
+        "seed": run.protocol.seed,
+        "part": part,
+        "jaxrec": __version__,
+        "synthetic": run.dataset.synthetic,
+    }
+
+
+def _describe(factors_card: dict[str, Any]) -> str:
+    likelihood, factors, sweeps, lambda_ = (factors_card[name] for name in PmfSettings._fields)
+    return f"{likelihood} PMF, {factors} factors, {sweeps} sweeps, lambda {lambda_:g}"
+
+
 def _embed_command(run: RunFolder, name: str) -> str:
-    finetune = " --finetune" if name.endswith("-ft") else ""
-    return f"jaxrec embed --run {run.path} --model {name.removesuffix('-ft')}{finetune}"
+    if name.endswith("-ft"):
+        return "(fine-tuning is not in this version)"
+    return f"jaxrec embed --run {run.path} --model {name}"

@@ -28,14 +28,13 @@ class Checkpoints:
         self.identity = identity
         self.every = every
         self._saved_at = time.monotonic()
+        self._saved_sweep = 0
 
     def restore(self, state: State) -> tuple[State, list[float]]:
         """The saved state and losses, or `state` and none."""
         card = self.folder / "checkpoint.json"
-        if not card.exists():
-            return state, []
-        saved = read_json(card)
-        if saved["identity"] != self.identity:
+        saved = read_json(card) if card.exists() else {}
+        if saved.get("identity") != self.identity:
             self.clear()
             return state, []
         # orbax takes most of a second to import; only a fit that was interrupted pays for it
@@ -43,10 +42,17 @@ class Checkpoints:
 
         arrays = PyTreeCheckpointer().restore(self.folder / saved["state"])
         restored = [arrays[field] for field in sorted(arrays)]
+        self._saved_sweep = len(saved["losses"])
         return type(state)(*restored), saved["losses"]
 
     def save(self, state: State, losses: list[float]) -> None:
-        """Save now. The card is written last: it never names a state that is not whole."""
+        """Save now, unless it is saved already.
+
+        The card is written when the new state is whole and before the old one is deleted, so what
+        it names is there at every moment.
+        """
+        if len(losses) == self._saved_sweep:
+            return
         from orbax.checkpoint import PyTreeCheckpointer
 
         name = f"sweep-{len(losses)}"
@@ -58,6 +64,7 @@ class Checkpoints:
             if older.name != name:
                 shutil.rmtree(older)
         self._saved_at = time.monotonic()
+        self._saved_sweep = len(losses)
 
     def due(self) -> bool:
         """Have `every` seconds passed since the last save?"""

@@ -49,12 +49,14 @@ def rank(scorer: Scorer, users: Array, candidates: Array, k: int) -> tuple[Array
 
     Returns:
         items: [block, k] int32, best first; -1 where a user has fewer than k candidates.
-        scores: [block, k]; -inf there.
+        scores: [block, k]; -inf there, NaN throughout where a candidate's score is not a number.
     """
-    scores = jnp.where(candidates, scorer(users, candidates), -jnp.inf)
-    # NaN compares as greatest in top_k: it comes out first, where it is seen, not hidden.
-    top_scores, top_items = jax.lax.top_k(scores, k)
-    return jnp.where(top_scores == -jnp.inf, -1, top_items), top_scores
+    scores = scorer(users, candidates)
+    scores = jnp.where(scores == 0, 0, scores)  # -0 would rank below 0
+    broken = jnp.any(candidates & jnp.isnan(scores), axis=1, keepdims=True)
+    top_scores, top_items = jax.lax.top_k(jnp.where(candidates, scores, -jnp.inf), k)
+    top_items = jnp.where(top_scores == -jnp.inf, -1, top_items)
+    return top_items, jnp.where(broken, jnp.nan, top_scores)
 
 
 @partial(jax.jit, static_argnames="k")

@@ -6,12 +6,16 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
 import cli
 from jaxrec import __version__, sources
+from jaxrec.fusion import FUSIONS
+from jaxrec.protocol import PROTOCOLS
+from jaxrec.steps import DEFAULTS
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -53,13 +57,14 @@ def test_eval_writes_the_score_card(run: Path, tmp_path: Path) -> None:
         "mf", "mf+minilm", "mf+minilm-ft", "mf+qwen3-4b", "mf+qwen3-4b-ft",
     ]  # fmt: skip
     assert "SYNTHETIC" in result.output
-    assert f"mf+minilm is absent; to make it: jaxrec embed --run {run}" in result.output
+    assert f"mf+minilm is absent: jaxrec embed --run {run} --model minilm" in result.output
 
 
 def test_recommend_shows_what_the_user_liked_and_what_is_new(run: Path) -> None:
     result = jaxrec("recommend", "--run", run, "--user", 7, "-k", 3, "--row", "mf")
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
+    assert "SYNTHETIC DATA made by jaxrec" in lines
     start = lines.index("User 7, latest ratings:")
     assert lines[start + 6] == "Recommended by mf:"
     assert len(lines[start + 7 :]) == 3
@@ -83,7 +88,7 @@ def test_recommend_all_writes_k_unseen_items_a_user(run: Path, tmp_path: Path) -
     [
         (["recommend", "--user", "12345"], "no user 12345 in synthetic"),
         (["recommend", "--user", "1", "--row", "mf+bert"], "no row 'mf+bert'"),
-        (["recommend", "--user", "1", "--row", "mf+minilm"], "run `jaxrec embed"),
+        (["recommend", "--user", "1", "--row", "mf+minilm"], "jaxrec embed --run"),
         (["recommend", "--user", "1", "-k", "100000"], "k is 100000"),
         (["recommend"], "give --user ID, or --all"),
         (["eval", "-k", "100000"], "k is 100000"),
@@ -91,6 +96,10 @@ def test_recommend_all_writes_k_unseen_items_a_user(run: Path, tmp_path: Path) -
         (["eval", "--alpha", "2"], "'2' is neither a number from 0 to 1 nor `grid`"),
         (["eval", "--data", "nowhere"], "no data set 'nowhere'"),
         (["embed", "--model", "gpt"], "no model 'gpt'"),
+        (["recommend", "--user", "1", "--row", "mf+minilm-ft"], "not in this version"),
+        (["eval", "--seed", "5000000000"], "5000000000 is not in the range"),
+        (["train-pmf", "--lambda", "nan"], "nan is not a finite number"),
+        (["eval", "--json", "/proc/card.json"], "/proc"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(run: Path, arguments: list[str], message: str) -> None:
@@ -111,6 +120,32 @@ def test_retraining_says_what_became_stale(tmp_path: Path) -> None:
 def test_quiet_prints_results_alone(run: Path) -> None:
     result = jaxrec("train-pmf", "--run", run, "--factors", 4, "--sweeps", 3, "-q")
     assert (result.exit_code, result.output) == (0, "")
+
+
+def test_run_keeps_the_factors_that_are_there(run: Path) -> None:
+    before = (run / "factors.safetensors").read_bytes()
+    result = jaxrec("run", "--run", run, "-k", 5)
+    assert result.exit_code == 0, result.output
+    assert "factors are there already" in result.output
+    assert (run / "factors.safetensors").read_bytes() == before
+
+
+def test_choices_are_those_of_the_library() -> None:
+    def choices(command: str, option: str) -> tuple[str, ...]:
+        (found,) = (p.type for p in cli.main.commands[command].params if p.name == option)
+        assert isinstance(found, click.Choice)
+        return tuple(found.choices)
+
+    assert choices("eval", "fusion") == FUSIONS
+    assert choices("eval", "protocol") == PROTOCOLS
+    assert choices("train-pmf", "likelihood") == tuple(sorted(DEFAULTS))
+
+
+def test_help_answers_in_half_a_second() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "cli", "--help"]
+    done = subprocess.run(command, cwd=Path(cli.__file__).parent, capture_output=True, text=True)
+    imported = [line.split("|")[-1].strip() for line in done.stderr.splitlines()]
+    assert not {"jax", "numpy", "polars", "torch"} & set(imported)
 
 
 def test_gaussian_trains_too(tmp_path: Path) -> None:
@@ -155,6 +190,11 @@ def test_alpha_is_chosen_on_validation(tmp_path: Path) -> None:
     assert curve[hybrid["alpha"]] == max(curve.values())
     recommended = jaxrec("recommend", "--run", run, "--user", 1)
     assert f"fusion sigmoid-cosine, alpha {hybrid['alpha']}" in recommended.output
+    results = json.loads((run / "results.json").read_text())
+    results["made_from"]["embeddings"]["minilm"] = "of other weights"
+    (run / "results.json").write_text(json.dumps(results))
+    stale = jaxrec("embed", "--run", run)
+    assert "is stale; it is now" in stale.output.replace("\n", " ")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

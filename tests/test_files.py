@@ -34,7 +34,7 @@ def test_damaged_json_is_named(tmp_path: Path) -> None:
 def test_factors_come_back_with_their_card(tmp_path: Path) -> None:
     factors = Factors(np.ones((2, 3)), np.zeros((4, 3), np.float32))
     write_factors(tmp_path / "factors.safetensors", factors, {"seed": 7})
-    read, card = read_factors(tmp_path / "factors.safetensors")
+    read, card = read_factors(tmp_path / "factors.safetensors", "mend")
     assert read.U.tolist() == factors.U.tolist()
     assert (read.U.dtype, read.V.dtype) == (np.float64, np.float32)
     assert card["seed"] == 7
@@ -44,8 +44,8 @@ def test_factors_that_are_not_those_of_the_card_are_refused(tmp_path: Path) -> N
     path = tmp_path / "factors.safetensors"
     write_factors(path, Factors(np.ones((2, 3)), np.ones((4, 3))), {})
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(InputError, match="run `jaxrec train-pmf` again"):
-        read_factors(path)
+    with pytest.raises(InputError, match=r"not the file that factors.json describes; run `mend`"):
+        read_factors(path, "mend")
 
 
 def write(path: Path, ids: np.ndarray = IDS, vectors: np.ndarray = E, **card: str) -> Path:

@@ -6,8 +6,9 @@ import pytest
 from jax.tree_util import Partial
 
 from jaxrec.content import liked_profiles, recency_weights, weighted_profiles
+from jaxrec.errors import InputError
 from jaxrec.factors import Factors
-from jaxrec.fusion import fuse_published, fuse_sigmoid_cosine, min_max
+from jaxrec.fusion import FUSIONS, fuse_published, fuse_sigmoid_cosine, min_max
 from jaxrec.scorers import content_profiles, hybrid_scorer, mf_scorer, text_scorer
 from tests.conftest import make_ratings
 
@@ -58,7 +59,34 @@ def test_sigmoid_cosine_by_hand() -> None:
     assert fused[0].tolist() == pytest.approx([0.8 * 0.5 + 0.2 * 0.5, 0.8 / (1 + exp(-2)) - 0.2])
 
 
-@pytest.mark.parametrize("fusion", ["published", "sigmoid-cosine"])
+def test_the_published_scorer_by_hand() -> None:
+    """Item 3 is outside the vocabulary and item 0 is seen: the one scales nothing, the other mf."""
+    factors = Factors(np.array([[1.0]]), np.array([[4.0], [0.0], [2.0], [100.0]]))
+    profiles = jnp.array([[1.0, 0.0]])
+    vectors = np.array([[1, 0], [0.6, 0.8], [0, 1], [-1, 0]], np.float32)
+    vocabulary = np.array([True, True, True, False])
+    scorer = hybrid_scorer("published", factors, profiles, vectors, vocabulary, 0.85)
+    scores = scorer(jnp.array([0]), jnp.array([[False, True, True, False]]))
+    assert scores[0, 1:3].tolist() == pytest.approx([0.85 * 0 + 0.15 * 1, 0.85 * 0.5 + 0.15 * 0])
+
+
+def test_the_sigmoid_cosine_scorer_by_hand() -> None:
+    factors = Factors(np.array([[2.0]]), np.array([[1.0], [-1.0]]))
+    vectors = np.array([[1, 0], [0, 1]], np.float32)
+    scorer = hybrid_scorer(
+        "sigmoid-cosine", factors, jnp.array([[0.6, 0.8]]), vectors, np.ones(2, bool), 0.7
+    )
+    scores = scorer(jnp.array([0]), jnp.ones((1, 2), bool))
+    expected = [0.7 / (1 + exp(-2)) + 0.3 * 0.6, 0.7 / (1 + exp(2)) + 0.3 * 0.8]
+    assert scores[0].tolist() == pytest.approx(expected)
+
+
+def test_an_unknown_fusion_is_refused() -> None:
+    with pytest.raises(InputError, match="no fusion 'sigmoid'"):
+        content_profiles("sigmoid", RATINGS, E, 3)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
 def test_alpha_one_ranks_as_mf_and_alpha_zero_as_text(fusion: str) -> None:
     rng = np.random.default_rng(0)
     factors = Factors(rng.normal(size=(3, 4)), rng.normal(size=(3, 4)))

@@ -5,9 +5,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from orbax.checkpoint import PyTreeCheckpointer
 
 from jaxrec import logistic
 from jaxrec.dataset import Dataset, Ratings
+from jaxrec.errors import InputError
 from jaxrec.logistic import fit_logistic
 from jaxrec.split import published_split
 from jaxrec.sweeps import Checkpoints
@@ -75,6 +77,56 @@ def test_expf_has_the_bits_of_the_c_library() -> None:
     with jax.enable_x64(True):
         ours = np.asarray(logistic._expf(jax.numpy.asarray(x, jax.numpy.float64)))
     assert ours.tolist() == [library.expf(float(value)) for value in x]
+
+
+def test_sigmoid_is_cut_off_beyond_six() -> None:
+    with jax.enable_x64(True):
+        s = jax.numpy.asarray([-6.5, -5.5, 0.0, 5.5, 6.5])
+        p = np.asarray(logistic._sigmoid(s))
+    assert p[[0, 2, 4]].tolist() == [0, 0.5, 1]
+    assert p[[1, 3]].tolist() == pytest.approx([0.00407014, 0.99592986], abs=1e-7)
+
+
+def test_no_ratings_are_refused() -> None:
+    none = Ratings(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.int64))
+    with pytest.raises(InputError, match="no training ratings"):
+        fit_logistic(none, users=2, items=2)
+
+
+def test_a_kill_while_saving_leaves_the_last_checkpoint(
+    synthetic: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saving sweep 3 dies half-way; sweep 2 is still there and goes on."""
+    train = synthetic.ratings.at(published_split(synthetic.ratings).train)
+
+    def fit(told: list[int]) -> np.ndarray:
+        factors, _ = fit_logistic(
+            train, synthetic.users, synthetic.items, factors=4, sweeps=4,
+            checkpoints=Checkpoints(tmp_path / "c", {}, every=0.0),
+            on_sweep=lambda sweep, loss: told.append(sweep),
+        )  # fmt: skip
+        return factors.V
+
+    saves: list[Path] = []
+    whole = PyTreeCheckpointer.save
+
+    def dies(self: PyTreeCheckpointer, folder: Path, *rest: object, **options: object) -> None:
+        saves.append(folder)
+        if len(saves) == 3:
+            folder.mkdir()
+            (folder / "half").write_text("x")
+            raise Stop
+        whole(self, folder, *rest, **options)
+
+    monkeypatch.setattr(PyTreeCheckpointer, "save", dies)
+    with pytest.raises(Stop):
+        fit([])
+    told: list[int] = []
+    resumed = fit(told)
+    assert told == [2, 3, 4]
+    again: list[int] = []
+    Checkpoints(tmp_path / "c", {}).clear()
+    assert fit(again).tobytes() == resumed.tobytes()
 
 
 def test_rows_without_ratings_stay_zero() -> None:

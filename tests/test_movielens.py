@@ -49,8 +49,8 @@ def test_text_may_be_empty(tmp_path: Path) -> None:
 
 
 def test_the_hash_sees_every_rating(tmp_path: Path) -> None:
-    before = read_movielens(write(tmp_path)).sha256()
-    after = read_movielens(write(tmp_path, ratings=RATINGS.replace("3.0", "3.5"))).sha256()
+    before = read_movielens(write(tmp_path)).sha256
+    after = read_movielens(write(tmp_path, ratings=RATINGS.replace("3.0", "3.5"))).sha256
     assert before != after
 
 
@@ -82,6 +82,19 @@ def test_bad_rows_are_named_by_file_and_line(
     with pytest.raises(InputError, match=message) as raised:
         read_movielens(write(tmp_path, **files))
     assert "\n" not in str(raised.value)
+
+
+def test_blank_lines_are_passed_over_but_counted(tmp_path: Path) -> None:
+    data = read_movielens(write(tmp_path, ratings=RATINGS + "\n\n"))
+    assert len(data.ratings.users) == 3
+    with pytest.raises(InputError, match="line 6: second rating"):
+        read_movielens(write(tmp_path, ratings=RATINGS + "\n5,7,4.0,5\n"))
+
+
+def test_a_title_over_two_lines_moves_the_lines_below(tmp_path: Path) -> None:
+    movies = MOVIES + '11,"Two\nlines (1999)",Drama\n7,Up (2009),Drama\n'
+    with pytest.raises(InputError, match="line 6: second movie id"):
+        read_movielens(write(tmp_path, movies=movies))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from jaxrec.embeddings import Embeddings
 from jaxrec.errors import InputError
+from jaxrec.evaluation import Evaluation
+from jaxrec.protocol import validation_task
 from jaxrec.run_folder import RunFolder, open_run
-from jaxrec.steps import DEFAULTS, factors_are_fresh, score_card, train_pmf
+from jaxrec.scorecard import Row, measured
+from jaxrec.steps import DEFAULTS, Fusion, alpha_curves, recommend, score_card, train_pmf
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -24,7 +29,7 @@ def test_a_folder_keeps_data_protocol_and_seed(tmp_path: Path) -> None:
     again = open_run(tmp_path / "run")
     assert again.protocol.seed == 0
     assert again.protocol.split.sha256() == made.protocol.split.sha256()
-    assert again.data_sha256 == made.data_sha256
+    assert again.dataset.sha256 == made.dataset.sha256
 
 
 def test_the_split_is_written_with_external_ids(run: RunFolder) -> None:
@@ -66,6 +71,42 @@ def test_factors_of_another_split_are_refused(run: RunFolder, tmp_path: Path) ->
         score_card(run)
 
 
+def test_factors_of_other_data_are_refused(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    card_path = run.factors_path.with_suffix(".json")
+    card = json.loads(card_path.read_text())
+    card_path.write_text(json.dumps(card | {"data_sha256": "other"}))
+    with pytest.raises(InputError, match="fitted on another data set; run"):
+        score_card(run)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "experiment.json is damaged"),
+        ("[", "not valid JSON"),
+        ('{"protocol": "strict"}', "is damaged"),
+    ],
+)
+def test_a_damaged_experiment_is_one_line(run: RunFolder, content: str, message: str) -> None:
+    (run.path / "experiment.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        open_run(run.path)
+
+
+def test_a_protocol_of_a_newer_version_is_one_line(run: RunFolder) -> None:
+    card = json.loads((run.path / "experiment.json").read_text())
+    (run.path / "experiment.json").write_text(json.dumps(card | {"protocol": "strict"}))
+    with pytest.raises(InputError, match="no protocol 'strict'"):
+        open_run(run.path)
+
+
+def test_a_folder_killed_while_it_was_made_is_completed(run: RunFolder) -> None:
+    (run.path / "split.parquet").unlink()
+    open_run(run.path)
+    assert (run.path / "split.parquet").exists()
+
+
 def test_without_factors_the_command_that_makes_them_is_named(run: RunFolder) -> None:
     with pytest.raises(InputError, match=f"run `jaxrec train-pmf --run {run.path}`"):
         score_card(run)
@@ -74,8 +115,6 @@ def test_without_factors_the_command_that_makes_them_is_named(run: RunFolder) ->
 def test_training_again_with_the_same_settings_gives_the_same_bytes(run: RunFolder) -> None:
     train_pmf(run, QUICK)
     first = run.factors_path.read_bytes()
-    assert factors_are_fresh(run, QUICK)
-    assert not factors_are_fresh(run, QUICK._replace(factors=5))
     train_pmf(run, QUICK)
     assert run.factors_path.read_bytes() == first
 
@@ -90,19 +129,73 @@ def test_results_of_other_factors_are_set_aside(run: RunFolder) -> None:
     assert not run.results_path.exists()
 
 
-def test_test_ratings_change_nothing_that_is_trained(run: RunFolder) -> None:
-    """Permuting the stars of the test part leaves factors as they were."""
-    train_pmf(run, QUICK)
-    before = run.read_factors()[0]
-    stars = run.dataset.ratings.stars
-    test = run.protocol.split.test
-    kept = stars.copy()
-    stars[test] = np.random.default_rng(0).permutation(stars[test])
-    try:
+def some_embeddings(run: RunFolder) -> Embeddings:
+    E = np.random.default_rng(0).normal(size=(run.dataset.items, 8)).astype(np.float32)
+    return Embeddings(E / np.linalg.norm(E, axis=1, keepdims=True), {})
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_only_validation_ratings_decide_alpha_and_test_ratings_nothing(
+    run: RunFolder, part: str
+) -> None:
+    """Shuffle items, stars and times within the part and fit and choose again."""
+
+    def fit_and_choose() -> tuple[bytes, bytes, list]:
         train_pmf(run, QUICK)
-    finally:
-        stars[:] = kept
-    assert run.read_factors()[0].V.tobytes() == before.V.tobytes()
+        factors, _ = run.read_factors()
+        curves = alpha_curves(run, QUICK, "published", {"some": some_embeddings(run)})
+        return factors.U.tobytes(), factors.V.tobytes(), curves["some"]
+
+    before = fit_and_choose()
+    inner, _ = validation_task(run.dataset, run.protocol)
+    positions = run.protocol.split.test if part == "test" else inner.test
+    shuffled = np.random.default_rng(0).permutation(positions)
+    for column in run.dataset.ratings[1:]:
+        column[positions] = column[shuffled]
+    after = fit_and_choose()
+    if part == "test":
+        assert after == before
+    else:
+        assert after[2] != before[2]
+
+
+def test_validation_factors_are_those_of_the_settings(run: RunFolder) -> None:
+    embeddings = {"some": some_embeddings(run)}
+    alpha_curves(run, QUICK, "published", embeddings)
+    path = run.path / "validation" / "factors.safetensors"
+    first = path.read_bytes()
+    alpha_curves(run, QUICK._replace(factors=5), "published", embeddings)
+    assert path.read_bytes() != first
+    path.with_suffix(".json").unlink()  # as if killed between the two files
+    alpha_curves(run, QUICK, "published", embeddings)
+    assert path.read_bytes() == first
+
+
+def test_gains_are_relative_to_mf() -> None:
+    rows = [
+        Evaluation(np.arange(2, dtype=np.int32), {"precision@5": np.array([a, b])}, 1)
+        for a, b in ((0.2, 0.4), (0.3, 0.6))
+    ]
+    mf = rows[0].metrics
+    gain = measured(Row("mf+x", "X"), rows[1], mf)["gain_over_mf"]
+    assert gain["precision@5"] == pytest.approx(0.5)
+    assert measured(Row("mf", "MF only"), rows[0], mf)["gain_over_mf"]["precision@5"] == 0
+
+
+def test_a_user_without_train_ratings_is_told_so(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    split = run.protocol.split
+    others = split._replace(train=split.train[run.dataset.ratings.users[split.train] != 3])
+    without = replace(run, protocol=run.protocol._replace(split=others))
+    train_pmf(without, QUICK)
+    with pytest.raises(InputError, match="user 4 has no train rating"):
+        recommend(without, np.array([3], np.int32), 5)
+
+
+def test_a_grid_without_embeddings_fits_nothing(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    score_card(run, ks=(5,), fusion=Fusion("published", None))
+    assert not (run.path / "validation").exists()
 
 
 def test_the_protocol_card_is_whole(run: RunFolder) -> None:
@@ -111,5 +204,5 @@ def test_the_protocol_card_is_whole(run: RunFolder) -> None:
     assert json.loads(run.results_path.read_text())["rows"] == results["rows"]
     assert set(results["protocol"]) >= {
         "protocol", "data", "data_sha256", "split", "split_sha256", "candidates", "seen_filter",
-        "relevant", "ties", "ndcg", "ndcg_retrieved", "users_evaluated", "users_excluded",
+        "relevant", "mf", "ties", "ndcg", "ndcg_retrieved", "users_evaluated", "users_excluded",
     }  # fmt: skip

@@ -94,6 +94,12 @@ def test_an_archive_with_another_file_leaves_nothing_behind(server: str, tmp_pat
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_a_cache_that_cannot_be_written_is_one_line(server: str, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file, not a folder")
+    with pytest.raises(AbsentError, match="cannot be kept"):
+        download(release(f"{server}/good"), tmp_path / "cache" / "ml")
+
+
 def test_no_server_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(AbsentError, match="no answer"):
         download(release("http://127.0.0.1:9/ml.zip"), tmp_path / "cache" / "ml")
@@ -126,6 +132,6 @@ def test_an_unknown_name_lists_what_there_is(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_synthetic_is_always_the_same_and_says_what_it_is() -> None:
     first, second = load_dataset("synthetic"), load_dataset("synthetic")
-    assert first.sha256() == second.sha256()
+    assert first.sha256 == second.sha256
     assert first.synthetic
     assert first.name == "synthetic"

@@ -75,8 +75,16 @@ def test_k_must_fit_the_catalogue(k: int) -> None:
         top_k(Partial(look_up, jnp.ones((1, 3))), np.zeros(1, np.int32), seen, np.ones(3, bool), k)
 
 
-def test_a_score_that_is_not_a_number_is_refused() -> None:
-    scorer = Partial(look_up, jnp.asarray([[1.0, jnp.nan, 2.0]]))
+def test_minus_zero_ties_with_zero() -> None:
+    scorer = Partial(look_up, jnp.asarray([[-0.0, 0.0, -0.0, 0.0]]))
+    seen = Rows.of(make_ratings([]), 1)
+    found, _ = top_k(scorer, np.zeros(1, np.int32), seen, np.ones(4, bool), 4)
+    assert found.tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("broken", [np.nan, -np.nan])
+def test_a_score_that_is_not_a_number_is_refused(broken: float) -> None:
+    scorer = Partial(look_up, jnp.asarray([[1.0, broken, 2.0]]))
     seen = Rows.of(make_ratings([]), 1)
     with pytest.raises(ValueError, match="not a number"):
         top_k(scorer, np.zeros(1, np.int32), seen, np.ones(3, bool), 1)

@@ -14,7 +14,7 @@ from jaxrec.texts import item_texts, texts_sha256, write_texts
 from tests.tiny_models import tiny_bert, tiny_qwen3
 from torch_embed import encode as encoding
 from torch_embed.encode import batches, check, embed_file, encode, estimate_seconds, pool
-from torch_embed.encoder import Encoder, load_encoder
+from torch_embed.encoder import Encoder, load_encoder, short_name
 from torch_embed.errors import InputError
 from torch_embed.files import read_texts
 
@@ -100,6 +100,32 @@ def test_the_wrong_padding_side_is_refused(tmp_path: Path) -> None:
     encoder.tokenizer.padding_side = "right"
     with pytest.raises(InputError, match=r"depends on its batch .* padding side 'right'"):
         check(encoder, TEXTS)
+
+
+def test_a_file_is_not_embedded_by_an_unsound_encoder(synthetic: Dataset, tmp_path: Path) -> None:
+    encoder = load_encoder(str(tiny_qwen3(tmp_path / "model")), "cpu")
+    encoder.tokenizer.padding_side = "right"
+    write_texts(tmp_path / "texts.parquet", synthetic, item_texts(synthetic))
+    with pytest.raises(InputError, match="depends on its batch"):
+        embed_file(encoder, tmp_path / "texts.parquet", tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_only_ours_is_called_by_a_short_name(tmp_path: Path) -> None:
+    (tmp_path / "minilm").mkdir()
+    assert short_name("minilm") == "minilm"
+    assert short_name("BAAI/bge-small") == "bge-small"
+    assert short_name("someone/minilm") == "someone-minilm"
+    assert short_name(str(tmp_path / "minilm")) == f"{tmp_path.name.lower()}-minilm"
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"model_type": "bert"}'])
+def test_a_folder_without_a_model_is_one_line(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match="cannot be loaded") as raised:
+        load_encoder(str(tmp_path))
+    assert "\n" not in str(raised.value)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:

@@ -112,13 +112,19 @@ def estimate_seconds(encoder: Encoder, texts: list[str]) -> float:
 def embed_file(
     encoder: Encoder, texts_path: Path, out: Path, on_batch: OnBatch = lambda texts: None
 ) -> dict[str, Any]:
-    """Encode a file of texts into a file of embeddings with its card, and return the card."""
-    item_ids, texts, texts_sha256 = read_texts(texts_path)
-    E = encode(encoder, texts, on_batch)
+    """Check the encoder, encode a file of texts into a file of embeddings, return its card.
+
+    Raises:
+        InputError: the texts cannot be read, or the encoder fails `check`.
+    """
+    read = read_texts(texts_path)
+    check(encoder, read.texts)
+    E = encode(encoder, read.texts, on_batch)
     card = encoder.card() | {
         "dim": E.shape[1],
-        "items": len(texts),
-        "texts_sha256": texts_sha256,
+        "data": read.data,
+        "items": len(read.texts),
+        "texts_sha256": read.sha256,
     }
-    write_embeddings(out, item_ids, E, card)
+    write_embeddings(out, read.item_ids, E, card)
     return card

@@ -58,8 +58,20 @@ class Encoder:
 
 
 def short_name(model: str) -> str:
-    """The name of a model's files and rows: a short name is its own, else the last path part."""
-    return model if model in HUB_IDS else Path(model).name.lower()
+    """The name of a model's files and rows: a short name is its own, else the last path part.
+
+    Somebody else's `minilm` is not ours: it keeps the owner's or the parent folder's name too.
+    """
+    if model in HUB_IDS:
+        return model
+    path = Path(model).resolve() if Path(model).is_dir() else Path(model)
+    name = path.name.lower()
+    return f"{path.parent.name.lower()}-{name}" if name in HUB_IDS else name
+
+
+def model_id(model: str) -> str:
+    """What the card calls a model: its hub id, or its folder."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else HUB_IDS.get(model, model)
 
 
 def load_encoder(model: str, device: str | None = None) -> Encoder:
@@ -80,8 +92,10 @@ def load_encoder(model: str, device: str | None = None) -> Encoder:
         pooling, max_length = _sentence_settings(source)
         tokenizer = AutoTokenizer.from_pretrained(source)
         network = AutoModel.from_pretrained(source, dtype="auto").to(device).eval()
-    except OSError as error:
-        reason = str(error).splitlines()[0]
+    except InputError:
+        raise
+    except Exception as error:  # a broken folder can raise anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
             f"model {model!r} cannot be loaded from {source} ({reason}); give a local folder, or"
             f" one of {', '.join(HUB_IDS)} with the hub in reach"
@@ -93,7 +107,7 @@ def load_encoder(model: str, device: str | None = None) -> Encoder:
     longest = min(tokenizer.model_max_length, network.config.max_position_embeddings)
     return Encoder(
         name=short_name(model),
-        model_id=model if Path(model).is_dir() else HUB_IDS.get(model, model),
+        model_id=model_id(model),
         tokenizer=tokenizer,
         model=network,
         pooling=pooling,
@@ -147,7 +161,7 @@ def _optional_json(source: str, name: str) -> dict[str, Any]:
 def _weights_sha256(folder: Path) -> str:
     """Hash of the weights: of the one file, or of the shards' hashes in order of name."""
     digests = []
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     return (

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -14,21 +14,35 @@ from safetensors.numpy import save
 from torch_embed.errors import InputError
 
 
-def read_texts(path: Path) -> tuple[NDArray[np.int64], list[str], str]:
-    """Read `item_id` and `text` from a Parquet file, and the texts' hash from its card.
+class Texts(NamedTuple):
+    """Item texts as jaxrec wrote them."""
+
+    item_ids: NDArray[np.int64]
+    texts: list[str]
+    sha256: str
+    """Of the texts and their ids, from the card."""
+    data: str
+    """Name of the data set."""
+
+
+def read_texts(path: Path) -> Texts:
+    """Read `item_id` and `text` from a Parquet file, and its card.
 
     Raises:
-        InputError: the file, its card or a column is missing.
+        InputError: the file, its card or a column is missing or damaged.
     """
     card_path = path.with_suffix(".json")
     for needed in (path, card_path):
         if not needed.exists():
             raise InputError(f"{needed}: no such file; `jaxrec embed` writes it")
-    table = pl.read_parquet(path)
-    if table.columns != ["item_id", "text"]:
-        raise InputError(f"{path}: columns {table.columns}; expected item_id, text")
-    card = json.loads(card_path.read_text(encoding="utf-8"))
-    return table["item_id"].to_numpy(), table["text"].to_list(), card["sha256"]
+    try:
+        table = pl.read_parquet(path, columns=["item_id", "text"])
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+        sha256, data = card["sha256"], card["data"]
+    except (pl.exceptions.PolarsError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} or its card is damaged ({reason}); write them again") from None
+    return Texts(table["item_id"].to_numpy(), table["text"].to_list(), sha256, data)
 
 
 def write_embeddings(
