@@ -52,20 +52,20 @@ def evaluate(
     users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
     if not len(users):
         raise InputError("no user has a relevant item in the held-out part; nothing to evaluate")
-    seen_width = int(task.seen.lengths.max())
-    relevant_width = int(task.relevant.lengths.max())
-    blocks = [
+    blocks = user_blocks(users, items, memory)
+    most_seen, most_relevant = task.seen.most_pairs(blocks), task.relevant.most_pairs(blocks)
+    figures = [
         _measure_block(
             scorer,
             block,
-            task.seen.padded(block, seen_width, items),
-            task.relevant.padded(block, relevant_width, items),
+            task.seen.pairs(block, most_seen),
+            task.relevant.pairs(block, most_relevant),
             task.catalogue,
             tuple(ks),
         )
-        for block in user_blocks(users, items, memory)
+        for block in blocks
     ]
-    joined = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *blocks)
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *figures)
     check_scores(joined.pop("best_score"))
     hits = int(joined.pop("hits").sum())
     return Evaluation(users, joined, hits)
@@ -75,17 +75,17 @@ def evaluate(
 def _measure_block(
     scorer: Scorer,
     users: Array,
-    seen: Array,
-    relevant: Array,
+    seen: tuple[Array, Array],
+    relevant: tuple[Array, Array],
     catalogue: Array,
     ks: tuple[int, ...],
 ) -> dict[str, Array]:
     """Per-user figures [block] of one block of users."""
-    items = catalogue.shape[0]
-    top_items, top_scores = rank(scorer, users, catalogue & ~membership(seen, items), max(ks))
-    is_relevant = membership(relevant, items)
+    shape = len(users), len(catalogue)
+    top_items, top_scores = rank(scorer, users, catalogue & ~membership(seen, *shape), max(ks))
+    is_relevant = membership(relevant, *shape)
     hits = jnp.take_along_axis(is_relevant, jnp.maximum(top_items, 0), axis=1) & (top_items >= 0)
-    count = jnp.sum(relevant < items, axis=1)
+    count = jnp.sum(is_relevant, axis=1)
     figures = {"hits": jnp.sum(hits, axis=1), "best_score": jnp.max(top_scores, axis=1)}
     for k in ks:
         figures[f"precision@{k}"] = metrics.precision(hits, k)

@@ -27,9 +27,24 @@ class Rows(NamedTuple):
         """[users] how many items each row has."""
         return np.diff(self.starts)
 
-    def padded(self, users: NDArray[np.integer], width: int, fill: int) -> NDArray[np.int32]:
-        """[len(users), width] the rows of `users`, filled up with `fill`."""
-        places = self.starts[users][:, None] + np.arange(width)
-        inside = np.arange(width) < self.lengths[users][:, None]
-        padded_items = np.append(self.items, np.int32(fill))
-        return padded_items[np.where(inside, places, -1)]
+    def pairs(
+        self, users: NDArray[np.integer], size: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """All (place in `users`, item) pairs of `users`, as two arrays of length `size`.
+
+        Filled up with the place `len(users)`, which is out of range. A flat list of a block's
+        pairs holds hardly any padding, however long its longest row is.
+        """
+        lengths = self.lengths[users]
+        place = np.repeat(np.arange(len(users)), lengths)
+        within_row = np.arange(len(place)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        item = self.items[np.repeat(self.starts[users], lengths) + within_row]
+        fill = (0, size - len(place))
+        return (
+            np.pad(place, fill, constant_values=len(users)).astype(np.int32),
+            np.pad(item, fill).astype(np.int32),
+        )
+
+    def most_pairs(self, blocks: list[NDArray[np.int32]]) -> int:
+        """How many pairs the fullest of `blocks` of users has."""
+        return max(int(self.lengths[block].sum()) for block in blocks)

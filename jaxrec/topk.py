@@ -7,7 +7,7 @@ pytree, it passes through `jit` with its arrays as arguments, not as constants.
 Tie rule: higher score first, then lower item index.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -25,23 +25,20 @@ MEMORY = 2**30
 """Default byte budget of a block's arrays."""
 
 
-def user_blocks(users: NDArray[np.int32], items: int, memory: int) -> Iterator[NDArray[np.int32]]:
+def user_blocks(users: NDArray[np.int32], items: int, memory: int) -> list[NDArray[np.int32]]:
     """Cut `users` into blocks of one length, the last filled up with its own last user.
 
     A block's arrays, about eight [block, items] ones of four bytes, keep within `memory` bytes;
     128 users at most, so that scores stay in the processor's cache.
     """
     block = int(np.clip(memory // (32 * items), 1, min(128, max(len(users), 1))))
-    for start in range(0, len(users), block):
-        part = users[start : start + block]
-        yield np.pad(part, (0, block - len(part)), mode="edge")
+    parts = [users[start : start + block] for start in range(0, len(users), block)]
+    return [np.pad(part, (0, block - len(part)), mode="edge") for part in parts]
 
 
-def membership(padded: Array, items: int) -> Array:
-    """[block, items] bool: is the item in the row of `padded [block, width]` (fill: `items`)?"""
-    rows = jnp.arange(padded.shape[0])[:, None]
-    empty = jnp.zeros((padded.shape[0], items), bool)
-    return empty.at[rows, padded].set(True, mode="drop")
+def membership(pairs: tuple[Array, Array], block: int, items: int) -> Array:
+    """[block, items] bool: is (place in the block, item) among `pairs` (see `Rows.pairs`)?"""
+    return jnp.zeros((block, items), bool).at[pairs].set(True, mode="drop")
 
 
 def rank(scorer: Scorer, users: Array, candidates: Array, k: int) -> tuple[Array, Array]:
@@ -53,17 +50,19 @@ def rank(scorer: Scorer, users: Array, candidates: Array, k: int) -> tuple[Array
     """
     scores = scorer(users, candidates)
     scores = jnp.where(scores == 0, 0, scores)  # -0 would rank below 0
-    broken = jnp.any(candidates & jnp.isnan(scores), axis=1, keepdims=True)
-    top_scores, top_items = jax.lax.top_k(jnp.where(candidates, scores, -jnp.inf), k)
+    scores = jnp.where(candidates, scores, -jnp.inf)
+    broken = jnp.any(jnp.isnan(scores), axis=1, keepdims=True)
+    top_scores, top_items = jax.lax.top_k(scores, k)
     top_items = jnp.where(top_scores == -jnp.inf, -1, top_items)
     return top_items, jnp.where(broken, jnp.nan, top_scores)
 
 
 @partial(jax.jit, static_argnames="k")
 def _rank_unseen(
-    scorer: Scorer, users: Array, seen: Array, catalogue: Array, k: int
+    scorer: Scorer, users: Array, seen: tuple[Array, Array], catalogue: Array, k: int
 ) -> tuple[Array, Array]:
-    return rank(scorer, users, catalogue & ~membership(seen, catalogue.shape[0]), k)
+    unseen = ~membership(seen, len(users), len(catalogue))
+    return rank(scorer, users, catalogue & unseen, k)
 
 
 def top_k(
@@ -93,11 +92,9 @@ def top_k(
         ValueError: a score is not a number.
     """
     check_k(k, len(catalogue))
-    width = int(seen.lengths[users].max(initial=0))
-    found = [
-        _rank_unseen(scorer, block, seen.padded(block, width, len(catalogue)), catalogue, k)
-        for block in user_blocks(users, len(catalogue), memory)
-    ]
+    blocks = user_blocks(users, len(catalogue), memory)
+    size = seen.most_pairs(blocks)
+    found = [_rank_unseen(scorer, b, seen.pairs(b, size), catalogue, k) for b in blocks]
     items, scores = (np.concatenate(column)[: len(users)] for column in zip(*found, strict=True))
     check_scores(scores)
     return items, scores
