@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,6 +100,7 @@ def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
         import jaxrec.errors
         import torch_embed.errors
 
+        _keep_compiled_programs()
         try:
             command(*args, talk=Talk(int(verbose) - int(quiet)), **options)
         except (jaxrec.errors.InputError, torch_embed.errors.InputError) as error:
@@ -107,6 +109,15 @@ def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
             _stop(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
 
     return wrapped
+
+
+def _keep_compiled_programs() -> None:
+    """Let JAX find what an earlier command compiled; read when JAX is imported, later on."""
+    import platformdirs
+
+    folder = Path(platformdirs.user_cache_dir("jaxrec")) / "compiled"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
 def _stop(line: str, status: int) -> NoReturn:

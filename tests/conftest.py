@@ -7,6 +7,7 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # the user's cache is not the tests' to fill
 
 from jaxrec.dataset import Dataset, Ratings, Tags
 from jaxrec.sources import DEFAULT, load_dataset

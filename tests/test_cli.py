@@ -148,6 +148,22 @@ def test_help_answers_in_half_a_second() -> None:
     assert not {"jax", "numpy", "polars", "torch"} & set(imported)
 
 
+def test_what_was_compiled_is_kept_where_the_user_says(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cli", "train-pmf", "--data", "synthetic", "--sweeps", "1"]
+    home = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "JAX_ENABLE_COMPILATION_CACHE": "true"}
+    own = home | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "own")}
+    for environment, folder in (
+        (home, tmp_path / "cache" / "jaxrec" / "compiled"),
+        (own, tmp_path / "own"),
+    ):
+        subprocess.run(
+            [*command, "--run", str(folder / "run")],
+            cwd=Path(cli.__file__).parent, env=os.environ | environment, check=True,
+            capture_output=True,
+        )  # fmt: skip
+        assert list(folder.glob("jit__sweep-*")), folder
+
+
 def test_gaussian_trains_too(tmp_path: Path) -> None:
     arguments = ("--data", "synthetic", "--likelihood", "gaussian", "--sweeps", 2)
     result = jaxrec("train-pmf", "--run", tmp_path / "run", *arguments)
