@@ -17,62 +17,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from jaxrec.run_folder import RunFolder
     from jaxrec.steps import Fusion, PmfSettings
-
-
-class Talk:
-    """What a command says: results on standard output, the rest on standard error."""
-
-    def __init__(self, verbosity: int) -> None:
-        from rich.console import Console
-
-        self.verbosity = verbosity
-        self.out: Console = Console(soft_wrap=True, highlight=False)
-        self.err: Console = Console(stderr=True, soft_wrap=True, highlight=False)
-
-    def say(self, line: str) -> None:
-        """Tell what is going on, unless -q."""
-        if self.verbosity >= 0:
-            self.err.print(line, markup=False)
-
-    def detail(self, line: str) -> None:
-        """Tell more, with -v."""
-        if self.verbosity > 0:
-            self.err.print(line, markup=False)
-
-    @contextmanager
-    def sweeps(self, what: str, total: int) -> Iterator[Callable[[int, float], None]]:
-        """A progress bar with the loss."""
-        with self._progress("loss {task.fields[note]}") as progress:
-            task = progress.add_task(what, total=total, note="")
-
-            def on_sweep(sweep: int, loss: float) -> None:
-                progress.update(task, completed=sweep, note=f"{loss:.6g}")
-
-            yield on_sweep
-
-    @contextmanager
-    def count(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A progress bar that counts."""
-        with self._progress("{task.completed:.0f} of {task.total:.0f}") as progress:
-            task = progress.add_task(what, total=total)
-            yield lambda done: progress.update(task, advance=done)
-
-    def _progress(self, note: str) -> Progress:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        return Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn(note),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=self.err,
-            disable=self.verbosity < 0,
-        )
+    from jaxrec.terminal import Terminal
 
 
 def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
@@ -99,10 +46,11 @@ def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, verbose: bool, quiet: bool, **options: Any) -> None:
         import jaxrec.errors
         import torch_embed.errors
+        from jaxrec.terminal import Terminal
 
         _keep_compiled_programs()
         try:
-            command(*args, talk=Talk(int(verbose) - int(quiet)), **options)
+            command(*args, terminal=Terminal(int(verbose) - int(quiet)), **options)
         except (jaxrec.errors.InputError, torch_embed.errors.InputError) as error:
             _stop(str(error), 2)
         except OSError as error:
@@ -180,29 +128,29 @@ def run(
     seed: int | None,
     model: str,
     ks: tuple[int, ...],
-    talk: Talk,
+    terminal: Terminal,
 ) -> None:
     """Do everything: train, embed, evaluate; what is there already is kept."""
     from jaxrec.run_folder import open_run
     from jaxrec.sources import SYNTHETIC, AbsentError
 
     try:
-        opened = open_run(run_path, data, protocol, seed, talk.verbosity >= 0)
+        opened = open_run(run_path, data, protocol, seed, terminal.verbosity >= 0)
     except AbsentError as error:
         if data is not None or (run_path / "experiment.json").exists():
             raise
-        talk.err.print(f"{error}\nGoing on with SYNTHETIC data made by jaxrec.", markup=False)
+        terminal.warn(f"{error}\nGoing on with SYNTHETIC data made by jaxrec.")
         opened = open_run(run_path, SYNTHETIC, protocol, seed)
-    _describe(opened, talk)
+    _describe(opened, terminal)
     from jaxrec.steps import DEFAULTS, PUBLISHED_FUSION
 
     if opened.factors_path.exists():
         opened.read_factors()
-        talk.say("PMF: factors are there already")
+        terminal.say("PMF: factors are there already")
     else:
-        _train(opened, DEFAULTS["logistic"], talk)
-    _embed(opened, model, talk, again=False)
-    _evaluate(opened, ks, PUBLISHED_FUSION, None, talk)
+        _train(opened, DEFAULTS["logistic"], terminal)
+    _embed(opened, model, terminal, again=False)
+    _evaluate(opened, ks, PUBLISHED_FUSION, None, terminal)
 
 
 @main.command("train-pmf")
@@ -217,10 +165,10 @@ def train_pmf(
     factors: int | None,
     sweeps: int | None,
     lambda_: float | None,
-    talk: Talk,
+    terminal: Terminal,
 ) -> None:
     """Fit the collaborative branch; interrupted, the same command resumes."""
-    opened = _open(run_path, data, protocol, seed, talk)
+    opened = _open(run_path, data, protocol, seed, terminal)
     from jaxrec.steps import DEFAULTS
 
     default = DEFAULTS[likelihood]
@@ -229,7 +177,7 @@ def train_pmf(
         sweeps=default.sweeps if sweeps is None else sweeps,
         lambda_=default.lambda_ if lambda_ is None else lambda_,
     )
-    _train(opened, settings, talk)
+    _train(opened, settings, terminal)
 
 
 @main.command()
@@ -246,10 +194,10 @@ def embed(
     protocol: str | None,
     seed: int | None,
     model: str,
-    talk: Talk,
+    terminal: Terminal,
 ) -> None:
     """Encode the item texts with a language model."""
-    _embed(_open(run_path, data, protocol, seed, talk), model, talk, again=True)
+    _embed(_open(run_path, data, protocol, seed, terminal), model, terminal, again=True)
 
 
 @main.command("eval")
@@ -283,14 +231,14 @@ def evaluate(
     fusion: str,
     alpha: str,
     json_path: Path | None,
-    talk: Talk,
+    terminal: Terminal,
 ) -> None:
     """Measure every row that can be made, and print the protocol card with the table."""
     weight = _alpha(alpha)
-    opened = _open(run_path, data, protocol, seed, talk)
+    opened = _open(run_path, data, protocol, seed, terminal)
     from jaxrec.steps import Fusion
 
-    _evaluate(opened, ks, Fusion(fusion, weight), json_path, talk)
+    _evaluate(opened, ks, Fusion(fusion, weight), json_path, terminal)
 
 
 @main.command()
@@ -314,7 +262,7 @@ def recommend(
     k: int,
     row: str | None,
     out: Path | None,
-    talk: Talk,
+    terminal: Terminal,
 ) -> None:
     """Recommend unseen items to one user, or to all.
 
@@ -324,32 +272,32 @@ def recommend(
         raise click.UsageError("give --user ID, or --all with --out FILE")
     if everyone != (out is not None):
         raise click.UsageError("--all and --out FILE go together")
-    opened = _open(run_path, data, protocol, seed, talk)
+    opened = _open(run_path, data, protocol, seed, terminal)
     if out is not None:
-        _recommend_all(opened, k, row, out, talk)
+        _recommend_all(opened, k, row, out, terminal)
     elif user is not None:
-        _recommend_one(opened, user, k, row, talk)
+        _recommend_one(opened, user, k, row, terminal)
 
 
 def _open(
-    path: Path, data: str | None, protocol: str | None, seed: int | None, talk: Talk
+    path: Path, data: str | None, protocol: str | None, seed: int | None, terminal: Terminal
 ) -> RunFolder:
     from jaxrec.run_folder import open_run
 
-    opened = open_run(path, data, protocol, seed, talk.verbosity >= 0)
-    _describe(opened, talk)
+    opened = open_run(path, data, protocol, seed, terminal.verbosity >= 0)
+    _describe(opened, terminal)
     return opened
 
 
-def _describe(opened: RunFolder, talk: Talk) -> None:
+def _describe(opened: RunFolder, terminal: Terminal) -> None:
     dataset, split = opened.dataset, opened.protocol.split
-    talk.say(
+    terminal.say(
         f"{opened.path}: {dataset.name}{' (SYNTHETIC DATA)' if dataset.synthetic else ''},"
         f" {dataset.users:,} users, {dataset.items:,} items,"
         f" {len(split.train):,} train and {len(split.test):,} test ratings"
         f" (protocol {opened.protocol.name}, seed {opened.protocol.seed})"
     )
-    talk.detail(f"data from {dataset.source}, SHA-256 {opened.dataset.sha256}")
+    terminal.detail(f"data from {dataset.source}, SHA-256 {opened.dataset.sha256}")
 
 
 @contextmanager
@@ -362,17 +310,17 @@ def _resumable_fit() -> Iterator[None]:
         _stop(f"{error}; try a larger --lambda", 1)
 
 
-def _train(opened: RunFolder, settings: PmfSettings, talk: Talk) -> None:
+def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
     from jaxrec.steps import train_pmf
 
     what = f"PMF, {settings.likelihood}, {settings.factors} factors"
-    with _resumable_fit(), talk.sweeps(what, settings.sweeps) as on_sweep:
+    with _resumable_fit(), terminal.sweeps(what, settings.sweeps) as on_sweep:
         card = train_pmf(opened, settings, on_sweep)
-    talk.say(f"{what}: loss {card['losses'][-1]:.6g} after {settings.sweeps} sweeps")
-    _tell_stale(opened, talk)
+    terminal.say(f"{what}: loss {card['losses'][-1]:.6g} after {settings.sweeps} sweeps")
+    _tell_stale(opened, terminal)
 
 
-def _embed(opened: RunFolder, model: str, talk: Talk, again: bool) -> None:
+def _embed(opened: RunFolder, model: str, terminal: Terminal, again: bool) -> None:
     try:
         from torch_embed.encode import embed_file, estimate_seconds
         from torch_embed.encoder import load_encoder, model_id, short_name
@@ -380,37 +328,41 @@ def _embed(opened: RunFolder, model: str, talk: Talk, again: bool) -> None:
     except ModuleNotFoundError as missing:
         line = f"embedding needs {missing.name}; pip install 'jaxrec[embed]'"
         if not again:
-            talk.say(f"{line}. Going on without text.")
+            terminal.say(f"{line}. Going on without text.")
             return
         _stop(line, 2)
     name = short_name(model)
     there = name in opened.embedding_names()
     if there and not again and opened.read_embeddings(name).card["model"] == model_id(model):
-        talk.say(f"{name}: embeddings are there already")
+        terminal.say(f"{name}: embeddings are there already")
         return
     opened.write_texts()
     encoder = load_encoder(model)
     texts = read_texts(opened.texts_path).texts
     if encoder.model.device.type == "cpu":
-        talk.say(f"{name}: about {estimate_seconds(encoder, texts):.0f} s on this CPU")
-    with talk.count(f"{name}, {len(texts):,} texts", len(texts)) as on_batch:
+        terminal.say(f"{name}: about {estimate_seconds(encoder, texts):.0f} s on this CPU")
+    with terminal.count(f"{name}, {len(texts):,} texts", len(texts)) as on_batch:
         card = embed_file(encoder, opened.texts_path, opened.embeddings_path(name), on_batch)
-    talk.say(f"{name}: {card['items']:,} embeddings of {card['dim']} dimensions")
+    terminal.say(f"{name}: {card['items']:,} embeddings of {card['dim']} dimensions")
     opened.read_embeddings(name)
-    _tell_stale(opened, talk)
+    _tell_stale(opened, terminal)
 
 
-def _tell_stale(opened: RunFolder, talk: Talk) -> None:
+def _tell_stale(opened: RunFolder, terminal: Terminal) -> None:
     aside = opened.set_stale_results_aside()
     if aside is not None:
-        talk.say(
+        terminal.say(
             f"The last score card was made from other files and is stale; it is now {aside}."
             f" Run `jaxrec eval --run {opened.path}` for a new one."
         )
 
 
 def _evaluate(
-    opened: RunFolder, ks: tuple[int, ...], fusion: Fusion, json_path: Path | None, talk: Talk
+    opened: RunFolder,
+    ks: tuple[int, ...],
+    fusion: Fusion,
+    json_path: Path | None,
+    terminal: Terminal,
 ) -> None:
     from jaxrec.files import write_json
     from jaxrec.scorecard import card_lines, table
@@ -420,24 +372,26 @@ def _evaluate(
     if fusion.alpha is None:
         _, factors_card = opened.read_factors()
         what = "PMF on train without validation"
-        with _resumable_fit(), talk.sweeps(what, factors_card["sweeps"]) as on_sweep:
+        with _resumable_fit(), terminal.sweeps(what, factors_card["sweeps"]) as on_sweep:
             results = score_card(opened, ks, fusion, on_sweep)
     else:
         results = score_card(opened, ks, fusion)
     if json_path is not None:
         write_json(json_path, results)
     for line in card_lines(results["protocol"]):
-        talk.out.print(line, markup=False)
+        terminal.result(line)
     for k in ks:
-        talk.out.print(table(results["protocol"], results["rows"], k))
+        terminal.out.print(table(results["protocol"], results["rows"], k))
     for row in results["rows"]:
         if "absent" in row:
-            talk.out.print(f"{row['name']} is absent: {row['absent']}", markup=False)
+            terminal.result(f"{row['name']} is absent: {row['absent']}")
         if "alpha_curve" in row:
-            talk.out.print(f"{row['name']}: alpha {row['alpha']}, chosen on validation NDCG@25")
+            terminal.result(f"{row['name']}: alpha {row['alpha']}, chosen on validation NDCG@25")
 
 
-def _recommend_one(opened: RunFolder, user: int, k: int, row: str | None, talk: Talk) -> None:
+def _recommend_one(
+    opened: RunFolder, user: int, k: int, row: str | None, terminal: Terminal
+) -> None:
     import numpy as np
 
     from jaxrec.steps import recommend
@@ -446,45 +400,32 @@ def _recommend_one(opened: RunFolder, user: int, k: int, row: str | None, talk: 
     (position,) = positions = dataset.user_positions([user])
     items, scores, how = recommend(opened, positions, k, row)
     if dataset.synthetic:
-        talk.out.print("SYNTHETIC DATA made by jaxrec")
-    talk.out.print(f"User {user}, latest ratings:")
+        terminal.result("SYNTHETIC DATA made by jaxrec")
+    terminal.result(f"User {user}, latest ratings:")
     train = dataset.ratings.at(opened.protocol.split.train)
     own = train.at(np.flatnonzero(train.users == position))
     for latest in np.argsort(-own.times, kind="stable")[:5]:
         title = dataset.titles[own.items[latest]]
-        talk.out.print(f"  {own.stars[latest]:.1f}  {title}", markup=False)
-    talk.out.print(_how(how), markup=False)
+        terminal.result(f"  {own.stars[latest]:.1f}  {title}")
+    terminal.result(_how(how))
     for rank, (item, score) in enumerate(zip(items[0], scores[0], strict=True), start=1):
         if item >= 0:
-            talk.out.print(f"{rank:>4}  {score:8.4f}  {dataset.titles[item]}", markup=False)
+            terminal.result(f"{rank:>4}  {score:8.4f}  {dataset.titles[item]}")
 
 
-def _recommend_all(opened: RunFolder, k: int, row: str | None, out: Path, talk: Talk) -> None:
-    import numpy as np
-    import polars as pl
-
+def _recommend_all(
+    opened: RunFolder, k: int, row: str | None, out: Path, terminal: Terminal
+) -> None:
     from jaxrec.files import whole_file
-    from jaxrec.steps import recommend
+    from jaxrec.steps import recommend_all
 
-    dataset = opened.dataset
-    known = np.unique(dataset.ratings.users[opened.protocol.split.train])
-    items, scores, how = recommend(opened, known, k, row)
-    place_of_user, place = np.nonzero(items >= 0)
-    user, item = known[place_of_user], items[place_of_user, place]
-    table = pl.DataFrame(
-        {
-            "user_id": dataset.user_ids[user],
-            "rank": place + 1,
-            "item_id": dataset.item_ids[item],
-            "title": [dataset.titles[position] for position in item],
-            "score": scores[place_of_user, place],
-        }
-    )
+    table, how = recommend_all(opened, k, row)
     with whole_file(out) as partial:
-        table.write_parquet(partial, metadata={"data": dataset.name})
-    if len(known) < dataset.users:
-        talk.say(f"{dataset.users - len(known):,} users without train ratings are left out")
-    talk.say(f"{_how(how)} {len(table):,} rows in {out}")
+        table.write_parquet(partial, metadata={"data": opened.dataset.name})
+    served = table["user_id"].n_unique()
+    terminal.say(f"{_how(how)} {len(table):,} rows for {served:,} users in {out}")
+    if served < opened.dataset.users:
+        terminal.say(f"{opened.dataset.users - served:,} users without train ratings are left out")
 
 
 def _how(how: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 from jax import Array
 from numpy.typing import NDArray
 
@@ -241,6 +242,31 @@ def recommend(
         scorer = _with_text(row, factors, profiles, E, task, how)
     items, scores = top_k(scorer, users, task.seen, task.catalogue, k)
     return items, scores, {"row": row} | how
+
+
+def recommend_all(
+    run: RunFolder, k: int, row: str | None = None
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The `k` best unseen items of every user with train ratings, and how (see `recommend`).
+
+    Returns:
+        A table of external `user_id`, `rank` from 1, `item_id`, `title` and `score`.
+    """
+    dataset = run.dataset
+    known = np.unique(dataset.ratings.users[run.protocol.split.train])
+    items, scores, how = recommend(run, known, k, row)
+    place, rank = np.nonzero(items >= 0)
+    item = items[place, rank]
+    table = pl.DataFrame(
+        {
+            "user_id": dataset.user_ids[known[place]],
+            "rank": rank + 1,
+            "item_id": dataset.item_ids[item],
+            "title": [dataset.titles[position] for position in item],
+            "score": scores[place, rank],
+        }
+    )
+    return table, how
 
 
 def _last_fusion(run: RunFolder, row: str) -> dict[str, Any]:

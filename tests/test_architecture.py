@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    ["errors"],
+    ["errors", "terminal"],
     ["files", "dataset"],
     ["movielens", "synthetic", "split", "sparse_rows", "texts"],
     ["sources", "protocol", "factors", "sweeps", "embeddings"],

@@ -1,0 +1,62 @@
+"""What a command says: results on standard output, the rest on standard error."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Terminal:
+    """Speaks as much as -v and -q ask: `verbosity` is 1, 0 or -1."""
+
+    def __init__(self, verbosity: int):
+        self.verbosity = verbosity
+        self.out = Console(soft_wrap=True, highlight=False)
+        self.err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+    def warn(self, line: str) -> None:
+        """Tell what must not be missed, even with -q."""
+        self.err.print(line, markup=False)
+
+    def say(self, line: str) -> None:
+        """Tell what is going on, unless -q."""
+        if self.verbosity >= 0:
+            self.err.print(line, markup=False)
+
+    def detail(self, line: str) -> None:
+        """Tell more, with -v."""
+        if self.verbosity > 0:
+            self.err.print(line, markup=False)
+
+    def result(self, line: str) -> None:
+        """Print a line of a result."""
+        self.out.print(line, markup=False)
+
+    @contextmanager
+    def sweeps(self, what: str, total: int) -> Iterator[Callable[[int, float], None]]:
+        """A progress bar with the loss; yields what `on_sweep` takes."""
+        with self._progress("loss {task.fields[note]}") as progress:
+            task = progress.add_task(what, total=total, note="")
+
+            def on_sweep(sweep: int, loss: float) -> None:
+                progress.update(task, completed=sweep, note=f"{loss:.6g}")
+
+            yield on_sweep
+
+    @contextmanager
+    def count(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A progress bar that counts; yields what `on_batch` takes."""
+        with self._progress("{task.completed:.0f} of {task.total:.0f}") as progress:
+            task = progress.add_task(what, total=total)
+            yield lambda done: progress.update(task, advance=done)
+
+    def _progress(self, note: str) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn(note),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self.err,
+            disable=self.verbosity < 0,
+        )
