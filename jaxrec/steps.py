@@ -215,7 +215,7 @@ def recommend(
         how: the row, its fusion and alpha.
 
     Raises:
-        InputError: the row cannot be made, or one of several users has no train rating.
+        InputError: the row cannot be made, or a user has no train rating.
     """
     names = run.embedding_names()
     if row is None:
