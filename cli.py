@@ -81,19 +81,34 @@ def _finite(context: click.Context, option: click.Parameter, value: float | None
 
 def pmf_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of a PMF fit; unset ones take the likelihood's defaults."""
+    number: dict[str, Any] = {"type": click.FloatRange(min=0), "callback": _finite}
     options = [
         click.option(
             "--likelihood",
-            type=click.Choice(["gaussian", "logistic"]),
-            default="logistic",
-            show_default=True,
-            help="gaussian: least squares on stars; logistic: the published sequential RMSProp.",
+            type=click.Choice(["gaussian", "logistic", "all-pairs"]),
+            help="Of stars, of stars as probabilities, or of every user-item pair."
+            "  [default: all-pairs]",
+        ),
+        click.option(
+            "--target",
+            type=click.Choice(["liked", "graded", "counts"]),
+            help="What all-pairs learns: liked ratings, all ratings by stars, or counts."
+            "  [default: graded]",
         ),
         click.option("--factors", type=click.IntRange(min=1), help="Columns of U and V."),
-        click.option("--sweeps", type=click.IntRange(min=1), help="Passes over the ratings."),
+        click.option("--lambda", "lambda_", help="L2 weight.", **number),
+        click.option("--nu", help="Growth of a row's L2 weight with its ratings.", **number),
+        click.option("--w0", help="Weight of every pair (all-pairs).", **number),
+        click.option("--biases", is_flag=True, default=None, help="Add user and item biases."),
+        click.option("--sweeps", type=click.IntRange(min=1), help="At most so many passes."),
+        click.option("--tolerance", help="Stop when a sweep gains less than this share.", **number),
         click.option(
-            "--lambda", "lambda_", type=click.FloatRange(min=0), callback=_finite, help="L2 weight."
+            "--solver",
+            type=click.Choice(["alternating", "gradient", "sequential"]),
+            help="Least squares by rows, L-BFGS, or the published program's RMSProp (logistic;"
+            " its factors make the rows mf).  [default: alternating]",
         ),
+        click.option("--float64", is_flag=True, default=None, help="Compute in double precision."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -142,13 +157,14 @@ def run(
         terminal.warn(f"{error}\nGoing on with SYNTHETIC data made by jaxrec.")
         opened = open_run(run_path, SYNTHETIC, protocol, seed)
     _describe(opened, terminal)
-    from jaxrec.steps import DEFAULTS, PUBLISHED_FUSION
+    from jaxrec.steps import DEFAULTS, PUBLISHED, PUBLISHED_FUSION
 
-    if opened.factors_path.exists():
-        opened.read_factors()
-        terminal.say("PMF: factors are there already")
-    else:
-        _train(opened, DEFAULTS["logistic"], terminal)
+    for row, settings in (("mf", PUBLISHED), ("pmf", DEFAULTS["all-pairs"])):
+        if opened.factors_path(row).exists():
+            opened.read_factors(row)
+            terminal.say(f"{row}: factors are there already")
+        else:
+            _train(opened, settings, terminal)
     _embed(opened, model, terminal, again=False)
     _evaluate(opened, ks, PUBLISHED_FUSION, None, terminal)
 
@@ -161,23 +177,19 @@ def train_pmf(
     data: str | None,
     protocol: str | None,
     seed: int | None,
-    likelihood: str,
-    factors: int | None,
-    sweeps: int | None,
-    lambda_: float | None,
     terminal: Terminal,
+    likelihood: str | None,
+    **options: Any,
 ) -> None:
     """Fit the collaborative branch; interrupted, the same command resumes."""
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.steps import DEFAULTS
+    from jaxrec.steps import DEFAULTS, PUBLISHED
 
-    default = DEFAULTS[likelihood]
-    settings = default._replace(
-        factors=default.factors if factors is None else factors,
-        sweeps=default.sweeps if sweeps is None else sweeps,
-        lambda_=default.lambda_ if lambda_ is None else lambda_,
-    )
-    _train(opened, settings, terminal)
+    default = DEFAULTS["all-pairs" if likelihood is None else likelihood]
+    if options["solver"] == "sequential":
+        default = PUBLISHED if likelihood is None else PUBLISHED._replace(likelihood=likelihood)
+    asked = {name: value for name, value in options.items() if value is not None}
+    _train(opened, default._replace(**asked), terminal)
 
 
 @main.command()
@@ -246,7 +258,7 @@ def evaluate(
 @click.option("--user", type=int, help="Id of the user to serve.")
 @click.option("--all", "everyone", is_flag=True, help="Serve every user; needs --out.")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--row", help="Row of the score card.  [default: mf+minilm if there, else mf]")
+@click.option("--row", help="Row of the score card.  [default: pmf if there, else mf+minilm or mf]")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -311,12 +323,13 @@ def _resumable_fit() -> Iterator[None]:
 
 
 def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
-    from jaxrec.steps import train_pmf
+    from jaxrec.steps import row_of, train_pmf
 
-    what = f"PMF, {settings.likelihood}, {settings.factors} factors"
+    what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
     with _resumable_fit(), terminal.sweeps(what, settings.sweeps) as on_sweep:
         card = train_pmf(opened, settings, on_sweep)
-    terminal.say(f"{what}: loss {card['losses'][-1]:.6g} after {settings.sweeps} sweeps")
+    losses = card["losses"]
+    terminal.say(f"{what}: objective {losses[-1]:.6g} after {len(losses)} sweeps")
     _tell_stale(opened, terminal)
 
 
@@ -369,8 +382,8 @@ def _evaluate(
     from jaxrec.steps import score_card
 
     ks = tuple(sorted(set(ks)))
-    if fusion.alpha is None:
-        _, factors_card = opened.read_factors()
+    if fusion.alpha is None and "mf" in opened.factors_rows():
+        _, factors_card = opened.read_factors("mf")
         what = "PMF on train without validation"
         with _resumable_fit(), terminal.sweeps(what, factors_card["sweeps"]) as on_sweep:
             results = score_card(opened, ks, fusion, on_sweep)

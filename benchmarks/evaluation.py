@@ -48,7 +48,7 @@ def published_rows(run: RunFolder) -> None:
 def published_speed(run: RunFolder) -> None:
     task = evaluation_task(run.dataset, run.protocol)
     train = run.dataset.ratings.at(run.protocol.split.train)
-    factors, _ = run.read_factors()
+    factors, _ = run.read_factors("mf")
     E = run.read_embeddings("minilm").E
 
     def both_rows() -> None:
@@ -78,7 +78,7 @@ def popularity(run: RunFolder) -> None:
     counts = np.bincount(train.liked.items, minlength=run.dataset.items)
     scorer = Partial(most_liked, jnp.asarray(counts, jnp.float32))
     task = evaluation_task(run.dataset, run.protocol)
-    mf = evaluate(mf_scorer(run.read_factors()[0]), task)
+    mf = evaluate(mf_scorer(run.read_factors("mf")[0]), task)
     report("popularity", evaluate(scorer, task).hits, mf.hits, "MF only", "hits")
 
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from harness import interleave, report
 
-from jaxrec import Ratings, fit_gaussian, fit_logistic, load_dataset, published_split
+from jaxrec import PmfSettings, Ratings, fit_pmf, fit_sequential, load_dataset, published_split
 from jaxrec.synthetic import synthetic_dataset
 
 
@@ -53,7 +53,7 @@ def published_training() -> None:
 
     def ours() -> None:
         jax.clear_caches()
-        fit_logistic(train, users, items)
+        fit_sequential(train, users, items)
 
     mine, theirs = interleave(ours, lambda: cornac_pmf(train, 200), repeats=3)
     report(
@@ -64,7 +64,7 @@ def published_training() -> None:
 def published_factors() -> None:
     train, users, items = published_train()
     for sweeps in (3, 200):
-        (U, V), _ = fit_logistic(train, users, items, sweeps=sweeps)
+        (U, V), _ = fit_sequential(train, users, items, sweeps=sweeps)
         their_U, their_V = cornac_pmf(train, sweeps)
         gap = max(np.abs(U - their_U).max(), np.abs(V - their_V).max())
         print(f"after {sweeps} sweeps: largest difference {gap:.3g}")
@@ -87,7 +87,8 @@ def gaussian_reference() -> None:
         value = (error**2).sum() + lambda_ * ((U**2).sum() + (V**2).sum())
         return float(value), np.concatenate([dU.ravel(), dV.ravel()])
 
-    factors, _ = fit_gaussian(train, users, items, factors=k, sweeps=60, lambda_=lambda_)
+    settings = PmfSettings("gaussian", factors=k, lambda_=lambda_, nu=0.0, w0=0.0, sweeps=60)
+    factors, _ = fit_pmf(train, users, items, settings)
     ours = objective(np.concatenate([factors.U.ravel(), factors.V.ravel()]).astype(np.float64))[0]
     starts = np.random.default_rng(0).normal(0, 0.1, (5, (users + items) * k))
     options = {"maxiter": 5000, "maxfun": 10000, "ftol": 1e-12}

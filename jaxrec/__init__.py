@@ -4,7 +4,7 @@
 >>> data = jaxrec.load_dataset("synthetic")
 >>> protocol = jaxrec.Protocol.of("published", data, seed=42)
 >>> train = data.ratings.at(protocol.split.train)
->>> factors, losses = jaxrec.fit_logistic(train, data.users, data.items, sweeps=5)
+>>> factors, losses = jaxrec.fit_pmf(train, data.users, data.items)
 >>> task = jaxrec.evaluation_task(data, protocol)
 >>> sorted(jaxrec.evaluate(jaxrec.mf_scorer(factors), task, ks=(10,)).metrics)
 ['ndcg@10', 'ndcg_retrieved@10', 'precision@10', 'recall@10']

@@ -3,7 +3,8 @@
 experiment.json          what the experiment is
 split.parquet            user, item and part of every rating used
 texts.parquet, .json     what encoders read
-factors.safetensors, .json
+mf.safetensors, .json    factors of the published fit
+pmf.safetensors, .json   factors of any other fit
 embeddings/NAME.safetensors, .json
 results.json             the last score card, and what it was made from
 checkpoints/             of a fit under way
@@ -27,6 +28,11 @@ from jaxrec.sources import DEFAULT, load_dataset
 from jaxrec.texts import item_texts, texts_sha256, write_texts
 
 SEED = 42
+FACTORS_COMMANDS = {
+    "mf": "jaxrec train-pmf --run {run} --solver sequential",
+    "pmf": "jaxrec train-pmf --run {run}",
+}
+"""What fits the factors of the published row and of our own."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,9 @@ class RunFolder:
     dataset: Dataset
     protocol: Protocol
 
-    @property
-    def factors_path(self) -> Path:
-        """Where trained factors are."""
-        return self.path / "factors.safetensors"
+    def factors_path(self, row: str) -> Path:
+        """Where the factors of row `mf` or `pmf` are."""
+        return self.path / f"{row}.safetensors"
 
     @property
     def texts_path(self) -> Path:
@@ -68,13 +73,25 @@ class RunFolder:
             "split_sha256": self.protocol.split.sha256(),
         }
 
-    def read_factors(self) -> tuple[Factors, dict[str, Any]]:
-        """The trained factors and their card; InputError if absent or of another experiment."""
-        command = f"jaxrec train-pmf --run {self.path}"
-        factors, card = read_factors(self.factors_path, command)
+    def factors_rows(self) -> list[str]:
+        """For which of the rows `mf` and `pmf` factors are there."""
+        return [row for row in FACTORS_COMMANDS if self.factors_path(row).exists()]
+
+    def factors_command(self, row: str) -> str:
+        """What fits the factors of row `mf` or `pmf`."""
+        return FACTORS_COMMANDS[row].format(run=self.path)
+
+    def read_factors(self, row: str) -> tuple[Factors, dict[str, Any]]:
+        """The factors of row `mf` or `pmf` and their card.
+
+        Raises:
+            InputError: they are absent or of another experiment.
+        """
+        path, command = self.factors_path(row), self.factors_command(row)
+        factors, card = read_factors(path, command)
         for key, what in (("data_sha256", "data set"), ("split_sha256", "split")):
             if card.get(key) != self.identity()[key]:
-                raise InputError(f"{self.factors_path}: fitted on another {what}; run `{command}`")
+                raise InputError(f"{path}: fitted on another {what}; run `{command}`")
         return factors, card
 
     def read_embeddings(self, name: str) -> Embeddings:
@@ -95,16 +112,18 @@ class RunFolder:
         embeddings = {
             name: _hash_on_card(self.embeddings_path(name)) for name in self.embedding_names()
         }
-        return {"factors": _hash_on_card(self.factors_path), "embeddings": embeddings}
+        factors = {row: _hash_on_card(self.factors_path(row)) for row in self.factors_rows()}
+        return {"factors": factors, "embeddings": embeddings}
 
     def results_are_stale(self) -> bool:
         """Were the last results made from other factors or embeddings than those that are there?"""
         if not self.results_path.exists():
             return False
         used, now = read_json(self.results_path).get("made_from", {}), self.made_from()
-        embeddings = used.get("embeddings", {})
-        return used.get("factors") != now["factors"] or any(
-            now["embeddings"].get(name) != sha256 for name, sha256 in embeddings.items()
+        return any(
+            now[kind].get(name) != sha256
+            for kind in now
+            for name, sha256 in used.get(kind, {}).items()
         )
 
     def set_stale_results_aside(self) -> Path | None:

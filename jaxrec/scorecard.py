@@ -19,24 +19,26 @@ class Row(NamedTuple):
     """One line of the score card."""
 
     name: str
-    """`mf`, `mf+NAME` or `text+NAME`."""
+    """`pmf`, `mf`, `mf+NAME` or `text+NAME`."""
     label: str
+    factors: str | None = None
+    """Whose factors it needs, if any: `mf` or `pmf`."""
     embeddings: str | None = None
-    """Which embeddings it needs; none for `mf`."""
+    """Which embeddings it needs, if any."""
 
 
 def rows_with(embeddings: list[str]) -> list[Row]:
-    """Published rows in published order, with text alone beside each, then any other embeddings."""
-    rows = [Row("mf", "MF only")]
+    """Published rows in their order, text alone beside each, any other embeddings, then `pmf`."""
+    rows = [Row("mf", "MF only", "mf")]
     for name in [*LABELS, *(name for name in embeddings if name not in LABELS)]:
         label = LABELS.get(name, name)
-        rows.append(Row(f"mf+{name}", f"MF + {label}", name))
+        rows.append(Row(f"mf+{name}", f"MF + {label}", "mf", name))
         if name in embeddings:
-            rows.append(Row(f"text+{name}", f"{label} alone", name))
-    return rows
+            rows.append(Row(f"text+{name}", f"{label} alone", None, name))
+    return [*rows, Row("pmf", "PMF of train-pmf", "pmf")]
 
 
-def measured(row: Row, evaluation: Evaluation, mf: dict[str, float]) -> dict[str, Any]:
+def measured(row: Row, evaluation: Evaluation, mf: dict[str, float] | None) -> dict[str, Any]:
     """JSON of a row: users, hits within the largest cut-off, metrics, relative gains over `mf`."""
     metrics = evaluation.metrics
     return {
@@ -45,7 +47,9 @@ def measured(row: Row, evaluation: Evaluation, mf: dict[str, float]) -> dict[str
         "users": len(evaluation.users),
         "hits": evaluation.hits,
         "metrics": metrics,
-        "gain_over_mf": {name: metrics[name] / mf[name] - 1 for name in metrics if mf[name] > 0},
+        "gain_over_mf": {
+            name: metrics[name] / mf[name] - 1 for name in metrics if mf and mf[name] > 0
+        },
     }
 
 

@@ -14,11 +14,11 @@ from jaxrec.evaluation import evaluate
 from jaxrec.factors import Factors, read_factors, write_factors
 from jaxrec.files import read_json, write_json
 from jaxrec.fusion import ALPHA
-from jaxrec.gaussian import fit_gaussian
-from jaxrec.logistic import fit_logistic
+from jaxrec.pmf import PmfSettings, fit_pmf
 from jaxrec.protocol import Task, evaluation_task, validation_task
 from jaxrec.run_folder import RunFolder
 from jaxrec.scorers import content_profiles, hybrid_scorer, mf_scorer, text_scorer
+from jaxrec.sequential import fit_sequential
 from jaxrec.split import Split
 from jaxrec.sweeps import Checkpoints, OnSweep
 from jaxrec.topk import Scorer, top_k
@@ -27,20 +27,16 @@ GRID = 20
 """alpha is chosen among 0, 1/20, ..., 1."""
 
 
-class PmfSettings(NamedTuple):
-    """How factors are fitted."""
-
-    likelihood: str = "logistic"
-    factors: int = 100
-    sweeps: int = 200
-    lambda_: float = 0.001
-
-
+PUBLISHED = PmfSettings(
+    "logistic", factors=100, lambda_=0.001, nu=1.0, w0=0.0, sweeps=200, solver="sequential"
+)
+"""The published fit, by a solver of its own (`jaxrec.sequential`)."""
 DEFAULTS = {
-    "logistic": PmfSettings(),
-    "gaussian": PmfSettings("gaussian", sweeps=20, lambda_=10.0),
+    "all-pairs": PmfSettings(),
+    "gaussian": PmfSettings("gaussian", factors=100, lambda_=0.05, nu=1.0, w0=0.0, sweeps=20),
+    "logistic": PmfSettings("logistic", factors=100, lambda_=0.001, nu=1.0, w0=0.0, sweeps=20),
 }
-"""By likelihood: the published values, and the best of a few on validation (benchmarks/LOG.md)."""
+"""By likelihood; the best of a few on validation (benchmarks/LOG.md)."""
 
 
 class Fusion(NamedTuple):
@@ -62,12 +58,18 @@ def train_pmf(
     Returns:
         The card of the factors.
     """
+    row = row_of(settings)
     card = _factors_card(run, settings, "train") | run.identity()
     checkpoints = Checkpoints(run.path / "checkpoints", card)
     factors, losses = fit(run, run.protocol.split, settings, checkpoints, on_sweep)
-    write_factors(run.factors_path, factors, card | {"losses": losses})
+    write_factors(run.factors_path(row), factors, card | {"losses": losses})
     checkpoints.clear()
-    return run.read_factors()[1]
+    return run.read_factors(row)[1]
+
+
+def row_of(settings: PmfSettings) -> str:
+    """The row of the score card that factors fitted by `settings` make."""
+    return "mf" if settings.solver == "sequential" else "pmf"
 
 
 def fit(
@@ -78,15 +80,22 @@ def fit(
     on_sweep: OnSweep = lambda sweep, loss: None,
 ) -> tuple[Factors, list[float]]:
     """Fit factors on the train part of `split`; returns them and the loss of every sweep."""
-    fit_likelihood = {"gaussian": fit_gaussian, "logistic": fit_logistic}[settings.likelihood]
-    return fit_likelihood(
-        run.dataset.ratings.at(split.train),
-        run.dataset.users,
-        run.dataset.items,
+    train, seed = run.dataset.ratings.at(split.train), run.protocol.seed
+    shape = run.dataset.users, run.dataset.items
+    if settings.solver != "sequential":
+        return fit_pmf(
+            train, *shape, settings, seed=seed, checkpoints=checkpoints, on_sweep=on_sweep
+        )
+    for name, value in PUBLISHED._asdict().items():
+        if name not in ("factors", "sweeps", "lambda_") and getattr(settings, name) != value:
+            raise InputError(f"the sequential solver has {name} {value} only; leave it out")
+    return fit_sequential(
+        train,
+        *shape,
         factors=settings.factors,
         sweeps=settings.sweeps,
         lambda_=settings.lambda_,
-        seed=run.protocol.seed,
+        seed=seed,
         checkpoints=checkpoints,
         on_sweep=on_sweep,
     )
@@ -101,12 +110,15 @@ def score_card(
     """Measure every row that can be made, write `results.json` and return it.
 
     Args:
-        run: has trained factors.
+        run: has trained factors of row `mf`, `pmf` or both.
         ks: cut-offs.
         fusion: of the hybrid rows.
         on_sweep: told of the sweeps of the fit that choosing alpha needs.
     """
-    factors, factors_card = run.read_factors()
+    there = run.factors_rows()
+    if not there:
+        raise InputError(f"{run.path} has no trained factors; run `{run.factors_command('pmf')}`")
+    fitted = {row: run.read_factors(row) for row in there}
     task = evaluation_task(run.dataset, run.protocol)
     train = run.dataset.ratings.at(run.protocol.split.train)
     names = run.embedding_names()
@@ -115,19 +127,23 @@ def score_card(
         name: content_profiles(fusion.name, train, found.E, run.dataset.users)
         for name, found in embeddings.items()
     }
-    card = task.card | {"mf": _describe(factors_card)}
+    card = task.card | {row: _describe(factors_card) for row, (_, factors_card) in fitted.items()}
     curves = {}
-    if fusion.alpha is None and embeddings:
+    if fusion.alpha is None and embeddings and "mf" in fitted:
         card["alpha"] = (
             f"of 0, 1/{GRID}, ..., 1 the best NDCG@25 on validation, a part of train; texts hold"
             " the tags of validation pairs too"
         )
-        settings = PmfSettings(*(factors_card[field] for field in PmfSettings._fields))
+        settings = _settings(fitted["mf"][1])
         curves = alpha_curves(run, settings, fusion.name, embeddings, on_sweep)
     rows: list[dict[str, Any]] = []
+    mf: dict[str, float] | None = None
     for row in scorecard.rows_with(names):
         if row.embeddings is not None and row.embeddings not in names:
             rows.append(scorecard.absent(row, _embed_command(run, row.embeddings)))
+            continue
+        if row.factors is not None and row.factors not in fitted:
+            rows.append(scorecard.absent(row, run.factors_command(row.factors)))
             continue
         how: dict[str, Any] = {}
         if row.name.startswith("mf+"):
@@ -137,30 +153,32 @@ def score_card(
                 how |= {"alpha": best(curve), "alpha_curve": curve}
         elif row.embeddings is not None:
             how = {"fusion": fusion.name}
-        scorer: Scorer = mf_scorer(factors)
+        factors = None if row.factors is None else fitted[row.factors][0]
+        content = None
         if row.embeddings is not None:
             content = profiles[row.embeddings], embeddings[row.embeddings].E
-            scorer = _with_text(row.name, factors, *content, task, how)
-        evaluation = evaluate(scorer, task, ks)
-        mf = rows[0]["metrics"] if rows else evaluation.metrics
+        evaluation = evaluate(_scorer(factors, content, task, how), task, ks)
+        if row.name == "mf":
+            mf = evaluation.metrics
         rows.append(scorecard.measured(row, evaluation, mf) | how)
     results = {"protocol": card, "rows": rows, "made_from": run.made_from()}
     write_json(run.results_path, results)
     return results
 
 
-def _with_text(
-    row: str,
-    factors: Factors,
-    profiles: Array,
-    E: NDArray[np.float32],
+def _scorer(
+    factors: Factors | None,
+    content: tuple[Array, NDArray[np.float32]] | None,
     task: Task,
     how: dict[str, Any],
 ) -> Scorer:
-    """The scorer of a row that uses text; `how` holds its fusion and alpha."""
-    if row.startswith("text+"):
-        return text_scorer(profiles, E)
-    return hybrid_scorer(how["fusion"], factors, profiles, E, task.catalogue, how["alpha"])
+    """The scorer of a row from what it needs; `how` holds its fusion and alpha."""
+    if content is None:
+        assert factors is not None, "a row needs factors, embeddings or both"
+        return mf_scorer(factors)
+    if factors is None:
+        return text_scorer(*content)
+    return hybrid_scorer(how["fusion"], factors, *content, task.catalogue, how["alpha"])
 
 
 def alpha_curves(
@@ -205,9 +223,9 @@ def recommend(
         run: has trained factors.
         users: [n] positions in `dataset.user_ids`.
         k: how many.
-        row: `mf`, `mf+NAME` or `text+NAME`; by default `mf+minilm` if it can be made, else `mf`.
-            Fusion and alpha are those of the last score card, or the published ones if there is
-            none or it is stale.
+        row: a row of the score card; by default the first of `pmf`, `mf+minilm` and `mf` that
+            can be made. Fusion and alpha are those of the last score card, or the published
+            ones if there is none or it is stale.
 
     Returns:
         items: [n, k] positions in `dataset.item_ids`, -1 where nothing is left.
@@ -217,16 +235,19 @@ def recommend(
     Raises:
         InputError: the row cannot be made, or a user has no train rating.
     """
-    names = run.embedding_names()
+    names, there = run.embedding_names(), run.factors_rows()
     if row is None:
-        row = "mf+minilm" if "minilm" in names else "mf"
+        row = "pmf"
+        if "mf" in there and "pmf" not in there:
+            row = "mf+minilm" if "minilm" in names else "mf"
     known = {known.name: known for known in scorecard.rows_with(names)}
     if row not in known:
         raise InputError(f"no row {row!r}; there are {', '.join(known)}")
     needed = known[row].embeddings
     if needed is not None and needed not in names:
         raise InputError(f"row {row} needs embeddings: {_embed_command(run, needed)}")
-    factors, _ = run.read_factors()
+    of = known[row].factors
+    factors = None if of is None else run.read_factors(of)[0]
     task = evaluation_task(run.dataset, run.protocol)
     train = run.dataset.ratings.at(run.protocol.split.train)
     for user in users[task.seen.lengths[users] == 0]:
@@ -235,11 +256,11 @@ def recommend(
             f" {run.protocol.name} split leaves users with few ratings out"
         )
     how: dict[str, Any] = {}
-    scorer: Scorer = mf_scorer(factors)
+    content = None
     if needed is not None:
         E, how = run.read_embeddings(needed).E, _last_fusion(run, row)
-        profiles = content_profiles(how["fusion"], train, E, run.dataset.users)
-        scorer = _with_text(row, factors, profiles, E, task, how)
+        content = content_profiles(how["fusion"], train, E, run.dataset.users), E
+    scorer = _scorer(factors, content, task, how)
     items, scores = top_k(scorer, users, task.seen, task.catalogue, k)
     return items, scores, {"row": row} | how
 
@@ -308,9 +329,20 @@ def _factors_card(run: RunFolder, settings: PmfSettings, part: str) -> dict[str,
     }
 
 
+def _settings(factors_card: dict[str, Any]) -> PmfSettings:
+    return PmfSettings(*(factors_card[name] for name in PmfSettings._fields))
+
+
 def _describe(factors_card: dict[str, Any]) -> str:
-    likelihood, factors, sweeps, lambda_ = (factors_card[name] for name in PmfSettings._fields)
-    return f"{likelihood} PMF, {factors} factors, {sweeps} sweeps, lambda {lambda_:g}"
+    settings = _settings(factors_card)
+    likelihood = settings.likelihood
+    if likelihood == "all-pairs":
+        likelihood += f" ({settings.target}, w0 {settings.w0:g})"
+    return (
+        f"{likelihood} PMF, {settings.factors} factors{' and biases' if settings.biases else ''},"
+        f" lambda {settings.lambda_:g}, nu {settings.nu:g}, at most {settings.sweeps} sweeps,"
+        f" solver {settings.solver}"
+    )
 
 
 def _embed_command(run: RunFolder, name: str) -> str:

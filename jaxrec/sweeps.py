@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
 
 from jaxrec.files import read_json, write_json
 
-State = TypeVar("State", bound=tuple)
+State = TypeVar("State")
 
 OnSweep = Callable[[int, float], None]
 """Called after each sweep with the number of sweeps done and the loss."""
@@ -41,9 +42,9 @@ class Checkpoints:
         from orbax.checkpoint import PyTreeCheckpointer
 
         arrays = PyTreeCheckpointer().restore(self.folder / saved["state"])
-        restored = [arrays[field] for field in sorted(arrays)]
+        restored = [arrays[leaf] for leaf in sorted(arrays)]
         self._saved_sweep = len(saved["losses"])
-        return type(state)(*restored), saved["losses"]
+        return jax.tree.unflatten(jax.tree.structure(state), restored), saved["losses"]
 
     def save(self, state: State, losses: list[float]) -> None:
         """Save now, unless it is saved already.
@@ -56,7 +57,8 @@ class Checkpoints:
         from orbax.checkpoint import PyTreeCheckpointer
 
         name = f"sweep-{len(losses)}"
-        arrays = {f"{number:02}": np.asarray(array) for number, array in enumerate(state)}
+        leaves = jax.tree.leaves(state)
+        arrays = {f"{number:02}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
         PyTreeCheckpointer().save(self.folder / name, arrays, force=True)
         card = {"identity": self.identity, "state": name, "losses": losses}
         write_json(self.folder / "checkpoint.json", card)
@@ -81,15 +83,18 @@ def run_sweeps(
     sweeps: int,
     checkpoints: Checkpoints | None = None,
     on_sweep: OnSweep = lambda sweep, loss: None,
+    tolerance: float = 0.0,
 ) -> tuple[State, list[float]]:
     """Apply `sweep` until it has run `sweeps` times, those before an interruption counted.
 
     Args:
-        sweep: returns the next state (a NamedTuple of arrays) and the loss; leaves its argument be.
+        sweep: returns the next state (a pytree of arrays) and the loss; leaves its argument be.
         state: where to start from if there is no checkpoint.
         sweeps: how many sweeps in all.
         checkpoints: where to save and resume; saved also when Ctrl-C stops the loop.
         on_sweep: told of every sweep; sweeps done before an interruption are told at once.
+        tolerance: stop early when a sweep lowers the loss by less than this share of it; 0 never
+            stops early.
 
     Returns:
         The last state and the loss of every sweep.
@@ -103,7 +108,7 @@ def run_sweeps(
         if losses:
             on_sweep(len(losses), losses[-1])
     try:
-        while len(losses) < sweeps:
+        while len(losses) < sweeps and not _converged(losses, tolerance):
             following, loss = sweep(state)
             if not np.isfinite(loss):
                 raise FloatingPointError(f"the loss is {float(loss)} in sweep {len(losses) + 1}")
@@ -116,3 +121,9 @@ def run_sweeps(
             checkpoints.save(state, losses)
         raise
     return state, losses
+
+
+def _converged(losses: list[float], tolerance: float) -> bool:
+    return (
+        tolerance > 0 and len(losses) > 1 and losses[-2] - losses[-1] <= tolerance * abs(losses[-2])
+    )

@@ -11,9 +11,9 @@ ROOT = Path(__file__).parent.parent
 ORDER = [
     ["errors", "terminal"],
     ["files", "dataset"],
-    ["movielens", "synthetic", "split", "sparse_rows", "texts"],
-    ["sources", "protocol", "factors", "sweeps", "embeddings"],
-    ["logistic", "gaussian", "content", "fusion", "metrics", "topk", "run_folder"],
+    ["movielens", "synthetic", "split", "sparse_rows", "texts", "tiles"],
+    ["sources", "protocol", "factors", "sweeps", "embeddings", "rows", "gradient"],
+    ["sequential", "pmf", "content", "fusion", "metrics", "topk", "run_folder"],
     ["scorers", "evaluation"],
     ["scorecard"],
     ["steps"],

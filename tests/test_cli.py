@@ -14,8 +14,9 @@ from click.testing import CliRunner, Result
 import cli
 from jaxrec import __version__, sources
 from jaxrec.fusion import FUSIONS
+from jaxrec.pmf import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
 from jaxrec.protocol import PROTOCOLS
-from jaxrec.steps import DEFAULTS
+from jaxrec.steps import PUBLISHED
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -26,8 +27,9 @@ def jaxrec(*arguments: object) -> Result:
 
 def trained(folder: Path) -> Path:
     result = jaxrec(
-        "train-pmf", "--run", folder, "--data", "synthetic", "--factors", 4, "--sweeps", 3
-    )
+        "train-pmf", "--run", folder, "--data", "synthetic", "--solver", "sequential",
+        "--factors", 4, "--sweeps", 3,
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     return folder
 
@@ -54,7 +56,7 @@ def test_eval_writes_the_score_card(run: Path, tmp_path: Path) -> None:
     }
     assert mf["hits"] == round(mf["metrics"]["precision@10"] * 10 * mf["users"])
     assert [row["name"] for row in card["rows"]] == [
-        "mf", "mf+minilm", "mf+minilm-ft", "mf+qwen3-4b", "mf+qwen3-4b-ft",
+        "mf", "mf+minilm", "mf+minilm-ft", "mf+qwen3-4b", "mf+qwen3-4b-ft", "pmf",
     ]  # fmt: skip
     assert "SYNTHETIC" in result.output
     assert f"mf+minilm is absent: jaxrec embed --run {run} --model minilm" in result.output
@@ -99,6 +101,8 @@ def test_recommend_all_writes_k_unseen_items_a_user(run: Path, tmp_path: Path) -
         (["recommend", "--user", "1", "--row", "mf+minilm-ft"], "not in this version"),
         (["eval", "--seed", "5000000000"], "5000000000 is not in the range"),
         (["train-pmf", "--lambda", "nan"], "nan is not a finite number"),
+        (["train-pmf", "--likelihood", "gaussian", "--w0", "1"], "only the all-pairs likelihood"),
+        (["train-pmf", "--solver", "sequential", "--nu", "0"], "has nu 1.0 only; leave it out"),
         (["eval", "--json", "/proc/card.json"], "/proc"),
     ],
 )
@@ -112,22 +116,22 @@ def test_bad_input_is_one_line_and_status_2(run: Path, arguments: list[str], mes
 def test_retraining_says_what_became_stale(tmp_path: Path) -> None:
     run = trained(tmp_path / "run")
     jaxrec("eval", "--run", run)
-    result = jaxrec("train-pmf", "--run", run, "--factors", 5, "--sweeps", 3)
+    result = jaxrec("train-pmf", "--run", run, "--solver", "sequential", "--factors", 5)
     assert "is stale; it is now" in result.output.replace("\n", " ")
     assert (run / "results.stale.json").exists()
 
 
 def test_quiet_prints_results_alone(run: Path) -> None:
-    result = jaxrec("train-pmf", "--run", run, "--factors", 4, "--sweeps", 3, "-q")
+    result = jaxrec("train-pmf", "--run", run, "--factors", 4, "--sweeps", 3, "-q", "--nu", 1)
     assert (result.exit_code, result.output) == (0, "")
 
 
 def test_run_keeps_the_factors_that_are_there(run: Path) -> None:
-    before = (run / "factors.safetensors").read_bytes()
+    before = (run / "mf.safetensors").read_bytes()
     result = jaxrec("run", "--run", run, "-k", 5)
     assert result.exit_code == 0, result.output
     assert "factors are there already" in result.output
-    assert (run / "factors.safetensors").read_bytes() == before
+    assert (run / "mf.safetensors").read_bytes() == before
 
 
 def test_choices_are_those_of_the_library() -> None:
@@ -138,7 +142,9 @@ def test_choices_are_those_of_the_library() -> None:
 
     assert choices("eval", "fusion") == FUSIONS
     assert choices("eval", "protocol") == PROTOCOLS
-    assert choices("train-pmf", "likelihood") == tuple(sorted(DEFAULTS))
+    assert choices("train-pmf", "likelihood") == LIKELIHOODS
+    assert choices("train-pmf", "target") == TARGETS
+    assert choices("train-pmf", "solver") == (*SOLVERS, PUBLISHED.solver)
 
 
 def test_help_answers_in_half_a_second() -> None:
@@ -162,14 +168,34 @@ def test_what_was_compiled_is_kept_where_the_user_says(tmp_path: Path) -> None:
             cwd=Path(cli.__file__).parent, env=environment, check=True,
             capture_output=True,
         )  # fmt: skip
-        assert list(folder.glob("jit__sweep-*")), folder
+        assert list(folder.glob("jit__solve_shard-*")), folder
 
 
-def test_gaussian_trains_too(tmp_path: Path) -> None:
-    arguments = ("--data", "synthetic", "--likelihood", "gaussian", "--sweeps", 2)
+def test_every_option_of_a_fit_is_on_its_card(tmp_path: Path) -> None:
+    arguments = (
+        "--data", "synthetic", "--likelihood", "all-pairs", "--target", "liked", "--factors", 3,
+        "--lambda", 0.5, "--nu", 0.7, "--w0", 0.2, "--biases", "--sweeps", 2, "--tolerance", 0.1,
+        "--solver", "gradient", "--float64",
+    )  # fmt: skip
     result = jaxrec("train-pmf", "--run", tmp_path / "run", *arguments)
     assert result.exit_code == 0, result.output
-    assert json.loads((tmp_path / "run" / "factors.json").read_text())["likelihood"] == "gaussian"
+    card = json.loads((tmp_path / "run" / "pmf.json").read_text())
+    expected = PmfSettings("all-pairs", 3, 0.5, 0.7, 0.2, "liked", True, 2, 0.1, "gradient", True)
+    assert PmfSettings(*(card[name] for name in PmfSettings._fields)) == expected
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_each_likelihood_makes_the_row_pmf(tmp_path: Path, likelihood: str) -> None:
+    arguments = ("--likelihood", likelihood, "--factors", 4, "--sweeps", 2)
+    result = jaxrec("train-pmf", "--run", tmp_path, "--data", "synthetic", *arguments)
+    assert result.exit_code == 0, result.output
+    result = jaxrec("eval", "--run", tmp_path, "-k", 5)
+    assert result.exit_code == 0, result.output
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert [row["name"] for row in rows if "metrics" in row] == ["pmf"]
+    assert f"mf is absent: jaxrec train-pmf --run {tmp_path} --solver sequential" in result.output
+    assert f"pmf: {likelihood}" in result.output
+    assert "Recommended by pmf" in jaxrec("recommend", "--run", tmp_path, "--user", 3).output
 
 
 def test_run_without_data_at_hand_goes_on_with_synthetic_data_and_says_so(
@@ -189,7 +215,7 @@ def test_run_without_data_at_hand_goes_on_with_synthetic_data_and_says_so(
     assert experiment["data"]["name"] == "synthetic"
     rows = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
     measured = [row["name"] for row in rows if "metrics" in row]
-    assert measured == ["mf", "mf+minilm", "text+minilm"]
+    assert measured == ["mf", "mf+minilm", "text+minilm", "pmf"]
     again = jaxrec("run", "--run", tmp_path / "run", "-k", 10)
     assert "factors are there already" in again.output
     assert "embeddings are there already" in again.output
@@ -205,7 +231,7 @@ def test_alpha_is_chosen_on_validation(tmp_path: Path) -> None:
     curve = dict(hybrid["alpha_curve"])
     assert list(curve) == [step / 20 for step in range(21)]
     assert curve[hybrid["alpha"]] == max(curve.values())
-    recommended = jaxrec("recommend", "--run", run, "--user", 1)
+    recommended = jaxrec("recommend", "--run", run, "--user", 1, "--row", "mf+minilm")
     assert f"fusion sigmoid-cosine, alpha {hybrid['alpha']}" in recommended.output
     results = json.loads((run / "results.json").read_text())
     results["made_from"]["embeddings"]["minilm"] = "of other weights"
@@ -221,7 +247,7 @@ def test_a_stopped_fit_goes_on_and_ends_the_same(
 ) -> None:
     command = [
         sys.executable, "-m", "cli", "train-pmf", "--data", "synthetic", "--factors", "32",
-        "--sweeps", "800", "-q", "--run",
+        "--solver", "sequential", "--sweeps", "800", "-q", "--run",
     ]  # fmt: skip
     root = Path(cli.__file__).parent
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
@@ -241,5 +267,5 @@ def test_a_stopped_fit_goes_on_and_ends_the_same(
     for folder in (broken, unbroken):
         subprocess.run([*command, str(folder)], cwd=root, check=True, timeout=120)
     assert not saved.exists()
-    same = [(folder / "factors.safetensors").read_bytes() for folder in (broken, unbroken)]
+    same = [(folder / "mf.safetensors").read_bytes() for folder in (broken, unbroken)]
     assert same[0] == same[1]

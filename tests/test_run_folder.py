@@ -12,11 +12,11 @@ from jaxrec.evaluation import Evaluation
 from jaxrec.protocol import validation_task
 from jaxrec.run_folder import RunFolder, open_run
 from jaxrec.scorecard import Row, measured
-from jaxrec.steps import DEFAULTS, Fusion, alpha_curves, recommend, score_card, train_pmf
+from jaxrec.steps import PUBLISHED, Fusion, alpha_curves, recommend, score_card, train_pmf
 
 pytestmark = pytest.mark.timeout(120)
 
-QUICK = DEFAULTS["logistic"]._replace(factors=4, sweeps=2)
+QUICK = PUBLISHED._replace(factors=4, sweeps=2)
 
 
 @pytest.fixture
@@ -65,15 +65,15 @@ def test_factors_of_another_split_are_refused(run: RunFolder, tmp_path: Path) ->
     other = open_run(tmp_path / "other", "synthetic", seed=1)
     train_pmf(other, QUICK)
     for suffix in (".safetensors", ".json"):
-        source = other.factors_path.with_suffix(suffix)
-        run.factors_path.with_suffix(suffix).write_bytes(source.read_bytes())
+        source = other.factors_path("mf").with_suffix(suffix)
+        run.factors_path("mf").with_suffix(suffix).write_bytes(source.read_bytes())
     with pytest.raises(InputError, match=f"another split; run `jaxrec train-pmf --run {run.path}"):
         score_card(run)
 
 
 def test_factors_of_other_data_are_refused(run: RunFolder) -> None:
     train_pmf(run, QUICK)
-    card_path = run.factors_path.with_suffix(".json")
+    card_path = run.factors_path("mf").with_suffix(".json")
     card = json.loads(card_path.read_text())
     card_path.write_text(json.dumps(card | {"data_sha256": "other"}))
     with pytest.raises(InputError, match="fitted on another data set; run"):
@@ -114,9 +114,9 @@ def test_without_factors_the_command_that_makes_them_is_named(run: RunFolder) ->
 
 def test_training_again_with_the_same_settings_gives_the_same_bytes(run: RunFolder) -> None:
     train_pmf(run, QUICK)
-    first = run.factors_path.read_bytes()
+    first = run.factors_path("mf").read_bytes()
     train_pmf(run, QUICK)
-    assert run.factors_path.read_bytes() == first
+    assert run.factors_path("mf").read_bytes() == first
 
 
 def test_results_of_other_factors_are_set_aside(run: RunFolder) -> None:
@@ -142,7 +142,7 @@ def test_only_validation_ratings_decide_alpha_and_test_ratings_nothing(
 
     def fit_and_choose() -> tuple[bytes, bytes, list]:
         train_pmf(run, QUICK)
-        factors, _ = run.read_factors()
+        factors, _ = run.read_factors("mf")
         curves = alpha_curves(run, QUICK, "published", {"some": some_embeddings(run)})
         return factors.U.tobytes(), factors.V.tobytes(), curves["some"]
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from orbax.checkpoint import PyTreeCheckpointer
 
-from jaxrec import logistic
+from jaxrec import sequential
 from jaxrec.dataset import Dataset, Ratings
 from jaxrec.errors import InputError
-from jaxrec.logistic import fit_logistic
+from jaxrec.sequential import fit_sequential
 from jaxrec.split import published_split
 from jaxrec.sweeps import Checkpoints
 
@@ -29,7 +29,7 @@ def test_factors_equal_cornacs_after_three_epochs(
     cornac: tuple[Ratings, np.ndarray, np.ndarray],
 ) -> None:
     ratings, U, V = cornac
-    factors, _ = fit_logistic(ratings, len(U), len(V), factors=U.shape[1], sweeps=3)
+    factors, _ = fit_sequential(ratings, len(U), len(V), factors=U.shape[1], sweeps=3)
     np.testing.assert_allclose(factors.U, U, rtol=0, atol=1e-12)
     np.testing.assert_allclose(factors.V, V, rtol=0, atol=1e-12)
 
@@ -41,9 +41,9 @@ def test_blocks_of_one_user_equal_single_steps(monkeypatch: pytest.MonkeyPatch) 
     rows = [(u, i) for u in range(users) for i in rng.permutation(items)[: 4 + 5 * u]]
     user, item = np.array(rows, np.int32).T
     ratings = Ratings(user, item, rng.integers(1, 11, len(user)) / 2, np.zeros(len(user), np.int64))
-    monkeypatch.setattr(logistic, "BLOCK", 8)
+    monkeypatch.setattr(sequential, "BLOCK", 8)
     jax.clear_caches()
-    factors, losses = fit_logistic(ratings, users, items, factors=k, sweeps=2, lambda_=0.01)
+    factors, losses = fit_sequential(ratings, users, items, factors=k, sweeps=2, lambda_=0.01)
     jax.clear_caches()
 
     single = lambda x: float(np.float32(x))  # noqa: E731
@@ -75,14 +75,14 @@ def test_expf_has_the_bits_of_the_c_library() -> None:
     library.expf.restype, library.expf.argtypes = ctypes.c_float, [ctypes.c_float]
     x = np.random.default_rng(0).uniform(-6, 6, 20_000).astype(np.float32)
     with jax.enable_x64(True):
-        ours = np.asarray(logistic._expf(jax.numpy.asarray(x, jax.numpy.float64)))
+        ours = np.asarray(sequential._expf(jax.numpy.asarray(x, jax.numpy.float64)))
     assert ours.tolist() == [library.expf(float(value)) for value in x]
 
 
 def test_sigmoid_is_cut_off_beyond_six() -> None:
     with jax.enable_x64(True):
         s = jax.numpy.asarray([-6.5, -5.5, 0.0, 5.5, 6.5])
-        p = np.asarray(logistic._sigmoid(s))
+        p = np.asarray(sequential._sigmoid(s))
     assert p[[0, 2, 4]].tolist() == [0, 0.5, 1]
     assert p[[1, 3]].tolist() == pytest.approx([0.00407014, 0.99592986], abs=1e-7)
 
@@ -90,7 +90,7 @@ def test_sigmoid_is_cut_off_beyond_six() -> None:
 def test_no_ratings_are_refused() -> None:
     none = Ratings(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.int64))
     with pytest.raises(InputError, match="no training ratings"):
-        fit_logistic(none, users=2, items=2)
+        fit_sequential(none, users=2, items=2)
 
 
 def test_a_kill_while_saving_leaves_the_last_checkpoint(
@@ -100,7 +100,7 @@ def test_a_kill_while_saving_leaves_the_last_checkpoint(
     train = synthetic.ratings.at(published_split(synthetic.ratings).train)
 
     def fit(told: list[int]) -> np.ndarray:
-        factors, _ = fit_logistic(
+        factors, _ = fit_sequential(
             train, synthetic.users, synthetic.items, factors=4, sweeps=4,
             checkpoints=Checkpoints(tmp_path / "c", {}, every=0.0),
             on_sweep=lambda sweep, loss: told.append(sweep),
@@ -133,7 +133,7 @@ def test_rows_without_ratings_stay_zero() -> None:
     one = Ratings(
         np.array([1], np.int32), np.array([2], np.int32), np.array([4.0]), np.array([0], np.int64)
     )
-    factors, _ = fit_logistic(one, users=3, items=4, factors=2, sweeps=2)
+    factors, _ = fit_sequential(one, users=3, items=4, factors=2, sweeps=2)
     assert not factors.U[[0, 2]].any()
     assert not factors.V[[0, 1, 3]].any()
     assert factors.U[1].all()
@@ -159,7 +159,7 @@ def test_an_interrupted_fit_resumes_with_the_same_bytes(
                 raise stop
 
         checkpoints = Checkpoints(folder, {"settings": 1}, every=0.0)
-        factors, _ = fit_logistic(
+        factors, _ = fit_sequential(
             train, synthetic.users, synthetic.items, factors=4, sweeps=sweeps,
             checkpoints=checkpoints, on_sweep=on_sweep,
         )  # fmt: skip
@@ -180,7 +180,7 @@ def test_a_checkpoint_of_other_settings_is_not_continued(
     train = synthetic.ratings.at(published_split(synthetic.ratings).train)
     seen: list[int] = []
     for settings in (1, 2):
-        fit_logistic(
+        fit_sequential(
             train, synthetic.users, synthetic.items, factors=4, sweeps=2,
             checkpoints=Checkpoints(tmp_path / "c", {"settings": settings}, every=0.0),
             on_sweep=lambda sweep, loss: seen.append(sweep),
@@ -191,4 +191,4 @@ def test_a_checkpoint_of_other_settings_is_not_continued(
 def test_a_loss_that_is_not_finite_stops_the_fit(synthetic: Dataset) -> None:
     train = synthetic.ratings.at(published_split(synthetic.ratings).train)
     with pytest.raises(FloatingPointError, match="sweep 1"):
-        fit_logistic(train, synthetic.users, synthetic.items, factors=2, learning_rate=np.inf)
+        fit_sequential(train, synthetic.users, synthetic.items, factors=2, learning_rate=np.inf)

@@ -67,7 +67,7 @@ class Blocks(NamedTuple):
     """[blocks] ratings in the block."""
 
 
-def fit_logistic(
+def fit_sequential(
     ratings: Ratings,
     users: int,
     items: int,

@@ -1,0 +1,402 @@
+"""Probabilistic Matrix Factorization: three likelihoods, one objective, two solvers.
+
+With x_ui = U_u . V_i (+ b_u + c_i with biases) all three minimise
+
+    sum over observed of w_ui (t_ui - g(x_ui))^2  +  w0 sum over all pairs of x_ui^2
+        + sum over users of lambda (n_u + w0 items)^nu (|U_u - M_u|^2 + b_u^2)
+        + sum over items of lambda (n_i + w0 users)^nu (|V_i - M_i|^2 + c_i^2)
+
+with n the row's number of observed ratings and M the prior means (0 unless given).
+
+| likelihood  | g        | t                         | w0  | source                             |
+|-------------|----------|---------------------------|-----|------------------------------------|
+| `gaussian`  | identity | stars                     | 0   | Salakhutdinov & Mnih 2008, eq. 4   |
+| `logistic`  | logistic | (stars - 0.5) / 4.5       | 0   | the same, eq. 5                    |
+| `all-pairs` | identity | 1 if liked, or graded     | > 0 | Hu 2008, eq. 3; Rendle 2021, eq. 2 |
+
+Targets of `all-pairs`: `liked` (1 on ratings of at least 4 stars, the others unobserved), `graded`
+(every rating, (stars - 1.5) / 2.5) or `counts` (the `stars` are counts: w = count, and t such that
+an observed pair is best predicted by 1; Hu's alpha is 1 / w0).
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from jaxrec.dataset import LIKED, RATING_SCALE, Ratings, check_not_empty
+from jaxrec.errors import InputError
+from jaxrec.factors import Factors
+from jaxrec.rows import Half, Shards, hold, lay_out_rows, solve, workers
+from jaxrec.sweeps import Checkpoints, OnSweep, run_sweeps
+from jaxrec.tiles import Order, order_rows
+
+LIKELIHOODS = ("gaussian", "logistic", "all-pairs")
+TARGETS = ("liked", "graded", "counts")
+SOLVERS = ("alternating", "gradient")
+STEPS = {"gaussian": 3, "logistic": 3, "all-pairs": 2}
+"""Conjugate-gradient steps of each half of a sweep."""
+RELAXATION = {"gaussian": 1.0, "logistic": 1.0, "all-pairs": 1.3}
+"""By likelihood; see `jaxrec.rows`."""
+FOLD_IN_STEPS = 50
+"""Conjugate-gradient steps of a row that is solved once; float32 is exhausted before."""
+
+
+class PmfSettings(NamedTuple):
+    """What is minimised, and for how long."""
+
+    likelihood: str = "all-pairs"
+    factors: int = 128
+    lambda_: float = 0.3
+    nu: float = 0.5
+    """How the L2 weight of a row grows with its ratings; 0: not at all, 1: in proportion."""
+    w0: float = 0.1
+    """Weight of every pair; 0 unless the likelihood is `all-pairs`."""
+    target: str = "graded"
+    """Of the `all-pairs` likelihood; see the module."""
+    biases: bool = False
+    sweeps: int = 15
+    """At most; each moves all users, then all items, or takes one step along the gradient."""
+    tolerance: float = 0.0
+    """Stop when a sweep lowers the objective by less than this share of it; 0 never does."""
+    solver: str = "alternating"
+    """`alternating` least squares (`jaxrec.rows`) or `gradient` (`jaxrec.gradient`)."""
+    float64: bool = False
+    """Compute in double precision instead of single."""
+
+
+class Observed(NamedTuple):
+    """Observed pairs, [n] each."""
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    targets: NDArray[np.floating]
+    weights: NDArray[np.floating]
+
+
+class State(NamedTuple):
+    """Rows in the order of the solver; with biases, the last column."""
+
+    U: Array
+    V: Array
+
+
+def observe(ratings: Ratings, settings: PmfSettings) -> Observed:
+    """The observed pairs of a likelihood (see the module)."""
+    users, items = ratings.users, ratings.items
+    stars = ratings.stars.astype(np.float64)
+    ones = np.ones(len(stars))
+    if settings.likelihood == "gaussian":
+        return Observed(users, items, stars, ones)
+    if settings.likelihood == "logistic":
+        low, high = RATING_SCALE
+        return Observed(users, items, (stars - low) / (high - low), ones)
+    if settings.target == "graded":
+        return Observed(users, items, (stars - 1.5) / 2.5, ones)
+    if settings.target == "counts":
+        return Observed(users, items, 1 + settings.w0 / stars, stars)
+    liked = np.flatnonzero(stars >= LIKED)
+    return Observed(users[liked], items[liked], ones[liked], ones[liked])
+
+
+def ridges(
+    lengths: NDArray[np.integer], others: int, settings: PmfSettings
+) -> NDArray[np.floating]:
+    """Lambda (n + w0 N)^nu of rows with `lengths` ratings, N = `others`."""
+    return settings.lambda_ * (lengths + settings.w0 * others) ** settings.nu
+
+
+def fit_pmf(
+    ratings: Ratings | Observed,
+    users: int,
+    items: int,
+    settings: PmfSettings = PmfSettings(),  # noqa: B008 - immutable
+    *,
+    seed: int = 42,
+    user_means: NDArray[np.floating] | None = None,
+    item_means: NDArray[np.floating] | None = None,
+    checkpoints: Checkpoints | None = None,
+    on_sweep: OnSweep = lambda sweep, loss: None,
+) -> tuple[Factors, list[float]]:
+    """Minimise the objective of the module over both factors.
+
+    Args:
+        ratings: training ratings, turned into targets by the likelihood, or observed pairs as
+            they are.
+        users: rows of U.
+        items: rows of V.
+        settings: of the objective.
+        seed: of the initial U, drawn from N(0, 1 / factors); `alternating` solves V for it, then U
+            anew, `gradient` draws V too.
+        user_means: [users, factors] prior means M_u.
+        item_means: [items, factors] prior means M_i.
+        checkpoints: where to save and resume.
+        on_sweep: told the sweep and the objective after each sweep.
+
+    Returns:
+        Factors whose products are x_ui (biases become two columns more), and the objective after
+        every sweep. A row without a rating and without a prior mean is zero, unless there are
+        biases.
+
+    Raises:
+        InputError: there are no observed pairs, or a setting is out of range.
+        FloatingPointError: the objective is not finite.
+    """
+    check_settings(settings)
+    observed = observe(ratings, settings) if isinstance(ratings, Ratings) else ratings
+    if not len(observed.users):
+        if isinstance(ratings, Ratings):
+            check_not_empty(ratings)
+        raise InputError(f"no rating of at least {LIKED} stars to learn from")
+    means = user_means, item_means
+    rng = np.random.default_rng(seed)
+    start = rng.normal(0, settings.factors**-0.5, (users, settings.factors))
+    how = settings, means, start, rng, checkpoints, on_sweep
+    with jax.enable_x64(settings.float64):
+        if settings.solver == "gradient":
+            return _by_gradient(observed, items, *how)
+        return _alternating(observed, items, *how)
+
+
+def fold_in(
+    ratings: Ratings | Observed,
+    rows: int,
+    factors: Factors,
+    settings: PmfSettings,
+    *,
+    means: NDArray[np.floating] | None = None,
+    side: str = "users",
+) -> NDArray[np.floating]:
+    """Factors of new users (or items) from their ratings, the other side held as it is.
+
+    Each row is the minimum of its own part of the objective (a linear system unless the
+    likelihood is logistic), solved to the precision of the factors, all rows in one call.
+
+    Args:
+        ratings: of the new rows; with `side="items"` their `items` number the new ones.
+        rows: how many new rows.
+        factors: fitted by `fit_pmf` with these settings, without biases.
+        settings: of the fit.
+        means: [rows, factors] prior means.
+        side: "users" or "items": what is new.
+
+    Returns:
+        [rows, factors], zero for a row without a rating or mean.
+    """
+    check_settings(settings)
+    observed = observe(ratings, settings) if isinstance(ratings, Ratings) else ratings
+    held = factors.V if side == "users" else factors.U
+    new, known = observed.users, observed.items
+    if side == "items":
+        new, known = known, new
+    with jax.enable_x64(held.dtype == np.float64):
+        order = order_rows(new, rows, empty=True)
+        ridge = ridges(order.lengths, len(held), settings).astype(held.dtype)
+        mean = None if means is None else means[order.rows].astype(held.dtype)
+        shards = lay_out_rows(
+            order.places[new],
+            known,
+            observed.targets.astype(held.dtype),
+            observed.weights.astype(held.dtype),
+            order,
+            ridge,
+            mean,
+        )
+        with ThreadPoolExecutor(len(workers())) as pool:
+            X = jnp.zeros((rows, held.shape[1]), held.dtype) if mean is None else jnp.asarray(mean)
+            state = hold(jnp.asarray(held), None, settings.w0)
+            solved = solve(shards, X, state, pool, link=_link(settings), steps=FOLD_IN_STEPS).X
+        return _placed(solved, order, rows)
+
+
+def check_settings(settings: PmfSettings) -> None:
+    """Raise InputError unless the settings make an objective."""
+    if settings.likelihood not in LIKELIHOODS:
+        raise InputError(
+            f"no likelihood {settings.likelihood!r}; there are: {', '.join(LIKELIHOODS)}"
+        )
+    if settings.target not in TARGETS:
+        raise InputError(f"no target {settings.target!r}; there are: {', '.join(TARGETS)}")
+    if settings.solver not in SOLVERS:
+        raise InputError(f"no solver {settings.solver!r}; there are: {', '.join(SOLVERS)}")
+    if settings.likelihood != "all-pairs" and settings.w0 != 0:
+        raise InputError(f"w0 is {settings.w0:g}; only the all-pairs likelihood weighs all pairs")
+    if settings.likelihood == "all-pairs" and settings.w0 <= 0:
+        raise InputError(f"w0 is {settings.w0:g}; the all-pairs likelihood needs it above 0")
+
+
+Means = tuple[NDArray[np.floating] | None, NDArray[np.floating] | None]
+
+
+def _alternating(
+    observed: Observed,
+    items: int,
+    settings: PmfSettings,
+    means: Means,
+    start: NDArray[np.floating],
+    _: np.random.Generator,
+    checkpoints: Checkpoints | None,
+    on_sweep: OnSweep,
+) -> tuple[Factors, list[float]]:
+    users, dtype = len(start), _dtype(settings)
+    keep = settings.biases or any(mean is not None for mean in means)
+    by_user = order_rows(observed.users, users, empty=keep)
+    by_item = order_rows(observed.items, items, empty=keep)
+    U_side, V_side = _lay_out(observed, by_user, by_item, settings, means)
+    with ThreadPoolExecutor(len(workers())) as pool:
+        solve_half = _Half(settings, pool)
+        U = _with_bias(start[by_user.rows].astype(dtype), settings)
+        V = solve_half(V_side, _first(V_side, len(by_item.rows), U), U, relaxation=1.0).X
+        U = _first(U_side, len(by_user.rows), V)
+
+        def sweep(state: State) -> tuple[State, float]:
+            users_half = solve_half(U_side, *state)
+            items_half = solve_half(V_side, state.V, users_half.X)
+            objective = items_half.objective + users_half.penalty
+            return State(users_half.X, items_half.X), objective
+
+        state, losses = run_sweeps(
+            sweep, State(U, V), settings.sweeps, checkpoints, on_sweep, settings.tolerance
+        )
+    placed = _placed(state.U, by_user, users), _placed(state.V, by_item, items)
+    return _factors(*placed, settings), losses
+
+
+def _by_gradient(
+    observed: Observed,
+    items: int,
+    settings: PmfSettings,
+    means: Means,
+    start: NDArray[np.floating],
+    rng: np.random.Generator,
+    checkpoints: Checkpoints | None,
+    on_sweep: OnSweep,
+) -> tuple[Factors, list[float]]:
+    from jaxrec import gradient  # Flax and optax take most of a second to import
+
+    users, k, dtype = len(start), settings.factors, _dtype(settings)
+    V = rng.normal(0, k**-0.5, (items, k))
+    counts = (
+        np.bincount(observed.users, minlength=users),
+        np.bincount(observed.items, minlength=items),
+    )
+    of = gradient.Objective(
+        gradient.pairs_in_blocks(
+            observed.users,
+            observed.items,
+            observed.targets.astype(dtype),
+            observed.weights.astype(dtype),
+        ),
+        *(
+            jnp.asarray(part, dtype)
+            for part in (
+                settings.w0,
+                ridges(counts[0], items, settings),
+                ridges(counts[1], users, settings),
+                *(0.0 if mean is None else mean for mean in means),
+            )
+        ),
+    )
+    model = gradient.Factorisation(start.astype(dtype), V.astype(dtype), biases=settings.biases)
+    structure, parameters, memory = gradient.start(model)
+
+    def sweep(state: tuple) -> tuple[tuple, Array]:
+        *state, loss = gradient.descend(structure, *state, of, _link(settings))
+        return tuple(state), loss
+
+    (parameters, _), losses = run_sweeps(
+        sweep, (parameters, memory), settings.sweeps, checkpoints, on_sweep, settings.tolerance
+    )
+    U, V = gradient.nnx.merge(structure, parameters).augmented()
+    return Factors(np.asarray(U), np.asarray(V)), losses
+
+
+def _dtype(settings: PmfSettings) -> type[np.floating]:
+    return np.float64 if settings.float64 else np.float32
+
+
+def _link(settings: PmfSettings) -> str:
+    return "logistic" if settings.likelihood == "logistic" else "identity"
+
+
+class _Half(NamedTuple):
+    """Solves one side, the other one held."""
+
+    settings: PmfSettings
+    pool: ThreadPoolExecutor
+
+    def __call__(self, side: Shards, X: Array, Y: Array, relaxation: float | None = None) -> Half:
+        likelihood = self.settings.likelihood
+        S, offset = (_ones_for_bias(Y), Y[:, -1]) if self.settings.biases else (Y, None)
+        return solve(
+            side,
+            X,
+            hold(S, offset, self.settings.w0),
+            self.pool,
+            relaxation=RELAXATION[likelihood] if relaxation is None else relaxation,
+            link=_link(self.settings),
+            steps=STEPS[likelihood],
+        )
+
+
+@jax.jit
+def _ones_for_bias(Y: Array) -> Array:
+    """The other side's rows as the factors and the bias of a row meet them."""
+    return Y.at[:, -1].set(1)
+
+
+def _with_bias(X: NDArray[np.floating], settings: PmfSettings) -> Array:
+    return jnp.pad(jnp.asarray(X), ((0, 0), (0, int(settings.biases))))
+
+
+def _first(side: Shards, rows: int, other: Array) -> Array:
+    """Where rows start: at their prior means."""
+    return jnp.zeros((rows, other.shape[1]), other.dtype) if side.mean is None else side.mean
+
+
+def _lay_out(
+    observed: Observed,
+    by_user: Order,
+    by_item: Order,
+    settings: PmfSettings,
+    means: Means,
+) -> tuple[Shards, Shards]:
+    dtype = _dtype(settings)
+    users, items = by_user.places[observed.users], by_item.places[observed.items]
+    entries = observed.targets.astype(dtype), observed.weights.astype(dtype)
+
+    def side(
+        rows: NDArray[np.int32],
+        columns: NDArray[np.int32],
+        order: Order,
+        others: int,
+        mean: NDArray[np.floating] | None,
+    ) -> Shards:
+        ridge = ridges(order.lengths, others, settings).astype(dtype)
+        if mean is not None:
+            mean = np.asarray(_with_bias(mean[order.rows].astype(dtype), settings))
+        return lay_out_rows(rows, columns, *entries, order, ridge, mean)
+
+    return (
+        side(users, items, by_user, len(by_item.places), means[0]),
+        side(items, users, by_item, len(by_user.places), means[1]),
+    )
+
+
+def _placed(X: Array, order: Order, count: int) -> NDArray[np.floating]:
+    """Back from the order of the solver; rows without a place are zero."""
+    placed = np.zeros((count, X.shape[1]), X.dtype)
+    placed[order.rows] = X
+    return placed
+
+
+def _factors(U: NDArray[np.floating], V: NDArray[np.floating], settings: PmfSettings) -> Factors:
+    if not settings.biases:
+        return Factors(U, V)
+    # U . V = factors + b_u 1 + 1 c_i
+    ones_U, ones_V = np.ones((len(U), 1), U.dtype), np.ones((len(V), 1), V.dtype)
+    return Factors(np.hstack([U, ones_U]), np.hstack([V[:, :-1], ones_V, V[:, -1:]]))
