@@ -126,6 +126,15 @@ cutoffs = click.option(
 )
 
 
+memory_option = click.option(
+    "--memory",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    help="MiB that the arrays of ranking may take.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="jaxrec")
 def main() -> None:
@@ -215,6 +224,7 @@ def embed(
 @main.command("eval")
 @on_run_folder
 @cutoffs
+@memory_option
 @click.option(
     "--fusion",
     type=click.Choice(["published", "sigmoid-cosine"]),
@@ -240,6 +250,7 @@ def evaluate(
     protocol: str | None,
     seed: int | None,
     ks: tuple[int, ...],
+    memory: int,
     fusion: str,
     alpha: str,
     json_path: Path | None,
@@ -250,7 +261,7 @@ def evaluate(
     opened = _open(run_path, data, protocol, seed, terminal)
     from jaxrec.steps import Fusion
 
-    _evaluate(opened, ks, Fusion(fusion, weight), json_path, terminal)
+    _evaluate(opened, ks, Fusion(fusion, weight), json_path, terminal, memory * 2**20)
 
 
 @main.command()
@@ -264,6 +275,7 @@ def evaluate(
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --all: Parquet file of user_id, rank, item_id, title, score.",
 )
+@memory_option
 def recommend(
     run_path: Path,
     data: str | None,
@@ -274,6 +286,7 @@ def recommend(
     k: int,
     row: str | None,
     out: Path | None,
+    memory: int,
     terminal: Terminal,
 ) -> None:
     """Recommend unseen items to one user, or to all.
@@ -286,7 +299,7 @@ def recommend(
         raise click.UsageError("--all and --out FILE go together")
     opened = _open(run_path, data, protocol, seed, terminal)
     if out is not None:
-        _recommend_all(opened, k, row, out, terminal)
+        _recommend_all(opened, k, row, out, terminal, memory * 2**20)
     elif user is not None:
         _recommend_one(opened, user, k, row, terminal)
 
@@ -376,6 +389,7 @@ def _evaluate(
     fusion: Fusion,
     json_path: Path | None,
     terminal: Terminal,
+    memory: int = 2**30,
 ) -> None:
     from jaxrec.files import write_json
     from jaxrec.scorecard import card_lines, table
@@ -386,9 +400,9 @@ def _evaluate(
         _, factors_card = opened.read_factors("mf")
         what = "PMF on train without validation"
         with _resumable_fit(), terminal.sweeps(what, factors_card["sweeps"]) as on_sweep:
-            results = score_card(opened, ks, fusion, on_sweep)
+            results = score_card(opened, ks, fusion, on_sweep, memory)
     else:
-        results = score_card(opened, ks, fusion)
+        results = score_card(opened, ks, fusion, memory=memory)
     if json_path is not None:
         write_json(json_path, results)
     for line in card_lines(results["protocol"]):
@@ -427,12 +441,12 @@ def _recommend_one(
 
 
 def _recommend_all(
-    opened: RunFolder, k: int, row: str | None, out: Path, terminal: Terminal
+    opened: RunFolder, k: int, row: str | None, out: Path, terminal: Terminal, memory: int
 ) -> None:
     from jaxrec.files import whole_file
     from jaxrec.steps import recommend_all
 
-    table, how = recommend_all(opened, k, row)
+    table, how = recommend_all(opened, k, row, memory)
     with whole_file(out) as partial:
         table.write_parquet(partial, metadata={"data": opened.dataset.name})
     served = table["user_id"].n_unique()

@@ -82,7 +82,7 @@ def _measure_block(
 ) -> dict[str, Array]:
     """Per-user figures [block] of one block of users."""
     shape = len(users), len(catalogue)
-    top_items, top_scores = rank(scorer, users, catalogue & ~membership(seen, *shape), max(ks))
+    top_items, top_scores = rank(scorer, users, seen, catalogue, max(ks))
     is_relevant = membership(relevant, *shape)
     hits = jnp.take_along_axis(is_relevant, jnp.maximum(top_items, 0), axis=1) & (top_items >= 0)
     count = jnp.sum(is_relevant, axis=1)

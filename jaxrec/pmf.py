@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from jaxrec.dataset import LIKED, RATING_SCALE, Ratings, check_not_empty
 from jaxrec.errors import InputError
 from jaxrec.factors import Factors
-from jaxrec.rows import Half, Shards, hold, lay_out_rows, solve, workers
+from jaxrec.processors import workers
+from jaxrec.rows import Half, Shards, hold, lay_out_rows, solve
 from jaxrec.sweeps import Checkpoints, OnSweep, run_sweeps
 from jaxrec.tiles import Order, order_rows
 

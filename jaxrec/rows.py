@@ -35,6 +35,7 @@ from jax import Array
 from jax.experimental.xla_metadata import set_xla_metadata
 from numpy.typing import NDArray
 
+from jaxrec.processors import workers
 from jaxrec.tiles import Order, Tiles, lay_out
 
 HALVINGS = 4
@@ -80,16 +81,6 @@ class Half(NamedTuple):
     """Sum over the rows of what they minimise."""
     penalty: float
     """The part of it that is ridge |x - m|^2."""
-
-
-def workers() -> list[jax.Device]:
-    """Where rows are solved: every accelerator, or the CPU once per core."""
-    import os
-
-    devices = jax.local_devices()
-    if devices[0].platform != "cpu":
-        return devices
-    return devices[:1] * len(os.sched_getaffinity(0))
 
 
 def lay_out_rows(

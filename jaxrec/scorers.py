@@ -1,4 +1,4 @@
-"""The rows of the score card as scorers (see `jaxrec.topk`), each a pure function with its arrays.
+"""The rows of the score card as scorers (see `jaxrec.topk`).
 
 | row         | scale                                                           |
 |-------------|-----------------------------------------------------------------|
@@ -17,16 +17,17 @@ from jaxrec.content import liked_profiles, recency_weights, weighted_profiles
 from jaxrec.dataset import Ratings
 from jaxrec.factors import Factors
 from jaxrec.fusion import check_fusion, fuse_published, fuse_sigmoid_cosine
+from jaxrec.topk import Product
 
 
-def mf_scorer(factors: Factors) -> Partial:
+def mf_scorer(factors: Factors) -> Product:
     """Collaborative scores U_u . V_i."""
-    return Partial(_mf, *_single(*factors))
+    return Product(*_single(*factors))
 
 
-def text_scorer(profiles: Array, E: NDArray[np.float32]) -> Partial:
+def text_scorer(profiles: Array, E: NDArray[np.float32]) -> Product:
     """Content scores: the product of user profiles [users, dim] and unit embeddings."""
-    return Partial(_text, *_single(profiles, E))
+    return Product(*_single(profiles, E))
 
 
 def content_profiles(fusion: str, train: Ratings, E: NDArray[np.float32], users: int) -> Array:
@@ -58,14 +59,6 @@ def _single(*arrays: NDArray[np.floating] | Array) -> tuple[Array, ...]:
     return tuple(jnp.asarray(array, jnp.float32) for array in arrays)
 
 
-def _mf(U: Array, V: Array, users: Array, candidates: Array) -> Array:
-    return U[users] @ V.T
-
-
-def _text(profiles: Array, E: Array, users: Array, candidates: Array) -> Array:
-    return profiles[users] @ E.T
-
-
 def _published(
     U: Array,
     V: Array,
@@ -76,12 +69,13 @@ def _published(
     users: Array,
     candidates: Array,
 ) -> Array:
-    content = _text(profiles, E, users, candidates)
-    return fuse_published(_mf(U, V, users, candidates), content, vocabulary, candidates, alpha)
+    content = Product(profiles, E)(users, candidates)
+    collaborative = Product(U, V)(users, candidates)
+    return fuse_published(collaborative, content, vocabulary, candidates, alpha)
 
 
 def _sigmoid_cosine(
     U: Array, V: Array, profiles: Array, E: Array, alpha: Array, users: Array, candidates: Array
 ) -> Array:
-    cosines = _text(profiles, E, users, candidates)
-    return fuse_sigmoid_cosine(_mf(U, V, users, candidates), cosines, alpha)
+    cosines = Product(profiles, E)(users, candidates)
+    return fuse_sigmoid_cosine(Product(U, V)(users, candidates), cosines, alpha)

@@ -21,7 +21,7 @@ from jaxrec.scorers import content_profiles, hybrid_scorer, mf_scorer, text_scor
 from jaxrec.sequential import fit_sequential
 from jaxrec.split import Split
 from jaxrec.sweeps import Checkpoints, OnSweep
-from jaxrec.topk import Scorer, top_k
+from jaxrec.topk import MEMORY, Scorer, top_k
 
 GRID = 20
 """alpha is chosen among 0, 1/20, ..., 1."""
@@ -106,6 +106,7 @@ def score_card(
     ks: tuple[int, ...] = (25,),
     fusion: Fusion = PUBLISHED_FUSION,
     on_sweep: OnSweep = lambda sweep, loss: None,
+    memory: int = MEMORY,
 ) -> dict[str, Any]:
     """Measure every row that can be made, write `results.json` and return it.
 
@@ -114,6 +115,7 @@ def score_card(
         ks: cut-offs.
         fusion: of the hybrid rows.
         on_sweep: told of the sweeps of the fit that choosing alpha needs.
+        memory: bytes that the arrays of ranking may take.
     """
     there = run.factors_rows()
     if not there:
@@ -157,7 +159,7 @@ def score_card(
         content = None
         if row.embeddings is not None:
             content = profiles[row.embeddings], embeddings[row.embeddings].E
-        evaluation = evaluate(_scorer(factors, content, task, how), task, ks)
+        evaluation = evaluate(_scorer(factors, content, task, how), task, ks, memory)
         if row.name == "mf":
             mf = evaluation.metrics
         rows.append(scorecard.measured(row, evaluation, mf) | how)
@@ -215,7 +217,11 @@ def best(curve: list[tuple[float, float]]) -> float:
 
 
 def recommend(
-    run: RunFolder, users: NDArray[np.int32], k: int, row: str | None = None
+    run: RunFolder,
+    users: NDArray[np.int32],
+    k: int,
+    row: str | None = None,
+    memory: int = MEMORY,
 ) -> tuple[NDArray[np.int32], NDArray[np.floating], dict[str, Any]]:
     """The `k` best unseen items of each user by one row of the score card.
 
@@ -226,6 +232,7 @@ def recommend(
         row: a row of the score card; by default the first of `pmf`, `mf+minilm` and `mf` that
             can be made. Fusion and alpha are those of the last score card, or the published
             ones if there is none or it is stale.
+        memory: bytes that the arrays of ranking may take.
 
     Returns:
         items: [n, k] positions in `dataset.item_ids`, -1 where nothing is left.
@@ -261,12 +268,12 @@ def recommend(
         E, how = run.read_embeddings(needed).E, _last_fusion(run, row)
         content = content_profiles(how["fusion"], train, E, run.dataset.users), E
     scorer = _scorer(factors, content, task, how)
-    items, scores = top_k(scorer, users, task.seen, task.catalogue, k)
+    items, scores = top_k(scorer, users, task.seen, task.catalogue, k, memory)
     return items, scores, {"row": row} | how
 
 
 def recommend_all(
-    run: RunFolder, k: int, row: str | None = None
+    run: RunFolder, k: int, row: str | None = None, memory: int = MEMORY
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The `k` best unseen items of every user with train ratings, and how (see `recommend`).
 
@@ -275,7 +282,7 @@ def recommend_all(
     """
     dataset = run.dataset
     known = np.unique(dataset.ratings.users[run.protocol.split.train])
-    items, scores, how = recommend(run, known, k, row)
+    items, scores, how = recommend(run, known, k, row, memory)
     place, rank = np.nonzero(items >= 0)
     item = items[place, rank]
     table = pl.DataFrame(

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = [
     ["errors", "terminal"],
-    ["files", "dataset"],
+    ["files", "dataset", "processors"],
     ["movielens", "synthetic", "split", "sparse_rows", "texts", "tiles"],
     ["sources", "protocol", "factors", "sweeps", "embeddings", "rows", "gradient"],
     ["sequential", "pmf", "content", "fusion", "metrics", "topk", "run_folder"],

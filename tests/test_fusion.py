@@ -94,7 +94,7 @@ def test_alpha_one_ranks_as_mf_and_alpha_zero_as_text(fusion: str) -> None:
     users, candidates = jnp.arange(3), jnp.ones((3, 3), bool)
     vocabulary = np.ones(3, bool)
 
-    def order(scorer: Partial) -> list[list[int]]:
+    def order(scorer: Scorer) -> list[list[int]]:
         return np.argsort(np.asarray(scorer(users, candidates)), axis=1, kind="stable").tolist()
 
     def hybrid(alpha: float) -> Partial:

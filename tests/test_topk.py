@@ -1,3 +1,6 @@
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -32,8 +35,8 @@ def by_numpy(
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_equals_a_full_sort_with_ties_by_item_index(data: st.DataObject) -> None:
-    users, items = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 12))
-    k = data.draw(st.integers(1, items))
+    users, items = data.draw(st.integers(1, 5)), data.draw(st.sampled_from([1, 3, 12, 64, 101]))
+    k = data.draw(st.sampled_from([k for k in (1, 3, 12) if k <= items]))
     rng = np.random.default_rng(data.draw(st.integers(0, 10_000)))
     scores = rng.integers(-2, 3, (users, items)).astype(np.float32)  # many ties
     seen = rng.random((users, items)) < 0.3
@@ -61,11 +64,63 @@ def test_the_memory_budget_changes_blocks_not_lists() -> None:
     assert roomy.tolist() == tight.tolist()
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_blocks_of_items_give_the_lists_of_whole_rows(data: st.DataObject) -> None:
+    users, items = 3, data.draw(st.sampled_from([40, 101]))
+    k, width = data.draw(st.sampled_from([1, 7])), data.draw(st.sampled_from([7, 16, 40]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 10_000)))
+    left, right = (rng.integers(-1, 2, (rows, 2)).astype(np.float32) for rows in (users, items))
+    seen = rng.random((users, items)) < 0.3
+    catalogue = rng.random(items) < 0.8
+    found, _ = jax.jit(topk.rank_by_item_blocks, static_argnames=("k", "width"))(
+        topk.Product(jnp.asarray(left), jnp.asarray(right)),
+        jnp.arange(users),
+        tuple(jnp.asarray(column) for column in np.nonzero(seen)),
+        jnp.asarray(catalogue),
+        k=k,
+        width=width,
+    )
+    assert found.tolist() == by_numpy(left @ right.T, seen, catalogue, k)
+
+
+def test_a_small_budget_ranks_by_blocks_of_items_within_it() -> None:
+    rng = np.random.default_rng(0)
+    users, items, k, memory = 40, 5_000, 5, 2**19
+    scorer = topk.Product(*(jnp.asarray(rng.normal(size=(n, 8)), jnp.float32) for n in (40, items)))
+    seen = Rows.of(make_ratings([(u, u, 3.0, 0) for u in range(users)]), users)
+    lowered: list[Any] = []
+    jitted = topk._rank_unseen
+
+    def watched(*arguments: Any) -> Any:
+        lowered.append((arguments[1], jitted.lower(*arguments)))
+        return jitted(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topk, "_rank_unseen", watched)
+        found, _ = top_k(
+            scorer, np.arange(users, dtype=np.int32), seen, np.ones(items, bool), k, memory
+        )
+    roomy, _ = top_k(scorer, np.arange(users, dtype=np.int32), seen, np.ones(items, bool), k)
+    assert found.tolist() == roomy.tolist()
+    assert lowered[0][1].compile().memory_analysis().temp_size_in_bytes <= memory
+
+
 def test_blocks_keep_within_the_budget_and_have_one_shape() -> None:
     users = np.arange(1000, dtype=np.int32)
-    blocks = list(topk.user_blocks(users, items=1000, memory=32 * 1000 * 60))
-    assert {len(block) for block in blocks} == {60}
+    blocks = topk.user_blocks(users, items=1000, memory=32 * 1000 * 60)
+    assert {len(block) for block in blocks} == {59}  # 17 blocks of at most 60
     assert np.concatenate(blocks)[:1000].tolist() == users.tolist()
+    shared = topk.user_blocks(users, 1000, 32 * 1000 * 60, parallel=4)
+    assert {len(block) for block in shared} == {15}
+    assert len(topk.user_blocks(users, 100, 2**30, parallel=2)) == 2
+
+
+def test_nan_of_an_item_that_is_no_candidate_does_no_harm() -> None:
+    scores = jnp.asarray([[1.0, np.nan, 2.0]])
+    seen = Rows.of(make_ratings([(0, 1, 3.0, 0)]), 1)
+    found, _ = top_k(Partial(look_up, scores), np.zeros(1, np.int32), seen, np.ones(3, bool), 2)
+    assert found.tolist() == [[2, 0]]
 
 
 @pytest.mark.parametrize("k", [0, 4])
