@@ -16,18 +16,16 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def interleave(
-    ours: Callable[[], object], peer: Callable[[], object], repeats: int
-) -> tuple[list[float], list[float]]:
-    """Time the two in turn, so that a drift of the machine's speed meets both."""
-    times: tuple[list[float], list[float]] = ([], [])
+def interleave(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each; they take turns, so that a drift of the machine's speed meets all."""
+    times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
-        for work, spent in zip((ours, peer), times, strict=True):
-            spent.append(seconds(work))
-    for name, spent in zip(("ours", "peer"), times, strict=True):
+        for name, work in works.items():
+            times[name].append(seconds(work))
+    for name, spent in times.items():
         median = statistics.median(spent)
-        print(f"{name}: median {median:.3f} s of {', '.join(f'{t:.3f}' for t in spent)}")
-    return times
+        print(f"{name}: median {median:.4g} s of {', '.join(f'{t:.4g}' for t in spent)}")
+    return {name: statistics.median(spent) for name, spent in times.items()}
 
 
 def report(measure: str, ours: float, peer: float, peer_name: str, unit: str) -> None:
@@ -45,7 +43,12 @@ def report(measure: str, ours: float, peer: float, peer_name: str, unit: str) ->
 
 
 def machine() -> str:
-    """Processor, cores and system."""
+    """Accelerator, if JAX has one, else processor and cores; and the system."""
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return f"{device.device_kind}, {platform.system()}"
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -39,9 +39,9 @@ from jaxrec.tiles import Order, order_rows
 LIKELIHOODS = ("gaussian", "logistic", "all-pairs")
 TARGETS = ("liked", "graded", "counts")
 SOLVERS = ("alternating", "gradient")
-STEPS = {"gaussian": 3, "logistic": 3, "all-pairs": 2}
-"""Conjugate-gradient steps of each half of a sweep."""
-RELAXATION = {"gaussian": 1.0, "logistic": 1.0, "all-pairs": 1.3}
+STEPS = {"gaussian": 5, "logistic": 3, "all-pairs": 2}
+"""Conjugate-gradient steps of each half of a sweep; one more outside the eigenbasis."""
+RELAXATION = {"gaussian": 1.3, "logistic": 1.0, "all-pairs": 1.3}
 """By likelihood; see `jaxrec.rows`."""
 FOLD_IN_STEPS = 50
 """Conjugate-gradient steps of a row that is solved once; float32 is exhausted before."""
@@ -209,7 +209,7 @@ def fold_in(
         )
         with ThreadPoolExecutor(len(workers())) as pool:
             X = jnp.zeros((rows, held.shape[1]), held.dtype) if mean is None else jnp.asarray(mean)
-            state = hold(jnp.asarray(held), None, settings.w0)
+            state = hold(shards, jnp.asarray(held), None, settings.w0)
             solved = solve(shards, X, state, pool, link=_link(settings), steps=FOLD_IN_STEPS).X
         return _placed(solved, order, rows)
 
@@ -336,7 +336,7 @@ class _Half(NamedTuple):
         return solve(
             side,
             X,
-            hold(S, offset, self.settings.w0),
+            hold(side, S, offset, self.settings.w0),
             self.pool,
             relaxation=RELAXATION[likelihood] if relaxation is None else relaxation,
             link=_link(self.settings),

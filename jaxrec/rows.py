@@ -8,8 +8,8 @@ With the other side's rows f_j fixed, row x minimises on its own
 (Hu, Koren & Volinsky 2008, eq. 2-5; Rendle et al. 2021, eq. 4), where g is the identity or the
 logistic function, o the offset that a bias of the other side adds, m the prior mean of the row.
 The identity makes it a quadratic, solved by preconditioned conjugate gradients from where the row
-stands; nothing larger than a chunk of the row's f_j is ever gathered. The sum over all pairs costs
-nothing per step: in the eigenbasis of S^T S it is a diagonal, which is the preconditioner as well.
+stands; nothing larger than a chunk of the row's f_j is ever gathered. The sum over all pairs needs
+S^T S alone: in its eigenbasis it is a diagonal, which costs nothing and preconditions.
 The logistic function is linearised at the row (Gauss-Newton); a step that does not lower the row's
 objective is halved.
 
@@ -25,7 +25,7 @@ own shard, started by its own thread. Without the marks the result is the same.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -34,6 +34,7 @@ import numpy as np
 from jax import Array
 from jax.experimental.xla_metadata import set_xla_metadata
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from jaxrec.processors import workers
 from jaxrec.tiles import Order, Tiles, lay_out
@@ -49,6 +50,7 @@ class Shards(NamedTuple):
     devices: list[jax.Device]
     size: int
     """Rows of a shard; the last may be padding."""
+    ratings: int
     ridge: Array
     """[n] weight of each row's |x - m|^2."""
     mean: Array | None
@@ -59,15 +61,15 @@ class Held(NamedTuple):
     """The other side, as the rows see it."""
 
     S: Array
-    """[other, columns] the f_j, in the eigenbasis of their Gram matrix where w0 > 0."""
+    """[other, columns] the f_j, perhaps in the eigenbasis of S^T S."""
     offset: Array | None
     """[other] the o_j."""
     basis: NDArray[np.floating] | None
-    """[columns, columns] the eigenbasis."""
-    diagonal: NDArray[np.floating]
-    """[columns] w0 times the eigenvalues."""
+    """[columns, columns] the eigenbasis, if S is in it."""
+    pairs: NDArray[np.floating]
+    """[columns, columns] w0 S^T S, or [columns] its diagonal where it has no other entries."""
     linear: NDArray[np.floating]
-    """[columns] w0 sum over j of o_j f_j, in the eigenbasis."""
+    """[columns] w0 sum over j of o_j f_j."""
     constant: float
     """w0 sum over j of o_j^2."""
 
@@ -98,27 +100,37 @@ def lay_out_rows(
     laid = lay_out(rows, columns, targets, weights, order, workers=len(devices), single=single)
     tiles = [jax.device_put(part, device) for part, device in zip(laid, devices, strict=True)]
     size = sum(len(part.first) * part.columns.shape[1] for part in laid[0])
-    return Shards(
-        tiles, devices, size, jnp.asarray(ridge), None if mean is None else jnp.asarray(mean)
-    )
+    prior = jnp.asarray(ridge), None if mean is None else jnp.asarray(mean)
+    return Shards(tiles, devices, size, len(rows), *prior)
 
 
-def hold(S: Array, offset: Array | None, w0: float) -> Held:
-    """Prepare the other side; the small eigenproblem is solved by LAPACK on the host."""
-    columns = S.shape[1]
+def hold(shards: Shards, S: Array, offset: Array | None, w0: float) -> Held:
+    """Prepare the other side's rows f_j and offsets o_j for solving `shards`.
+
+    The eigenbasis saves each row a product with S^T S per step, and a step, and costs a product of
+    all f_j with it: it is taken where that is cheaper. The eigenproblem is solved on the host.
+    """
+    others, columns = S.shape
     zeros = np.zeros(columns, S.dtype)
     if w0 == 0:
         return Held(S, offset, None, zeros, zeros, 0.0)
-    gram, linear, constant = (np.asarray(moment) for moment in _moments(S, offset))
-    eigenvalues, basis = np.linalg.eigh(w0 * gram)
+    pairs, linear, squares = (w0 * np.asarray(moment) for moment in _moments(S, offset))
+    constant = float(squares)
+    rows = len(shards.ridge)
+    without = 2 * columns * shards.ratings + 4 * columns**2 * rows  # multiplications
+    if columns**2 * (others + 2 * rows) + 5 * columns**3 > without:
+        return Held(S, offset, None, pairs, linear, constant)
+    with _blas().limit(limits=1):  # its idle threads would spin on the cores that come next
+        eigenvalues, basis = np.linalg.eigh(pairs)
     return Held(
-        _rotate(S, basis),
-        offset,
-        basis,
-        np.maximum(eigenvalues, 0),
-        w0 * linear @ basis,
-        w0 * float(constant),
+        _rotate(S, basis), offset, basis, np.maximum(eigenvalues, 0), linear @ basis, constant
     )
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The linear algebra behind NumPy."""
+    return ThreadpoolController()
 
 
 def solve(
@@ -149,16 +161,16 @@ def solve(
                     shards=len(shards.tiles),
                     size=shards.size,
                     link=link,
-                    steps=steps,
+                    steps=steps + (held.pairs.ndim == 2),
                     in_one_function=device.platform == "cpu",
                 )
             )
 
     found: Sequence[tuple[Array, Array, Array]] = list(pool.map(work, range(len(shards.tiles))))
-    X = _interleave(
-        [x if len(set(shards.devices)) == 1 else jax.device_put(x, home) for x, _, _ in found],
-        len(X),
-    )
+    parts = [x for x, _, _ in found]
+    if any(device != home for device in shards.devices):
+        parts = jax.device_put(parts, home)
+    X = _interleave(parts, len(X))
     objectives, penalties = (
         sum(float(np.asarray(part[number]).sum(dtype=np.float64)) for part in found)
         for number in (1, 2)
@@ -292,9 +304,13 @@ def _solve_row(
     def away(x: Array) -> Array:
         return x if row.mean is None else x - row.mean
 
+    def of_pairs(x: Array) -> Array:
+        """Half the gradient of the sum over all pairs, but for its linear part."""
+        return x * held.pairs if held.pairs.ndim == 1 else x @ held.pairs
+
     def quadratic(x: Array) -> Array:
         """The sum over all pairs and the prior, but for a constant."""
-        return jnp.sum(x * (held.diagonal * x + 2 * held.linear) + row.ridge * away(x) ** 2)
+        return jnp.sum(x * (of_pairs(x) + 2 * held.linear) + row.ridge * away(x) ** 2)
 
     def errors(x: Array, F: Array, scale: Array, target: Array, o: Array | float) -> tuple:
         """Scaled errors at x, and the slope of g there (None: 1)."""
@@ -312,7 +328,8 @@ def _solve_row(
         return over_chunks(add, quadratic(x))
 
     x = row.x
-    own = held.diagonal + row.ridge  # the curvature but for the row's ratings
+    # the curvature's diagonal, but for the row's ratings
+    own = row.ridge + (held.pairs if held.pairs.ndim == 1 else jnp.diagonal(held.pairs))
     scaling = 1 / jnp.where(own > 0, own, 1)
 
     def add_residual(total: tuple[Array, Array], *slots: Array) -> tuple[Array, Array]:
@@ -327,13 +344,15 @@ def _solve_row(
             y = y * errors(x, *slots)[1] ** 2
         return total + y @ F
 
-    start = -(held.diagonal * x + held.linear + row.ridge * away(x)), quadratic(x)
+    start = -(of_pairs(x) + held.linear + row.ridge * away(x)), quadratic(x)
     residual, before = over_chunks(add_residual, start)
     r0 = residual = residual * row.live
 
     def step(_: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
         moved, residual, p, rz = state
-        h = over_chunks(lambda total, *slots: add_curved(total, p, *slots), own * p)
+        h = over_chunks(
+            lambda total, *slots: add_curved(total, p, *slots), of_pairs(p) + row.ridge * p
+        )
         length = _ratio(rz, _dot(p, h))
         residual = residual - length * h
         z = residual * scaling

@@ -33,8 +33,8 @@ PUBLISHED = PmfSettings(
 """The published fit, by a solver of its own (`jaxrec.sequential`)."""
 DEFAULTS = {
     "all-pairs": PmfSettings(),
-    "gaussian": PmfSettings("gaussian", factors=100, lambda_=0.05, nu=1.0, w0=0.0, sweeps=20),
-    "logistic": PmfSettings("logistic", factors=100, lambda_=0.001, nu=1.0, w0=0.0, sweeps=20),
+    "gaussian": PmfSettings("gaussian", factors=100, lambda_=10.0, nu=0.0, w0=0.0, sweeps=20),
+    "logistic": PmfSettings("logistic", factors=100, lambda_=0.3, nu=0.0, w0=0.0, sweeps=20),
 }
 """By likelihood; the best of a few on validation (benchmarks/LOG.md)."""
 

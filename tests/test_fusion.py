@@ -10,6 +10,7 @@ from jaxrec.errors import InputError
 from jaxrec.factors import Factors
 from jaxrec.fusion import FUSIONS, fuse_published, fuse_sigmoid_cosine, min_max
 from jaxrec.scorers import content_profiles, hybrid_scorer, mf_scorer, text_scorer
+from jaxrec.topk import Scorer
 from tests.conftest import make_ratings
 
 pytestmark = pytest.mark.timeout(120)
