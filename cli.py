@@ -192,11 +192,15 @@ def train_pmf(
 ) -> None:
     """Fit the collaborative branch; interrupted, the same command resumes."""
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.steps import DEFAULTS, PUBLISHED
+    from jaxrec.steps import DEFAULTS, GRADIENT_SWEEPS, PUBLISHED
 
     default = DEFAULTS["all-pairs" if likelihood is None else likelihood]
     if options["solver"] == "sequential":
         default = PUBLISHED if likelihood is None else PUBLISHED._replace(likelihood=likelihood)
+    if options["target"] is not None and default.likelihood != "all-pairs":
+        raise click.UsageError(f"--target is for all-pairs; {default.likelihood} learns the stars")
+    if options["solver"] == "gradient":
+        default = default._replace(sweeps=GRADIENT_SWEEPS)
     asked = {name: value for name, value in options.items() if value is not None}
     _train(opened, default._replace(**asked), terminal)
 
@@ -301,7 +305,7 @@ def recommend(
     if out is not None:
         _recommend_all(opened, k, row, out, terminal, memory * 2**20)
     elif user is not None:
-        _recommend_one(opened, user, k, row, terminal)
+        _recommend_one(opened, user, k, row, terminal, memory * 2**20)
 
 
 def _open(
@@ -417,7 +421,7 @@ def _evaluate(
 
 
 def _recommend_one(
-    opened: RunFolder, user: int, k: int, row: str | None, terminal: Terminal
+    opened: RunFolder, user: int, k: int, row: str | None, terminal: Terminal, memory: int
 ) -> None:
     import numpy as np
 
@@ -425,7 +429,7 @@ def _recommend_one(
 
     dataset = opened.dataset
     (position,) = positions = dataset.user_positions([user])
-    items, scores, how = recommend(opened, positions, k, row)
+    items, scores, how = recommend(opened, positions, k, row, memory)
     if dataset.synthetic:
         terminal.result("SYNTHETIC DATA made by jaxrec")
     terminal.result(f"User {user}, latest ratings:")

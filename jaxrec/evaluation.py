@@ -72,6 +72,7 @@ def evaluate(
 
 
 @partial(jax.jit, static_argnames="ks")
+@jax.default_matmul_precision("highest")
 def _measure_block(
     scorer: Scorer,
     users: Array,

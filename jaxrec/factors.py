@@ -13,7 +13,7 @@ from jaxrec.files import file_sha256, read_json, whole_file, write_json
 
 
 class Factors(NamedTuple):
-    """x_ui = U_u . V_i, in stars (Gaussian) or logits (logistic)."""
+    """x_ui = U_u . V_i, in stars (Gaussian), logits (logistic) or units of the target."""
 
     U: NDArray[np.floating]
     """[users, factors]"""

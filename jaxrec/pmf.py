@@ -44,7 +44,10 @@ STEPS = {"gaussian": 5, "logistic": 3, "all-pairs": 2}
 RELAXATION = {"gaussian": 1.3, "logistic": 1.0, "all-pairs": 1.3}
 """By likelihood; see `jaxrec.rows`."""
 FOLD_IN_STEPS = 50
-"""Conjugate-gradient steps of a row that is solved once; float32 is exhausted before."""
+"""Conjugate-gradient steps of a row that is folded in."""
+FOLD_IN_ROUNDS = 30
+"""At most so often, until the objective falls by less than `FOLD_IN_TOLERANCE` of it."""
+FOLD_IN_TOLERANCE = 1e-7
 
 
 class PmfSettings(NamedTuple):
@@ -89,8 +92,8 @@ class State(NamedTuple):
 def observe(ratings: Ratings, settings: PmfSettings) -> Observed:
     """The observed pairs of a likelihood (see the module)."""
     users, items = ratings.users, ratings.items
-    stars = ratings.stars.astype(np.float64)
-    ones = np.ones(len(stars))
+    stars = ratings.stars.astype(np.float64, copy=False)
+    ones = np.broadcast_to(1.0, stars.shape)
     if settings.likelihood == "gaussian":
         return Observed(users, items, stars, ones)
     if settings.likelihood == "logistic":
@@ -99,16 +102,25 @@ def observe(ratings: Ratings, settings: PmfSettings) -> Observed:
     if settings.target == "graded":
         return Observed(users, items, (stars - 1.5) / 2.5, ones)
     if settings.target == "counts":
+        for row in np.flatnonzero(stars <= 0):
+            raise InputError(f"rating {row + 1} is {stars[row]:g}; counts must be above 0")
         return Observed(users, items, 1 + settings.w0 / stars, stars)
     liked = np.flatnonzero(stars >= LIKED)
-    return Observed(users[liked], items[liked], ones[liked], ones[liked])
+    return Observed(users[liked], items[liked], ones[: len(liked)], ones[: len(liked)])
 
 
 def ridges(
     lengths: NDArray[np.integer], others: int, settings: PmfSettings
 ) -> NDArray[np.floating]:
     """Lambda (n + w0 N)^nu of rows with `lengths` ratings, N = `others`."""
-    return settings.lambda_ * (lengths + settings.w0 * others) ** settings.nu
+    with np.errstate(over="ignore"):
+        weights = settings.lambda_ * (lengths + settings.w0 * others) ** settings.nu
+    if len(weights) and not weights.max() < np.finfo(np.float32).max:
+        raise InputError(
+            f"lambda {settings.lambda_:g}, nu {settings.nu:g} and w0 {settings.w0:g} make an L2"
+            f" weight of {weights.max():g}; give smaller ones"
+        )
+    return weights
 
 
 def fit_pmf(
@@ -148,11 +160,15 @@ def fit_pmf(
         FloatingPointError: the objective is not finite.
     """
     check_settings(settings)
+    _check_means(user_means, users, settings)
+    _check_means(item_means, items, settings)
     observed = observe(ratings, settings) if isinstance(ratings, Ratings) else ratings
     if not len(observed.users):
-        if isinstance(ratings, Ratings):
-            check_not_empty(ratings)
+        if not isinstance(ratings, Ratings):
+            raise InputError("there are no observed pairs to learn from")
+        check_not_empty(ratings)
         raise InputError(f"no rating of at least {LIKED} stars to learn from")
+    _check_range(observed, users, items)
     means = user_means, item_means
     rng = np.random.default_rng(seed)
     start = rng.normal(0, settings.factors**-0.5, (users, settings.factors))
@@ -174,8 +190,9 @@ def fold_in(
 ) -> NDArray[np.floating]:
     """Factors of new users (or items) from their ratings, the other side held as it is.
 
-    Each row is the minimum of its own part of the objective (a linear system unless the
-    likelihood is logistic), solved to the precision of the factors, all rows in one call.
+    Each row is the minimum of its own part of the objective, to the precision of the factors: the
+    solution of a linear system or, if the likelihood is logistic, of a few in turn; all rows in one
+    compiled call each time.
 
     Args:
         ratings: of the new rows; with `side="items"` their `items` number the new ones.
@@ -187,10 +204,20 @@ def fold_in(
 
     Returns:
         [rows, factors], zero for a row without a rating or mean.
+
+    Raises:
+        InputError: settings, factors, means or ratings do not belong together.
     """
     check_settings(settings)
+    if side not in ("users", "items"):
+        raise InputError(f"no side {side!r}; there are users and items")
     observed = observe(ratings, settings) if isinstance(ratings, Ratings) else ratings
     held = factors.V if side == "users" else factors.U
+    if held.shape[1] != settings.factors:
+        raise InputError(f"factors of {held.shape[1]} columns; {settings.factors} are needed")
+    _check_means(means, rows, settings)
+    shape = (rows, len(held)) if side == "users" else (len(held), rows)
+    _check_range(observed, *shape)
     new, known = observed.users, observed.items
     if side == "items":
         new, known = known, new
@@ -208,10 +235,31 @@ def fold_in(
             mean,
         )
         with ThreadPoolExecutor(len(workers())) as pool:
-            X = jnp.zeros((rows, held.shape[1]), held.dtype) if mean is None else jnp.asarray(mean)
-            state = hold(shards, jnp.asarray(held), None, settings.w0)
-            solved = solve(shards, X, state, pool, link=_link(settings), steps=FOLD_IN_STEPS).X
-        return _placed(solved, order, rows)
+            other = jnp.asarray(held)
+            X = _first(shards, rows, other)
+            state = hold(shards, other, None, settings.w0)
+            before = np.inf
+            for _ in range(FOLD_IN_ROUNDS):
+                half = solve(shards, X, state, pool, link=_link(settings), steps=FOLD_IN_STEPS)
+                X, now = half.X, half.objective
+                if before - now <= FOLD_IN_TOLERANCE * abs(now):
+                    break
+                before = now
+        return _placed(X, order, rows)
+
+
+def _check_means(means: NDArray[np.floating] | None, rows: int, settings: PmfSettings) -> None:
+    expected = (rows, settings.factors)
+    if means is not None and means.shape != expected:
+        raise InputError(f"prior means of shape {means.shape}; {expected} is needed")
+
+
+def _check_range(observed: Observed, users: int, items: int) -> None:
+    for what, ids, count in (("user", observed.users, users), ("item", observed.items, items)):
+        if len(ids) and not (ids.min() >= 0 and ids.max() < count):
+            raise InputError(f"a rating of {what} {ids.max()} (least {ids.min()}), of {count} only")
+    if len(observed.weights) and not observed.weights.min() >= 0:
+        raise InputError(f"a weight of {observed.weights.min():g}; none may be below 0")
 
 
 def check_settings(settings: PmfSettings) -> None:
@@ -222,6 +270,10 @@ def check_settings(settings: PmfSettings) -> None:
         )
     if settings.target not in TARGETS:
         raise InputError(f"no target {settings.target!r}; there are: {', '.join(TARGETS)}")
+    for name, least in (("factors", 1), ("sweeps", 1), ("lambda_", 0), ("nu", 0), ("w0", 0)):
+        value = getattr(settings, name)
+        if not least <= value < np.inf:
+            raise InputError(f"{name.strip('_')} is {value:g}; it must be at least {least}")
     if settings.solver not in SOLVERS:
         raise InputError(f"no solver {settings.solver!r}; there are: {', '.join(SOLVERS)}")
     if settings.likelihood != "all-pairs" and settings.w0 != 0:
@@ -250,7 +302,7 @@ def _alternating(
     U_side, V_side = _lay_out(observed, by_user, by_item, settings, means)
     with ThreadPoolExecutor(len(workers())) as pool:
         solve_half = _Half(settings, pool)
-        U = _with_bias(start[by_user.rows].astype(dtype), settings)
+        U = jnp.asarray(_with_bias(start[by_user.rows].astype(dtype), settings))
         V = solve_half(V_side, _first(V_side, len(by_item.rows), U), U, relaxation=1.0).X
         U = _first(U_side, len(by_user.rows), V)
 
@@ -302,6 +354,8 @@ def _by_gradient(
             )
         ),
     )
+    for X, count, mean in zip((start, V), counts, means, strict=True):
+        X[count == 0] = 0 if mean is None else mean[count == 0]
     model = gradient.Factorisation(start.astype(dtype), V.astype(dtype), biases=settings.biases)
     structure, parameters, memory = gradient.start(model)
 
@@ -350,13 +404,15 @@ def _ones_for_bias(Y: Array) -> Array:
     return Y.at[:, -1].set(1)
 
 
-def _with_bias(X: NDArray[np.floating], settings: PmfSettings) -> Array:
-    return jnp.pad(jnp.asarray(X), ((0, 0), (0, int(settings.biases))))
+def _with_bias(X: NDArray[np.floating], settings: PmfSettings) -> NDArray[np.floating]:
+    return np.pad(X, ((0, 0), (0, int(settings.biases))))
 
 
 def _first(side: Shards, rows: int, other: Array) -> Array:
     """Where rows start: at their prior means."""
-    return jnp.zeros((rows, other.shape[1]), other.dtype) if side.mean is None else side.mean
+    if side.mean is not None:
+        return side.mean
+    return jnp.asarray(np.zeros((rows, other.shape[1]), other.dtype))  # nothing to compile
 
 
 def _lay_out(
@@ -379,7 +435,7 @@ def _lay_out(
     ) -> Shards:
         ridge = ridges(order.lengths, others, settings).astype(dtype)
         if mean is not None:
-            mean = np.asarray(_with_bias(mean[order.rows].astype(dtype), settings))
+            mean = _with_bias(mean[order.rows].astype(dtype), settings)
         return lay_out_rows(rows, columns, *entries, order, ridge, mean)
 
     return (

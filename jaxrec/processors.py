@@ -14,4 +14,6 @@ def workers() -> list[jax.Device]:
     devices = jax.local_devices()
     if devices[0].platform != "cpu":
         return devices
-    return devices[:1] * len(os.sched_getaffinity(0))
+    # macOS and Windows cannot confine a process to cores
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return devices[:1] * (cores or 1)

@@ -40,7 +40,7 @@ from jaxrec.processors import workers
 from jaxrec.tiles import Order, Tiles, lay_out
 
 HALVINGS = 4
-"""How often a Gauss-Newton step that does not descend is halved before the row stays as it is."""
+"""A Gauss-Newton step that does not descend is halved; the last time it is dropped instead."""
 
 
 class Shards(NamedTuple):
@@ -120,6 +120,8 @@ def hold(shards: Shards, S: Array, offset: Array | None, w0: float) -> Held:
     without = 2 * columns * shards.ratings + 4 * columns**2 * rows  # multiplications
     if columns**2 * (others + 2 * rows) + 5 * columns**3 > without:
         return Held(S, offset, None, pairs, linear, constant)
+    if not np.isfinite(pairs).all():
+        raise FloatingPointError("the factors are not finite")
     with _blas().limit(limits=1):  # its idle threads would spin on the cores that come next
         eigenvalues, basis = np.linalg.eigh(pairs)
     return Held(
@@ -179,12 +181,14 @@ def solve(
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # an accelerator's default is ten bits
 def _moments(S: Array, offset: Array | None) -> tuple[Array, Array, Array]:
     o = jnp.zeros(len(S), S.dtype) if offset is None else offset
     return S.T @ S, o @ S, o @ o
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def _rotate(S: Array, basis: Array) -> Array:
     return S @ basis
 
@@ -196,6 +200,7 @@ def _interleave(parts: list[Array], rows: int) -> Array:
 
 
 @partial(jax.jit, static_argnames=("shards", "size", "link", "steps", "in_one_function"))
+@jax.default_matmul_precision("highest")
 def _solve_shard(
     X: Array,
     mean: Array | None,

@@ -120,10 +120,10 @@ class RunFolder:
         if not self.results_path.exists():
             return False
         used, now = read_json(self.results_path).get("made_from", {}), self.made_from()
+        if not all(isinstance(used.get(kind), dict) for kind in now):
+            return True  # of an older version
         return any(
-            now[kind].get(name) != sha256
-            for kind in now
-            for name, sha256 in used.get(kind, {}).items()
+            now[kind].get(name) != sha256 for kind in now for name, sha256 in used[kind].items()
         )
 
     def set_stale_results_aside(self) -> Path | None:

@@ -2,7 +2,7 @@
 
 | row         | scale                                                           |
 |-------------|-----------------------------------------------------------------|
-| `mf`        | U_u . V_i, in stars (Gaussian) or logits (logistic)             |
+| `mf`, `pmf` | U_u . V_i, in stars, logits or units of the target              |
 | `text+NAME` | content score: weighted mean of cosines, or the profile's cosine |
 | `mf+NAME`   | their fusion, in [0, 1] (`published`) or [alpha - 1, 1]          |
 """

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import platformdirs
-import pooch
-import requests
 
 from jaxrec.dataset import Dataset
 from jaxrec.errors import InputError
@@ -98,6 +96,9 @@ def download(release: Release, folder: Path, progress: bool = False) -> Path:
 
 
 def _download(release: Release, folder: Path, progress: bool) -> Path:
+    import pooch  # a sixth of a second, only for who downloads
+    import requests
+
     pooch.get_logger().setLevel("WARNING")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
         try:
@@ -127,6 +128,8 @@ def _download(release: Release, folder: Path, progress: bool) -> Path:
 
 
 def _reason(error: Exception) -> str:
+    import requests
+
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"HTTP status {error.response.status_code}"
     if isinstance(error, requests.RequestException):

@@ -36,7 +36,9 @@ DEFAULTS = {
     "gaussian": PmfSettings("gaussian", factors=100, lambda_=10.0, nu=0.0, w0=0.0, sweeps=20),
     "logistic": PmfSettings("logistic", factors=100, lambda_=0.3, nu=0.0, w0=0.0, sweeps=20),
 }
-"""By likelihood; the best of a few on validation (benchmarks/LOG.md)."""
+"""By likelihood; the best of a few on validation inside seed 42's train (benchmarks/LOG.md)."""
+GRADIENT_SWEEPS = 200
+"""Steps along the gradient are smaller than sweeps of least squares."""
 
 
 class Fusion(NamedTuple):
@@ -60,7 +62,7 @@ def train_pmf(
     """
     row = row_of(settings)
     card = _factors_card(run, settings, "train") | run.identity()
-    checkpoints = Checkpoints(run.path / "checkpoints", card)
+    checkpoints = Checkpoints(run.path / "checkpoints" / row, card)
     factors, losses = fit(run, run.protocol.split, settings, checkpoints, on_sweep)
     write_factors(run.factors_path(row), factors, card | {"losses": losses})
     checkpoints.clear()
@@ -137,7 +139,7 @@ def score_card(
             " the tags of validation pairs too"
         )
         settings = _settings(fitted["mf"][1])
-        curves = alpha_curves(run, settings, fusion.name, embeddings, on_sweep)
+        curves = alpha_curves(run, settings, fusion.name, embeddings, on_sweep, memory)
     rows: list[dict[str, Any]] = []
     mf: dict[str, float] | None = None
     for row in scorecard.rows_with(names):
@@ -189,6 +191,7 @@ def alpha_curves(
     fusion: str,
     embeddings: dict[str, Embeddings],
     on_sweep: OnSweep = lambda sweep, loss: None,
+    memory: int = MEMORY,
 ) -> dict[str, list[tuple[float, float]]]:
     """Validation NDCG@25 over alpha = 0, 1/20, ..., 1, for each of `embeddings`.
 
@@ -205,7 +208,7 @@ def alpha_curves(
             alpha: float, profiles: Array = profiles, E: NDArray[np.float32] = found.E
         ) -> float:
             scorer = hybrid_scorer(fusion, factors, profiles, E, task.catalogue, alpha)
-            return evaluate(scorer, task, (25,)).metrics["ndcg@25"]
+            return evaluate(scorer, task, (25,), memory).metrics["ndcg@25"]
 
         curves[name] = [(step / GRID, ndcg(step / GRID)) for step in range(GRID + 1)]
     return curves
@@ -337,6 +340,9 @@ def _factors_card(run: RunFolder, settings: PmfSettings, part: str) -> dict[str,
 
 
 def _settings(factors_card: dict[str, Any]) -> PmfSettings:
+    missing = [name for name in PmfSettings._fields if name not in factors_card]
+    if missing:
+        raise InputError(f"a card of factors lacks {', '.join(missing)}; run `jaxrec train-pmf`")
     return PmfSettings(*(factors_card[name] for name in PmfSettings._fields))
 
 

@@ -32,7 +32,8 @@ class Checkpoints:
         self._saved_sweep = 0
 
     def restore(self, state: State) -> tuple[State, list[float]]:
-        """The saved state and losses, or `state` and none."""
+        """The saved state and losses, or `state` and none; the time to the next save begins."""
+        self._saved_at = time.monotonic()
         card = self.folder / "checkpoint.json"
         saved = read_json(card) if card.exists() else {}
         if saved.get("identity") != self.identity:

@@ -93,12 +93,14 @@ def lay_out(
         For each worker its tiles of 1 row, then of 4 rows, and so on, all of one shape.
     """
     chunk = 16 if len(rows) > LONG * len(order.lengths) else 8
-    plan = _plan(order.lengths[::workers], single)
-    size = sum(tile_rows * tiles for tile_rows, tiles in plan)
+    plan = [(1, len(order.lengths[::workers]), chunk)]
+    if not single:
+        plan = _plan(order.lengths[::workers])
+    size = sum(tile_rows * tiles for tile_rows, tiles, _ in plan)
     filled = np.zeros(size * workers, np.int64)
     filled[: len(order.lengths)] = order.lengths
     lengths = filled.reshape(size, workers).T  # each shard's rows
-    chunks, slots = _room(lengths, plan, chunk)
+    chunks, slots = _room(lengths, plan)
 
     # A counting sort by shard and row, in compiled code; padding goes last within its row, and a
     # complex number brings scale and target along.
@@ -122,7 +124,7 @@ def lay_out(
     shards, start = [], 0
     for worker in range(workers):
         first_row, tiles = 0, []
-        for (tile_rows, _), of_tile in zip(plan, chunks[worker], strict=True):
+        for (tile_rows, _, chunk), of_tile in zip(plan, chunks[worker], strict=True):
             end_row = first_row + tile_rows * len(of_tile)
             stop = start + int(slots[worker, first_row:end_row].sum())
             first = (np.cumsum(of_tile) - of_tile).astype(np.int32)
@@ -134,22 +136,22 @@ def lay_out(
 
 
 def _room(
-    lengths: NDArray[np.int64], plan: list[tuple[int, int]], chunk: int
+    lengths: NDArray[np.int64], plan: list[tuple[int, int, int]]
 ) -> tuple[list[list[NDArray[np.int64]]], NDArray[np.int64]]:
     """How many chunks each tile has, by shard and part, and how many slots each row [shards, size].
 
     A part's last row also holds the slots by which its shard falls short of the fullest, so that
-    all shards are of one shape.
+    all shards are of one shape; and one chunk at least, as nothing can be cut from an empty array.
     """
     chunks: list[list[NDArray[np.int64]]] = [[] for _ in lengths]
     slots, row = np.zeros_like(lengths), 0
-    for tile_rows, tiles in plan:
+    for tile_rows, tiles, chunk in plan:
         here = slice(row, row + tile_rows * tiles)
         longest = lengths[:, here].reshape(len(lengths), tiles, tile_rows).max(axis=2)
         of_tile = -(-longest // chunk)
         slots[:, here] = np.repeat(of_tile * chunk, tile_rows, axis=1)
         total = of_tile.sum(axis=1) * tile_rows * chunk
-        slots[:, here.stop - 1] += total.max() - total
+        slots[:, here.stop - 1] += max(total.max(), tile_rows * chunk) - total
         for mine, counts in zip(chunks, of_tile, strict=True):
             mine.append(counts)
         row = here.stop
@@ -170,10 +172,11 @@ def _by_chunk(field: NDArray, chunks: NDArray[np.int64], tile_rows: int, chunk: 
     return blocks
 
 
-def _plan(lengths: NDArray[np.int64], single: bool) -> list[tuple[int, int]]:
-    """(rows per tile, tiles) of each part of a shard whose rows have `lengths`."""
-    if single:
-        return [(1, len(lengths))]
+def _plan(lengths: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """(rows per tile, tiles, chunk) of each part of a shard whose rows have `lengths`.
+
+    A chunk of a tile is about a quarter of `TILE_SLOTS`: an accelerator wants few large steps.
+    """
     plan, lo = [], 0
     tile_rows = 1
     while lo < len(lengths):
@@ -183,6 +186,6 @@ def _plan(lengths: NDArray[np.int64], single: bool) -> list[tuple[int, int]]:
         enough = np.flatnonzero(lengths[lo:] * tile_rows * 4 <= TILE_SLOTS)
         stop = len(lengths) if tile_rows == MOST_ROWS or not len(enough) else lo + int(enough[0])
         count = -(-(stop - lo) // tile_rows)
-        plan.append((tile_rows, count))
+        plan.append((tile_rows, count, max(TILE_SLOTS // (4 * tile_rows), 4)))
         lo += count * tile_rows
     return plan

@@ -163,6 +163,7 @@ def _maxima(scores: Array, size: int) -> Array:
 
 
 @partial(jax.jit, static_argnames=("k", "width"))
+@jax.default_matmul_precision("highest")  # an accelerator's default would reorder the lists
 def _rank_unseen(
     scorer: Scorer,
     users: Array,
@@ -218,6 +219,8 @@ def top_k(
         found = _rank_unseen(scorer, block, seen.pairs(block, size), catalogue, k, width)
         return np.asarray(found[0]), np.asarray(found[1])
 
+    if not blocks:
+        return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
     with ThreadPoolExecutor(parallel) as pool:
         served = list(pool.map(serve, blocks))
     lists, scores = (np.concatenate(column)[: len(users)] for column in zip(*served, strict=True))

@@ -85,6 +85,19 @@ def test_recommend_all_writes_k_unseen_items_a_user(run: Path, tmp_path: Path) -
     assert all(row.to_list() == sorted(row, reverse=True) for row in scores)
 
 
+def test_a_small_memory_changes_no_list(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jaxrec.topk.FEWEST", 64)  # so that 1 MiB asks for blocks of items
+    tables = []
+    for number, memory in enumerate((1, 1024)):
+        out = tmp_path / f"{number}.parquet"
+        result = jaxrec("recommend", "--run", run, "--all", "--out", out, "--memory", memory)
+        assert result.exit_code == 0, result.output
+        tables.append(pl.read_parquet(out).drop("score"))
+    assert tables[0].equals(tables[1])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -103,6 +116,8 @@ def test_recommend_all_writes_k_unseen_items_a_user(run: Path, tmp_path: Path) -
         (["train-pmf", "--lambda", "nan"], "nan is not a finite number"),
         (["train-pmf", "--likelihood", "gaussian", "--w0", "1"], "only the all-pairs likelihood"),
         (["train-pmf", "--solver", "sequential", "--nu", "0"], "has nu 1.0 only; leave it out"),
+        (["train-pmf", "--likelihood", "logistic", "--target", "liked"], "is for all-pairs"),
+        (["train-pmf", "--nu", "100"], "give smaller ones"),
         (["eval", "--json", "/proc/card.json"], "/proc"),
     ],
 )
@@ -147,7 +162,7 @@ def test_choices_are_those_of_the_library() -> None:
     assert choices("train-pmf", "solver") == (*SOLVERS, PUBLISHED.solver)
 
 
-def test_help_answers_in_half_a_second() -> None:
+def test_help_imports_nothing_that_is_slow() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "cli", "--help"]
     done = subprocess.run(command, cwd=Path(cli.__file__).parent, capture_output=True, text=True)
     imported = [line.split("|")[-1].strip() for line in done.stderr.splitlines()]
@@ -252,7 +267,7 @@ def test_a_stopped_fit_goes_on_and_ends_the_same(
     root = Path(cli.__file__).parent
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
     process = subprocess.Popen([*command, str(broken)], cwd=root)
-    saved = broken / "checkpoints" / "checkpoint.json"
+    saved = broken / "checkpoints" / "mf" / "checkpoint.json"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         # Ctrl-C saves by itself; a kill needs a checkpoint that was there before

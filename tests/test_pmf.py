@@ -179,8 +179,9 @@ def test_means_and_biases_together(ratings: Ratings) -> None:
     assert losses[-1] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_row_without_ratings_or_mean_is_zero(ratings: Ratings) -> None:
-    factors, _ = fit(ratings, GRADED)
+@pytest.mark.parametrize("solver", ["alternating", "gradient"])
+def test_a_row_without_ratings_or_mean_is_zero(ratings: Ratings, solver: str) -> None:
+    factors, _ = fit(ratings, GAUSSIAN._replace(solver=solver))
     assert not factors.U[-1].any()
     assert not factors.V[-1].any()
 
@@ -212,6 +213,34 @@ def test_fold_in_is_the_closed_form(ratings: Ratings, settings: PmfSettings, sid
         np.testing.assert_allclose(found[row], x, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("lambda_", [0.3, 0.01])
+def test_fold_in_with_a_link_is_the_minimum(ratings: Ratings, lambda_: float) -> None:
+    settings = LOGISTIC._replace(lambda_=lambda_)
+    factors, _ = fit(ratings, settings)
+    found = fold_in(ratings, USERS, factors, settings)
+    users, items, targets, _ = observe(ratings, settings)
+    V = factors.V.astype(np.float64)
+    for user in range(0, USERS - 1, 4):
+        mine = users == user
+
+        def loss(x: np.ndarray, mine: np.ndarray = mine) -> float:
+            p = 1 / (1 + np.exp(-V[items[mine]] @ x))
+            return float(((targets[mine] - p) ** 2).sum() + lambda_ * mine.sum() * (x @ x))
+
+        assert loss(found[user].astype(np.float64)) <= (
+            scipy.optimize.minimize(loss, found[user], tol=1e-10).fun + 1e-5
+        )
+
+
+def test_fold_in_of_rows_without_ratings_gives_their_means(ratings: Ratings) -> None:
+    factors, _ = fit(ratings, GAUSSIAN)
+    nobody = ratings.at(np.zeros(0, np.int64))
+    means = np.random.default_rng(0).normal(size=(4, 3))
+    settings = GAUSSIAN._replace(nu=0.0)
+    np.testing.assert_allclose(fold_in(nobody, 4, factors, settings, means=means), means, rtol=1e-5)
+    assert not fold_in(nobody, 4, factors, settings).any()
+
+
 def test_fold_in_of_a_fitted_user_is_his_factors(ratings: Ratings) -> None:
     settings = GRADED._replace(sweeps=100)
     factors, _ = fit(ratings, settings)
@@ -224,10 +253,12 @@ def test_fold_in_of_a_fitted_user_is_his_factors(ratings: Ratings) -> None:
 def test_neither_workers_nor_tiles_change_the_result(
     ratings: Ratings, settings: PmfSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected, _ = fit(ratings, settings)
+    means = np.random.default_rng(1).normal(size=(ITEMS, 3))
+    settings = settings._replace(biases=True)
+    expected, _ = fit(ratings, settings, item_means=means)
     device = rows.workers()[0]
     monkeypatch.setattr(rows, "workers", lambda: [device] * 3)
-    three, _ = fit(ratings, settings)
+    three, _ = fit(ratings, settings, item_means=means)
     for a, b in zip(expected, three, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5)
     original = rows.lay_out
@@ -237,9 +268,30 @@ def test_neither_workers_nor_tiles_change_the_result(
 
     monkeypatch.setattr(rows, "lay_out", by_fours)
     monkeypatch.setattr("jaxrec.tiles.TILE_SLOTS", 256)
-    tiled, _ = fit(ratings, settings)
+    tiled, _ = fit(ratings, settings, item_means=means)
     for a, b in zip(expected, tiled, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("basis", [True, False])
+def test_with_and_without_the_eigenbasis_the_end_is_the_same(
+    ratings: Ratings, basis: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With everything: biases and means; `hold` chooses by cost, here by force."""
+    means = np.random.default_rng(1).normal(size=(ITEMS, 3))
+    settings = GRADED._replace(biases=True, sweeps=60)
+    hold = rows.hold
+
+    def forced(shards: rows.Shards, *rest: object) -> rows.Held:
+        # hardly any or very many ratings, as far as the estimate of costs is concerned
+        return hold(shards._replace(ratings=10**9 if basis else -(10**9)), *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("jaxrec.pmf.hold", forced)
+    factors, losses = fit(ratings, settings, item_means=means)
+    expected = objective(factors, ratings, settings, item_means=means)
+    assert losses[-1] == pytest.approx(expected, rel=1e-5)
+    again, _ = fit(ratings, settings._replace(float64=True, sweeps=200), item_means=means)
+    assert expected <= objective(again, ratings, settings, item_means=means) * 1.001
 
 
 def test_the_same_seed_gives_the_same_bytes(ratings: Ratings) -> None:
@@ -337,6 +389,10 @@ def test_a_weight_is_as_good_as_a_repetition(ratings: Ratings) -> None:
         ({"likelihood": "poisson"}, "no likelihood 'poisson'"),
         ({"target": "stars"}, "no target 'stars'"),
         ({"w0": 0.0}, "needs it above 0"),
+        ({"lambda_": -1.0}, "lambda is -1; it must be at least 0"),
+        ({"nu": float("inf")}, "nu is inf"),
+        ({"nu": 100.0}, "make an L2 weight of .*; give smaller ones"),
+        ({"solver": "magic"}, "no solver 'magic'"),
         ({"likelihood": "gaussian"}, "only the all-pairs likelihood"),
     ],
 )
@@ -345,6 +401,20 @@ def test_settings_that_make_no_objective_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         fit(ratings, GRADED._replace(**change))
+
+
+def test_ratings_and_means_that_do_not_fit_are_refused(ratings: Ratings) -> None:
+    with pytest.raises(InputError, match=r"a rating of user 28 .* of 5 only"):
+        fit_pmf(ratings, 5, ITEMS, GRADED)
+    with pytest.raises(InputError, match=r"shape \(2, 2\); \(30, 3\) is needed"):
+        fit(ratings, GRADED, user_means=np.zeros((2, 2)))
+    with pytest.raises(InputError, match="rating 1 is 0; counts must be above 0"):
+        fit(ratings._replace(stars=np.zeros_like(ratings.stars)), COUNTS)
+    factors = Factors(np.zeros((USERS, 3)), np.zeros((7, 3)))
+    with pytest.raises(InputError, match=r"a rating of item 38 .* of 7 only"):
+        fold_in(ratings, USERS, factors, GRADED)
+    with pytest.raises(InputError, match="no side 'item'"):
+        fold_in(ratings, USERS, factors, GRADED, side="item")
 
 
 def test_without_a_liked_rating_there_is_nothing_to_learn(ratings: Ratings) -> None:

@@ -12,7 +12,7 @@ from jaxrec.evaluation import Evaluation
 from jaxrec.protocol import validation_task
 from jaxrec.run_folder import RunFolder, open_run
 from jaxrec.scorecard import Row, measured
-from jaxrec.steps import PUBLISHED, Fusion, alpha_curves, recommend, score_card, train_pmf
+from jaxrec.steps import DEFAULTS, PUBLISHED, Fusion, alpha_curves, recommend, score_card, train_pmf
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -129,6 +129,14 @@ def test_results_of_other_factors_are_set_aside(run: RunFolder) -> None:
     assert not run.results_path.exists()
 
 
+def test_results_of_an_older_version_are_stale(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    results = score_card(run, ks=(5,))
+    old = results | {"made_from": {"factors": "a hash", "embeddings": {}}}
+    run.results_path.write_text(json.dumps(old))
+    assert run.results_are_stale()
+
+
 def some_embeddings(run: RunFolder) -> Embeddings:
     E = np.random.default_rng(0).normal(size=(run.dataset.items, 8)).astype(np.float32)
     return Embeddings(E / np.linalg.norm(E, axis=1, keepdims=True), {})
@@ -140,11 +148,13 @@ def test_only_validation_ratings_decide_alpha_and_test_ratings_nothing(
 ) -> None:
     """Shuffle items, stars and times within the part and fit and choose again."""
 
-    def fit_and_choose() -> tuple[bytes, bytes, list]:
+    def fit_and_choose() -> tuple[bytes, bytes, bytes, list]:
         train_pmf(run, QUICK)
+        train_pmf(run, DEFAULTS["all-pairs"]._replace(factors=4))
         factors, _ = run.read_factors("mf")
+        own, _ = run.read_factors("pmf")
         curves = alpha_curves(run, QUICK, "published", {"some": some_embeddings(run)})
-        return factors.U.tobytes(), factors.V.tobytes(), curves["some"]
+        return factors.U.tobytes(), factors.V.tobytes(), own.V.tobytes(), curves["some"]
 
     before = fit_and_choose()
     inner, _ = validation_task(run.dataset, run.protocol)
@@ -156,7 +166,7 @@ def test_only_validation_ratings_decide_alpha_and_test_ratings_nothing(
     if part == "test":
         assert after == before
     else:
-        assert after[2] != before[2]
+        assert after[3] != before[3]
 
 
 def test_validation_factors_are_those_of_the_settings(run: RunFolder) -> None:
