@@ -404,14 +404,14 @@ def test_settings_that_make_no_objective_are_refused(
 
 
 def test_ratings_and_means_that_do_not_fit_are_refused(ratings: Ratings) -> None:
-    with pytest.raises(InputError, match=r"a rating of user 28 .* of 5 only"):
+    with pytest.raises(InputError, match=r"a rating of user \d+ .* of 5 only"):
         fit_pmf(ratings, 5, ITEMS, GRADED)
     with pytest.raises(InputError, match=r"shape \(2, 2\); \(30, 3\) is needed"):
         fit(ratings, GRADED, user_means=np.zeros((2, 2)))
     with pytest.raises(InputError, match="rating 1 is 0; counts must be above 0"):
         fit(ratings._replace(stars=np.zeros_like(ratings.stars)), COUNTS)
     factors = Factors(np.zeros((USERS, 3)), np.zeros((7, 3)))
-    with pytest.raises(InputError, match=r"a rating of item 38 .* of 7 only"):
+    with pytest.raises(InputError, match=r"a rating of item \d+ .* of 7 only"):
         fold_in(ratings, USERS, factors, GRADED)
     with pytest.raises(InputError, match="no side 'item'"):
         fold_in(ratings, USERS, factors, GRADED, side="item")
