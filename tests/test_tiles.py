@@ -69,11 +69,12 @@ def test_rows_stand_by_falling_length_and_empty_ones_have_no_place() -> None:
 
 def test_padding_is_bounded_on_a_power_law() -> None:
     rng = np.random.default_rng(0)
-    chance = 1 / np.arange(1, 2001)
-    of = rng.choice(2000, 100_000, p=chance / chance.sum()).astype(np.int32)
+    chance = 1 / np.arange(1, 20_001)
+    of = rng.choice(20_000, 1_000_000, p=chance / chance.sum()).astype(np.int32)
     ones = np.ones(len(of), np.float32)
-    order = order_rows(of, 2000, empty=False)
-    for single, most in ((True, 16 * 2000), (False, 0.6 * len(of))):
+    order = order_rows(of, 20_000, empty=False)
+    for single in (True, False):
         shards = lay_out(order.places[of], of, ones, ones, order, workers=2, single=single)
         slots = sum(part.columns.size for parts in shards for part in parts)
-        assert slots - len(of) <= most
+        assert slots <= 1.25 * len(of)
+        assert max(len(parts) for parts in shards) <= 7  # compiled shapes
