@@ -33,8 +33,9 @@ MEMORY = 2**30
 """Default byte budget of a block's arrays."""
 BYTES = 32
 """A block's arrays, per user and item: about eight of four bytes."""
-CACHED = 2**22
-"""Scores of a block that is not made larger: 16 MB, about what a processor caches."""
+CACHED = 3 * 2**20
+"""Most scores of a block: with its temporaries 24 MB. Beyond 32 MB the GNU C library
+maps memory anew at every call, and the page faults take as long as the work."""
 FEWEST = 16
 """If fewer users than this fit the budget, items are cut into blocks too."""
 
