@@ -30,4 +30,4 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "jaxrec-run" / "factors.safetensors").exists()
+    assert (tmp_path / "jaxrec-run" / "pmf.safetensors").exists()
