@@ -87,8 +87,8 @@ def objective(observed: Observed, settings: PmfSettings, factors: Factors) -> fl
             x = 1 / (1 + np.exp(-x))
         loss += float(weights[cut] @ (targets[cut] - x) ** 2)
     loss += settings.w0 * float(np.sum((U.T @ U) * (V.T @ V)))
-    for X, of, others in ((U, users, len(V)), (V, items, len(U))):
-        weight = ridges(np.bincount(of, minlength=len(X)), others, settings)
+    for X, of, others, side in ((U, users, len(V), "users"), (V, items, len(U), "items")):
+        weight = ridges(np.bincount(of, minlength=len(X)), others, settings, side)
         loss += float(weight @ np.sum(X**2, axis=1))
     return loss
 

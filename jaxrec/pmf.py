@@ -6,7 +6,9 @@ With x_ui = U_u . V_i (+ b_u + c_i with biases) all three minimise
         + sum over users of lambda (n_u + w0 items)^nu (|U_u - M_u|^2 + b_u^2)
         + sum over items of lambda (n_i + w0 users)^nu (|V_i - M_i|^2 + c_i^2)
 
-with n the row's number of observed ratings and M the prior means (0 unless given).
+with n the row's number of observed ratings and M the prior means (0 unless given). With item
+features E the means of the items are M = E W, and W is learned too, at a cost of lambda_w |W|^2
+(`jaxrec.text_prior`). lambda and nu may differ between users and items.
 
 | likelihood  | g        | t                         | w0  | source                             |
 |-------------|----------|---------------------------|-----|------------------------------------|
@@ -34,6 +36,7 @@ from jaxrec.factors import Factors
 from jaxrec.processors import workers
 from jaxrec.rows import Half, Shards, hold, lay_out_rows, solve
 from jaxrec.sweeps import Checkpoints, OnSweep, run_sweeps
+from jaxrec.text_prior import TextPrior
 from jaxrec.tiles import Order, order_rows
 
 LIKELIHOODS = ("gaussian", "logistic", "all-pairs")
@@ -71,6 +74,12 @@ class PmfSettings(NamedTuple):
     """`alternating` least squares (`jaxrec.rows`) or `gradient` (`jaxrec.gradient`)."""
     float64: bool = False
     """Compute in double precision instead of single."""
+    item_lambda: float | None = None
+    """Of the items, where it differs from `lambda_`."""
+    item_nu: float | None = None
+    """Of the items, where it differs from `nu`."""
+    lambda_w: float = 1.0
+    """L2 weight of W; without item features of no effect."""
 
 
 class Observed(NamedTuple):
@@ -110,14 +119,18 @@ def observe(ratings: Ratings, settings: PmfSettings) -> Observed:
 
 
 def ridges(
-    lengths: NDArray[np.integer], others: int, settings: PmfSettings
+    lengths: NDArray[np.integer], others: int, settings: PmfSettings, side: str
 ) -> NDArray[np.floating]:
-    """Lambda (n + w0 N)^nu of rows with `lengths` ratings, N = `others`."""
+    """Lambda (n + w0 N)^nu of the rows of a side with `lengths` ratings, N = `others`."""
+    lambda_, nu = settings.lambda_, settings.nu
+    if side == "items":
+        lambda_ = lambda_ if settings.item_lambda is None else settings.item_lambda
+        nu = nu if settings.item_nu is None else settings.item_nu
     with np.errstate(over="ignore"):
-        weights = settings.lambda_ * (lengths + settings.w0 * others) ** settings.nu
+        weights = lambda_ * (lengths + settings.w0 * others) ** nu
     if len(weights) and not weights.max() < np.finfo(np.float32).max:
         raise InputError(
-            f"lambda {settings.lambda_:g}, nu {settings.nu:g} and w0 {settings.w0:g} make an L2"
+            f"lambda {lambda_:g}, nu {nu:g} and w0 {settings.w0:g} make an L2"
             f" weight of {weights.max():g}; give smaller ones"
         )
     return weights
@@ -132,6 +145,7 @@ def fit_pmf(
     seed: int = 42,
     user_means: NDArray[np.floating] | None = None,
     item_means: NDArray[np.floating] | None = None,
+    item_features: NDArray[np.floating] | None = None,
     checkpoints: Checkpoints | None = None,
     on_sweep: OnSweep = lambda sweep, loss: None,
 ) -> tuple[Factors, list[float]]:
@@ -147,6 +161,8 @@ def fit_pmf(
             anew, `gradient` draws V too.
         user_means: [users, factors] prior means M_u.
         item_means: [items, factors] prior means M_i.
+        item_features: [items, features] E, of which the prior means are learned; an item without a
+            rating gets W^T e_i as its factors. For the alternating solver, without biases.
         checkpoints: where to save and resume.
         on_sweep: told the sweep and the objective after each sweep.
 
@@ -162,6 +178,7 @@ def fit_pmf(
     check_settings(settings)
     _check_means(user_means, users, settings)
     _check_means(item_means, items, settings)
+    _check_features(item_features, item_means, items, settings)
     observed = observe(ratings, settings) if isinstance(ratings, Ratings) else ratings
     if not len(observed.users):
         if not isinstance(ratings, Ratings):
@@ -176,7 +193,7 @@ def fit_pmf(
     with jax.enable_x64(settings.float64):
         if settings.solver == "gradient":
             return _by_gradient(observed, items, *how)
-        return _alternating(observed, items, *how)
+        return _alternating(observed, items, *how, item_features)
 
 
 def fold_in(
@@ -223,7 +240,7 @@ def fold_in(
         new, known = known, new
     with jax.enable_x64(held.dtype == np.float64):
         order = order_rows(new, rows, empty=True)
-        ridge = ridges(order.lengths, len(held), settings).astype(held.dtype)
+        ridge = ridges(order.lengths, len(held), settings, side).astype(held.dtype)
         mean = None if means is None else means[order.rows].astype(held.dtype)
         shards = lay_out_rows(
             order.places[new],
@@ -254,6 +271,24 @@ def _check_means(means: NDArray[np.floating] | None, rows: int, settings: PmfSet
         raise InputError(f"prior means of shape {means.shape}; {expected} is needed")
 
 
+def _check_features(
+    features: NDArray[np.floating] | None,
+    means: NDArray[np.floating] | None,
+    items: int,
+    settings: PmfSettings,
+) -> None:
+    if features is None:
+        return
+    if len(features) != items:
+        raise InputError(f"features of {len(features)} items; there are {items}")
+    if not np.isfinite(features).all():
+        raise InputError("an item feature is not finite")
+    if means is not None or settings.biases or settings.solver != "alternating":
+        raise InputError(
+            "item features go with the alternating solver, no biases and no item means"
+        )
+
+
 def _check_range(observed: Observed, users: int, items: int) -> None:
     for what, ids, count in (("user", observed.users, users), ("item", observed.items, items)):
         if len(ids) and not (ids.min() >= 0 and ids.max() < count):
@@ -270,9 +305,10 @@ def check_settings(settings: PmfSettings) -> None:
         )
     if settings.target not in TARGETS:
         raise InputError(f"no target {settings.target!r}; there are: {', '.join(TARGETS)}")
-    for name, least in (("factors", 1), ("sweeps", 1), ("lambda_", 0), ("nu", 0), ("w0", 0)):
+    least_of = {"factors": 1, "sweeps": 1, "lambda_": 0, "nu": 0, "w0": 0}
+    for name, least in (least_of | {"item_lambda": 0, "item_nu": 0, "lambda_w": 1e-6}).items():
         value = getattr(settings, name)
-        if not least <= value < np.inf:
+        if value is not None and not least <= value < np.inf:
             raise InputError(f"{name.strip('_')} is {value:g}; it must be at least {least}")
     if settings.solver not in SOLVERS:
         raise InputError(f"no solver {settings.solver!r}; there are: {', '.join(SOLVERS)}")
@@ -294,12 +330,18 @@ def _alternating(
     _: np.random.Generator,
     checkpoints: Checkpoints | None,
     on_sweep: OnSweep,
+    features: NDArray[np.floating] | None,
 ) -> tuple[Factors, list[float]]:
     users, dtype = len(start), _dtype(settings)
     keep = settings.biases or any(mean is not None for mean in means)
     by_user = order_rows(observed.users, users, empty=keep)
     by_item = order_rows(observed.items, items, empty=keep)
     U_side, V_side = _lay_out(observed, by_user, by_item, settings, means)
+    prior: TextPrior | None = None
+    if features is not None:
+        prior = TextPrior.of(features[by_item.rows], np.asarray(V_side.ridge), settings.lambda_w)
+        nothing = jnp.zeros((len(by_item.rows), settings.factors), dtype)
+        V_side = V_side._replace(mean=nothing)  # until there is a V to learn W of
     with ThreadPoolExecutor(len(workers())) as pool:
         solve_half = _Half(settings, pool)
         U = jnp.asarray(_with_bias(start[by_user.rows].astype(dtype), settings))
@@ -307,16 +349,24 @@ def _alternating(
         U = _first(U_side, len(by_user.rows), V)
 
         def sweep(state: State) -> tuple[State, float]:
-            users_half = solve_half(U_side, *state)
-            items_half = solve_half(V_side, state.V, users_half.X)
-            objective = items_half.objective + users_half.penalty
+            users_half, side = solve_half(U_side, *state), V_side
+            cost: Array | float = 0.0
+            if prior is not None:
+                _, mean, cost = prior.fit(state.V)
+                side = V_side._replace(mean=mean)
+            items_half = solve_half(side, state.V, users_half.X)
+            objective = items_half.objective + users_half.penalty + float(cost)
             return State(users_half.X, items_half.X), objective
 
         state, losses = run_sweeps(
             sweep, State(U, V), settings.sweeps, checkpoints, on_sweep, settings.tolerance
         )
-    placed = _placed(state.U, by_user, users), _placed(state.V, by_item, items)
-    return _factors(*placed, settings), losses
+    U_placed, V_placed = _placed(state.U, by_user, users), _placed(state.V, by_item, items)
+    if prior is not None and features is not None:
+        W = prior.fit(state.V)[0]
+        unrated = np.setdiff1d(np.arange(items), by_item.rows)
+        V_placed[unrated] = features[unrated].astype(dtype) @ np.asarray(W)
+    return _factors(U_placed, V_placed, settings), losses
 
 
 def _by_gradient(
@@ -348,8 +398,8 @@ def _by_gradient(
             jnp.asarray(part, dtype)
             for part in (
                 settings.w0,
-                ridges(counts[0], items, settings),
-                ridges(counts[1], users, settings),
+                ridges(counts[0], items, settings, "users"),
+                ridges(counts[1], users, settings, "items"),
                 *(0.0 if mean is None else mean for mean in means),
             )
         ),
@@ -432,15 +482,16 @@ def _lay_out(
         order: Order,
         others: int,
         mean: NDArray[np.floating] | None,
+        name: str,
     ) -> Shards:
-        ridge = ridges(order.lengths, others, settings).astype(dtype)
+        ridge = ridges(order.lengths, others, settings, name).astype(dtype)
         if mean is not None:
             mean = _with_bias(mean[order.rows].astype(dtype), settings)
         return lay_out_rows(rows, columns, *entries, order, ridge, mean)
 
     return (
-        side(users, items, by_user, len(by_item.places), means[0]),
-        side(items, users, by_item, len(by_user.places), means[1]),
+        side(users, items, by_user, len(by_item.places), means[0], "users"),
+        side(items, users, by_item, len(by_user.places), means[1], "items"),
     )
 
 

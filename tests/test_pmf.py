@@ -107,8 +107,8 @@ def test_it_ends_where_a_float64_minimiser_of_the_same_objective_does(
         return Factors(x[: USERS * k].reshape(-1, k), x[USERS * k :].reshape(-1, k))
 
     users, items, targets, weights = observe(ratings, settings)
-    ridge_U = ridges(np.bincount(users, minlength=USERS), ITEMS, settings)[:, None]
-    ridge_V = ridges(np.bincount(items, minlength=ITEMS), USERS, settings)[:, None]
+    ridge_U = ridges(np.bincount(users, minlength=USERS), ITEMS, settings, "users")[:, None]
+    ridge_V = ridges(np.bincount(items, minlength=ITEMS), USERS, settings, "items")[:, None]
 
     def gradient(x: np.ndarray) -> np.ndarray:
         U, V = unpack(x)
@@ -190,7 +190,7 @@ def test_an_item_without_ratings_minimises_its_part_under_a_mean(ratings: Rating
     means = np.zeros((ITEMS, 3))
     means[-1] = 1
     (U, V), _ = fit(ratings, GRADED._replace(sweeps=40), item_means=means)
-    ridge = float(ridges(np.array([0]), USERS, GRADED)[0])
+    ridge = float(ridges(np.array([0]), USERS, GRADED, "items")[0])
     A = GRADED.w0 * U.T @ U + ridge * np.eye(3)
     np.testing.assert_allclose(V[-1], np.linalg.solve(A, ridge * means[-1]), rtol=2e-3)
 
@@ -207,7 +207,7 @@ def test_fold_in_is_the_closed_form(ratings: Ratings, settings: PmfSettings, sid
     for row in range(len(found)):
         mine = of == row
         F = held[to[mine]]
-        ridge = float(ridges(np.array([mine.sum()]), len(held), settings)[0])
+        ridge = float(ridges(np.array([mine.sum()]), len(held), settings, "users")[0])
         A = F.T @ (weights[mine, None] * F) + settings.w0 * held.T @ held + ridge * np.eye(3)
         x = np.linalg.solve(A, F.T @ (weights[mine] * targets[mine])) if mine.any() else 0
         np.testing.assert_allclose(found[row], x, rtol=1e-3, atol=1e-4)
