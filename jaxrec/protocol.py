@@ -8,9 +8,42 @@ from numpy.typing import NDArray
 from jaxrec.dataset import LIKED, Dataset
 from jaxrec.errors import InputError
 from jaxrec.sparse_rows import Rows
-from jaxrec.split import FEWEST_RATINGS, Split, published_split, validation_split
+from jaxrec.split import (
+    FEWEST_RATINGS,
+    FOLDS,
+    VALIDATION_SHARE,
+    Split,
+    cold_item_split,
+    cold_user_split,
+    per_user_validation,
+    published_split,
+    strict_split,
+    temporal_split,
+)
 
-PROTOCOLS = ("published",)
+PROTOCOLS = ("strict", "published", "temporal", "cold-items", "cold-users")
+"""The first is the default."""
+
+SPLIT_RULES = {
+    "strict": (
+        f"per user (at least {FEWEST_RATINGS} ratings, others stay in train), first ceil(0.2 n) of"
+        " RandomState({seed}).permutation(n) are test"
+    ),
+    "published": (
+        f"per user (at least {FEWEST_RATINGS} ratings), first ceil(0.2 n) of"
+        " RandomState({seed}).permutation(n) are test"
+    ),
+    "temporal": "the latest 20 % of all ratings are test",
+    "cold-items": (
+        f"fold {{fold}} of {FOLDS} over the items that have ratings, permuted by"
+        " RandomState({seed}): all ratings of its items are test"
+    ),
+    "cold-users": (
+        "20 % of the users, by RandomState({seed}), are not trained on: half of each one's ratings"
+        " are given when asked, half are test"
+    ),
+}
+EXCLUDED = {"temporal": "no relevant item, or no train rating"}
 
 
 class Task(NamedTuple):
@@ -22,6 +55,8 @@ class Task(NamedTuple):
     """Items that count as hits; users without any are not evaluated."""
     catalogue: NDArray[np.bool_]
     """[items] which items may be recommended at all."""
+    item_counts: NDArray[np.int64]
+    """[items] train ratings of each item."""
     card: dict[str, Any]
     """The protocol card: everything a reader needs to know to compare the figures."""
 
@@ -32,24 +67,78 @@ class Protocol(NamedTuple):
     name: str
     seed: int
     split: Split
+    fold: int = 0
+    """Of `cold-items`."""
 
     @classmethod
-    def of(cls, name: str, dataset: Dataset, seed: int) -> "Protocol":
+    def of(cls, name: str, dataset: Dataset, seed: int, fold: int = 0) -> "Protocol":
         """Cut `dataset` by the rules of the protocol called `name` (see `PROTOCOLS`)."""
         if name not in PROTOCOLS:
             raise InputError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
-        return cls(name, seed, published_split(dataset.ratings, seed))
+        if not 0 <= fold < (FOLDS if name == "cold-items" else 1):
+            raise InputError(f"no fold {fold} of protocol {name}; cold-items has 0 to {FOLDS - 1}")
+        ratings = dataset.ratings
+        everything = np.arange(len(ratings.users))
+        if name == "published":
+            split = published_split(ratings, seed)
+        elif name == "strict":
+            split = strict_split(ratings, seed)
+        elif name == "temporal":
+            split = temporal_split(ratings, everything)
+        elif name == "cold-items":
+            split = cold_item_split(ratings, everything, seed, fold)
+        else:
+            split = cold_user_split(ratings, everything, seed)
+        return cls(name, seed, split, fold)
 
 
 def evaluation_task(dataset: Dataset, protocol: Protocol) -> Task:
-    """The task that is reported: train ratings are known, test ratings are to be found."""
-    return _published_task(dataset, protocol.split, _card(dataset, protocol))
+    """The task that is reported: known ratings are given, test ratings are to be found."""
+    return _task(dataset, protocol, protocol.split, _card(dataset, protocol))
+
+
+def unseen_task(dataset: Dataset, protocol: Protocol) -> Task:
+    """`evaluation_task` with every unseen item a candidate: the second one of `cold-items`."""
+    task = evaluation_task(dataset, protocol)
+    return task._replace(
+        catalogue=np.ones(dataset.items, bool),
+        card=task.card | {"candidates": f"all {dataset.items:,} items"},
+    )
 
 
 def validation_task(dataset: Dataset, protocol: Protocol) -> tuple[Split, Task]:
-    """The task on which settings are chosen, inside the train part, and its split."""
-    split = validation_split(dataset.ratings, protocol.split, protocol.seed)
-    return split, _published_task(dataset, split, {"split": "validation inside train"})
+    """The task on which settings are chosen, cut from the train part alone, and its split."""
+    split = validation_split(dataset, protocol)
+    return split, _task(dataset, protocol, split, {"split": "validation inside train"})
+
+
+def validation_split(dataset: Dataset, protocol: Protocol) -> Split:
+    """Cut the train part as the protocol cuts the whole: what is chosen is chosen on this."""
+    ratings, train, seed = dataset.ratings, protocol.split.train, protocol.seed
+    if protocol.name == "temporal":
+        return temporal_split(ratings, train, VALIDATION_SHARE)
+    if protocol.name == "cold-items":
+        return cold_item_split(ratings, train, seed + 1, fold=0)
+    if protocol.name == "cold-users":
+        return cold_user_split(ratings, train, seed + 1)
+    return per_user_validation(ratings, protocol.split, seed)
+
+
+def readable_tags(dataset: Dataset, protocol: Protocol) -> NDArray[np.bool_]:
+    """[tags] which tags an honest item text may hold.
+
+    A tag betrays that its author has seen the movie, so one whose (user, movie) pair is held out,
+    for the test or for validation, may not be read. Under `cold-items` no tag may: a cold item has
+    none, and its warm neighbours' texts should be like its own.
+    """
+    tags = dataset.tags
+    if protocol.name == "cold-items":
+        return np.zeros(len(tags.words), bool)
+    held = dataset.ratings.at(
+        np.concatenate([protocol.split.test, validation_split(dataset, protocol).test])
+    )
+    pairs = held.users.astype(np.int64) * dataset.items + held.items
+    return ~np.isin(tags.users.astype(np.int64) * dataset.items + tags.items, pairs)
 
 
 def vocabulary(dataset: Dataset, split: Split) -> NDArray[np.bool_]:
@@ -59,45 +148,67 @@ def vocabulary(dataset: Dataset, split: Split) -> NDArray[np.bool_]:
     return known
 
 
-def _published_task(dataset: Dataset, split: Split, card: dict[str, Any]) -> Task:
-    known = vocabulary(dataset, split)
+def _task(dataset: Dataset, protocol: Protocol, split: Split, card: dict[str, Any]) -> Task:
+    catalogue, candidates = _candidates(dataset, protocol, split)
     held_out = dataset.ratings.at(split.test).liked
-    held_out = held_out.at(np.flatnonzero(known[held_out.items]))
-    relevant = Rows.of(held_out, dataset.users)
+    may_count = catalogue[held_out.items]
+    if protocol.name == "temporal":
+        may_count &= np.isin(held_out.users, dataset.ratings.users[split.train])
+    relevant = Rows.of(held_out.at(np.flatnonzero(may_count)), dataset.users)
     evaluated = int((relevant.lengths > 0).sum())
     return Task(
-        seen=Rows.of(dataset.ratings.at(split.train), dataset.users),
+        seen=Rows.of(dataset.ratings.at(split.known), dataset.users),
         relevant=relevant,
-        catalogue=known,
+        catalogue=catalogue,
+        item_counts=np.bincount(dataset.ratings.items[split.train], minlength=dataset.items),
         card=card
         | {
-            "candidates": f"the {int(known.sum()):,} items with a train rating",
+            "candidates": candidates,
             "users_evaluated": evaluated,
             "users_excluded": dataset.users - evaluated,
         },
     )
 
 
+def _candidates(
+    dataset: Dataset, protocol: Protocol, split: Split
+) -> tuple[NDArray[np.bool_], str]:
+    if protocol.name == "published":
+        known = vocabulary(dataset, split)
+        return known, f"the {int(known.sum()):,} items with a train rating"
+    if protocol.name == "cold-items":
+        cold = np.zeros(dataset.items, bool)
+        cold[dataset.ratings.items[split.test]] = True
+        return cold, f"the fold's {int(cold.sum()):,} cold items"
+    return np.ones(dataset.items, bool), f"all {dataset.items:,} items, rated or not"
+
+
 def _card(dataset: Dataset, protocol: Protocol) -> dict[str, Any]:
-    train, test = protocol.split
+    split, published = protocol.split, protocol.name == "published"
+    rule = SPLIT_RULES[protocol.name].format(seed=protocol.seed, fold=protocol.fold)
+    texts = "title, genres and tags, without the tags on held-out pairs"
+    if published:
+        texts = (
+            "title, genres and every tag, those on held-out pairs included (published); of the"
+            " rows below pmf without those"
+        )
+    elif protocol.name == "cold-items":
+        texts = "title and genres, no tags"
     return {
         "protocol": protocol.name,
         "data": dataset.name,
         "data_sha256": dataset.sha256,
         "synthetic": dataset.synthetic,
-        "split": (
-            f"per user (at least {FEWEST_RATINGS} ratings), first ceil(0.2 n) of"
-            f" RandomState({protocol.seed}).permutation(n) are test"
-        ),
-        "split_sha256": protocol.split.sha256(),
+        "split": rule,
+        "split_sha256": split.sha256(),
         "seed": protocol.seed,
-        "train_ratings": len(train),
-        "test_ratings": len(test),
+        "train_ratings": len(split.train),
+        "test_ratings": len(split.test),
         "seen_filter": "items the user rated in train are not ranked",
         "relevant": f"test ratings of at least {LIKED} stars on candidate items",
-        "excluded_because": "no relevant item",
+        "excluded_because": EXCLUDED.get(protocol.name, "no relevant item"),
         "ties": "higher score, then lower item index",
         "ndcg": "binary gains, ideal = min(K, relevant) hits at the top",
         "ndcg_retrieved": "binary gains, ideal = the retrieved hits moved to the top (published)",
-        "item_texts": "title, genres and every tag, those on held-out pairs included (published)",
+        "item_texts": texts,
     }

@@ -2,10 +2,16 @@
 
 experiment.json          what the experiment is
 split.parquet            user, item and part of every rating used
-texts.parquet, .json     what encoders read
+texts.parquet, .json     what encoders read; under `published`, the published texts
+texts-honest.parquet, .json   under `published` beside them: without tags on held-out pairs
 mf.safetensors, .json    factors of the published fit
 pmf.safetensors, .json   factors of any other fit
 embeddings/NAME.safetensors, .json
+embeddings/honest/NAME.safetensors, .json   of the honest texts, under `published`
+models/ROW.safetensors, .json   a baseline or text model as a product of two factors
+hybrid.json              the fusion that was learned, and its validation figures
+tuned/                   trials of `jaxrec tune` and the best settings of each row
+per_user.parquet         every user's figures behind the last score card
 results.json             the last score card, and what it was made from
 checkpoints/             of a fit under way
 validation/              factors fitted without the validation part, to choose alpha
@@ -23,7 +29,7 @@ from jaxrec.errors import InputError
 from jaxrec.factors import Factors, read_factors
 from jaxrec.files import read_json, whole_file, write_json
 from jaxrec.movielens import read_movielens
-from jaxrec.protocol import PROTOCOLS, Protocol
+from jaxrec.protocol import PROTOCOLS, Protocol, readable_tags
 from jaxrec.sources import DEFAULT, load_dataset
 from jaxrec.texts import item_texts, texts_sha256, write_texts
 
@@ -42,24 +48,63 @@ class RunFolder:
     path: Path
     dataset: Dataset
     protocol: Protocol
+    init: int = 0
+    """Number of the initialisation."""
+
+    @property
+    def fit_seed(self) -> int:
+        """Seed of initial factors: that of the split, and others for further initialisations."""
+        return self.protocol.seed + 10_000 * self.init
 
     def factors_path(self, row: str) -> Path:
         """Where the factors of row `mf` or `pmf` are."""
         return self.path / f"{row}.safetensors"
 
     @property
-    def texts_path(self) -> Path:
-        """Where the item texts are."""
-        return self.path / "texts.parquet"
+    def kinds_of_texts(self) -> tuple[str, ...]:
+        """`published` and `honest` texts, or the honest ones alone: without held-out tags."""
+        return ("published", "honest") if self.protocol.name == "published" else ("honest",)
+
+    def texts(self, kind: str) -> list[str]:
+        """[items] the texts of one of `kinds_of_texts`."""
+        if kind == "published":
+            return item_texts(self.dataset)
+        return item_texts(self.dataset, readable_tags(self.dataset, self.protocol))
+
+    def texts_path(self, kind: str) -> Path:
+        """Where the texts of one of `kinds_of_texts` are."""
+        first = kind == self.kinds_of_texts[0]
+        return self.path / ("texts.parquet" if first else f"texts-{kind}.parquet")
+
+    def model_path(self, row: str) -> Path:
+        """Where a fitted baseline or text model is."""
+        return self.path / "models" / f"{row}.safetensors"
+
+    @property
+    def per_user_path(self) -> Path:
+        """Where every user's figures of the last score card are."""
+        return self.path / "per_user.parquet"
+
+    @property
+    def hybrid_path(self) -> Path:
+        """Where the learned fusion is."""
+        return self.path / "hybrid.json"
+
+    def tuned_path(self, row: str) -> Path:
+        """Where the settings are that `jaxrec tune` chose for a row."""
+        return self.path / "tuned" / f"{row}.json"
 
     @property
     def results_path(self) -> Path:
         """Where the last score card is."""
         return self.path / "results.json"
 
-    def embeddings_path(self, name: str) -> Path:
-        """Where the embeddings called `name` are."""
-        return self.path / "embeddings" / f"{name}.safetensors"
+    def embeddings_path(self, name: str, kind: str | None = None) -> Path:
+        """Where the embeddings called `name` are; of the first kind of texts by default."""
+        folder = self.path / "embeddings"
+        if kind is not None and kind != self.kinds_of_texts[0]:
+            folder /= kind
+        return folder / f"{name}.safetensors"
 
     def embedding_names(self) -> list[str]:
         """Names of the embeddings that are there."""
@@ -94,18 +139,19 @@ class RunFolder:
                 raise InputError(f"{path}: fitted on another {what}; run `{command}`")
         return factors, card
 
-    def read_embeddings(self, name: str) -> Embeddings:
+    def read_embeddings(self, name: str, kind: str | None = None) -> Embeddings:
         """The embeddings called `name`; InputError if they are not of this run's texts."""
-        path = self.embeddings_path(name)
+        kind = self.kinds_of_texts[0] if kind is None else kind
+        path = self.embeddings_path(name, kind)
         card_path = path.with_suffix(".json")
         model = read_json(card_path).get("model", name) if card_path.exists() else name
-        texts = texts_sha256(self.dataset, item_texts(self.dataset))
+        texts = texts_sha256(self.dataset, self.texts(kind))
         remedy = f"jaxrec embed --run {self.path} --model {model}"
         return read_embeddings(path, self.dataset.item_ids, texts, remedy)
 
-    def write_texts(self) -> None:
+    def write_texts(self, kind: str) -> None:
         """Write the item texts for the encoder."""
-        write_texts(self.texts_path, self.dataset, item_texts(self.dataset))
+        write_texts(self.texts_path(kind), self.dataset, self.texts(kind))
 
     def made_from(self) -> dict[str, Any]:
         """Hashes of the factors and embeddings that are there, as their cards state them."""
@@ -139,15 +185,19 @@ def open_run(
     protocol: str | None = None,
     seed: int | None = None,
     progress: bool = False,
+    fold: int | None = None,
+    init: int | None = None,
 ) -> RunFolder:
     """Open a run folder, or make one.
 
     Args:
         path: the folder.
         data: name or path of the data set; by default the folder's, or ml-latest-small.
-        protocol: name of the protocol; by default the folder's, or `published`.
+        protocol: name of the protocol; by default the folder's, or `strict`.
         seed: of split and initial factors; by default the folder's, or 42.
         progress: show a bar if the data set is downloaded.
+        fold: of the protocol `cold-items`; by default the folder's, or 0.
+        init: number of the initialisation of factors; by default the folder's, or 0.
 
     Raises:
         InputError: an argument contradicts the folder, or the data set is absent, malformed or
@@ -162,22 +212,26 @@ def open_run(
             DEFAULT if data is None else data,
             PROTOCOLS[0] if protocol is None else protocol,
             SEED if seed is None else seed,
+            0 if fold is None else fold,
+            0 if init is None else init,
             progress,
         )
 
     card = read_json(card_path)
     if not {"data", "protocol", "seed", "split_sha256"} <= set(card):
         raise InputError(f"{card_path} is damaged; give another --run")
-    for option, asked in (("protocol", protocol), ("seed", seed)):
-        if asked is not None and asked != card[option]:
+    for option, asked in (("protocol", protocol), ("seed", seed), ("fold", fold), ("init", init)):
+        made_with = card.get(option, 0)
+        if asked is not None and asked != made_with:
             raise InputError(
-                f"{path} was made with {option} {card[option]}, not {asked}; leave --{option} out"
+                f"{path} was made with {option} {made_with}, not {asked}; leave --{option} out"
                 " or give another --run"
             )
     dataset = (
         load_dataset(data, progress) if data is not None else _same_data(card["data"], progress)
     )
-    run = _cut(path, dataset, card["protocol"], card["seed"])
+    made = card["protocol"], card["seed"], card.get("fold", 0), card.get("init", 0)
+    run = _cut(path, dataset, *made)
     if dataset.sha256 != card["data"]["sha256"]:
         remedy = "restore them" if data is None else "leave --data out"
         raise InputError(
@@ -201,9 +255,11 @@ def _same_data(card: dict[str, Any], progress: bool) -> Dataset:
     return load_dataset(card["name"], progress)
 
 
-def _make(path: Path, data: str, protocol: str, seed: int, progress: bool) -> RunFolder:
+def _make(
+    path: Path, data: str, protocol: str, seed: int, fold: int, init: int, progress: bool
+) -> RunFolder:
     dataset = load_dataset(data, progress)
-    run = _cut(path, dataset, protocol, seed)
+    run = _cut(path, dataset, protocol, seed, fold, init)
     card = {
         "data": {
             "name": dataset.name,
@@ -213,6 +269,8 @@ def _make(path: Path, data: str, protocol: str, seed: int, progress: bool) -> Ru
         },
         "protocol": protocol,
         "seed": seed,
+        "fold": fold,
+        "init": init,
         "split_sha256": run.protocol.split.sha256(),
     }
     write_json(path / "experiment.json", card)
@@ -220,8 +278,8 @@ def _make(path: Path, data: str, protocol: str, seed: int, progress: bool) -> Ru
     return run
 
 
-def _cut(path: Path, dataset: Dataset, protocol: str, seed: int) -> RunFolder:
-    return RunFolder(path, dataset, Protocol.of(protocol, dataset, seed))
+def _cut(path: Path, dataset: Dataset, protocol: str, seed: int, fold: int, init: int) -> RunFolder:
+    return RunFolder(path, dataset, Protocol.of(protocol, dataset, seed, fold), init)
 
 
 def _write_split(run: RunFolder) -> None:

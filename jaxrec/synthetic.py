@@ -44,7 +44,9 @@ def synthetic_dataset(users: int = 300, items: int = 800, seed: int = 0) -> Data
         noise = rng.normal(0, 0.5, len(chosen))
         stars = 3.3 + mood[user] + quality[chosen] + 0.7 * taste[chosen] + noise
         stars = np.clip(np.round(2 * stars) / 2, 0.5, 5.0)
-        times = 1_000_000_000 + 86_400 * user + 60 * np.arange(len(chosen))
+        session = np.arange(len(chosen)) // max(1, len(chosen) // 2)  # two visits, apart
+        days = user + session * users // 2
+        times = 1_000_000_000 + 86_400 * days + 60 * np.arange(len(chosen))
         rows += [
             (user, int(i), float(r), int(t)) for i, r, t in zip(chosen, stars, times, strict=True)
         ]

@@ -3,7 +3,9 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from jaxrec.dataset import Dataset
 from jaxrec.files import whole_file, write_json
@@ -12,16 +14,21 @@ NO_GENRES = "(no genres listed)"
 EMPTY = "movie"
 
 
-def item_texts(dataset: Dataset) -> list[str]:
-    """[items] the published text of each item.
+def item_texts(dataset: Dataset, readable: NDArray[np.bool_] | None = None) -> list[str]:
+    """[items] the text of each item, made by the published rule.
 
     The title cut at its last `(`, the genres, the item's tags in lower case and file order,
-    duplicates kept, joined by blanks; `movie` where nothing is left. Every tag is used, as
-    published, also those on held-out pairs.
+    duplicates kept, joined by blanks; `movie` where nothing is left.
+
+    Args:
+        dataset: titles, genres and tags.
+        readable: [tags] which tags may be read; all by default, as published.
     """
     tags: list[list[str]] = [[] for _ in range(dataset.items)]
-    for item, word in zip(dataset.tags.items, dataset.tags.words, strict=True):
-        tags[item].append(word.lower())
+    may_read = np.ones(len(dataset.tags.words), bool) if readable is None else readable
+    for item, word, may in zip(dataset.tags.items, dataset.tags.words, may_read, strict=True):
+        if may:
+            tags[item].append(word.lower())
     texts = []
     for title, genres, words in zip(dataset.titles, dataset.genres, tags, strict=True):
         without_year = title.rsplit("(", 1)[0].strip()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxrec.dataset import Dataset, Ratings
-from jaxrec.split import published_split, validation_split
+from jaxrec.split import per_user_validation, published_split
 from tests.conftest import make_ratings
 
 
@@ -55,7 +55,7 @@ def test_a_user_is_cut_alike_whoever_else_there_is(counts: list[int]) -> None:
 def test_validation_is_cut_from_train_alone(counts: list[int]) -> None:
     ratings = ratings_of(counts)
     split = published_split(ratings)
-    inner = validation_split(ratings, split)
+    inner = per_user_validation(ratings, split, seed=42)
     assert sorted(np.concatenate(inner)) == sorted(split.train)
     assert not set(inner.test) & set(split.test)
     held_out = np.bincount(ratings.users[inner.test], minlength=len(counts))
@@ -65,7 +65,7 @@ def test_validation_is_cut_from_train_alone(counts: list[int]) -> None:
 
 def test_no_ratings_make_empty_parts() -> None:
     split = published_split(ratings_of([0]))
-    assert [len(part) for part in split] == [0, 0]
+    assert [len(part) for part in split] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("seed", [0, 41])

@@ -1,7 +1,7 @@
 """Encodes texts in batches of similar length, and checks the encoder before trusting it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from torch_embed.encoder import Encoder
 from torch_embed.errors import InputError
-from torch_embed.files import read_texts, write_embeddings
+from torch_embed.files import read_encoded, read_texts, text_hash, write_embeddings
 
 BATCH_TOKENS = 2048
 """Padded tokens per batch; of 1,024 to 8,192 the fastest on two cores."""
@@ -110,21 +110,41 @@ def estimate_seconds(encoder: Encoder, texts: list[str]) -> float:
 
 
 def embed_file(
-    encoder: Encoder, texts_path: Path, out: Path, on_batch: OnBatch = lambda texts: None
+    encoder: Encoder,
+    texts_path: Path,
+    out: Path,
+    on_batch: OnBatch = lambda texts: None,
+    reuse: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Check the encoder, encode a file of texts into a file of embeddings, return its card.
+
+    Args:
+        encoder: what encodes.
+        texts_path: the texts.
+        out: where the embeddings go.
+        on_batch: told of the texts done.
+        reuse: files of embeddings; a text that the same encoder has embedded in one of them is not
+            encoded again.
 
     Raises:
         InputError: the texts cannot be read, or the encoder fails `check`.
     """
     read = read_texts(texts_path)
     check(encoder, read.texts)
-    E = encode(encoder, read.texts, on_batch)
+    there: dict[bytes, NDArray[np.float32]] = {}
+    for path in reuse:
+        there |= read_encoded(path, encoder.card())
+    new = sorted({text for text in read.texts if text_hash(text) not in there})
+    on_batch(len(read.texts) - len(new))
+    if new:
+        encoded = encode(encoder, new, on_batch)
+        there |= {text_hash(text): row for text, row in zip(new, encoded, strict=True)}
+    E = np.stack([there[text_hash(text)] for text in read.texts])
     card = encoder.card() | {
         "dim": E.shape[1],
         "data": read.data,
         "items": len(read.texts),
         "texts_sha256": read.sha256,
     }
-    write_embeddings(out, read.item_ids, E, card)
+    write_embeddings(out, read, E, card)
     return card
