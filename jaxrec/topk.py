@@ -53,7 +53,18 @@ class Product(NamedTuple):
         return self.left[users] @ self.right.T
 
 
-Scorer = Product | Callable[[Array, Array], Array]
+class Table(NamedTuple):
+    """The scorer that looks scores up."""
+
+    scores: Array
+    """[users, items]"""
+
+    def __call__(self, users: Array, candidates: Array) -> Array:
+        """Scores [block, items]."""
+        return self.scores[users]
+
+
+Scorer = Product | Table | Callable[[Array, Array], Array]
 
 
 def user_blocks(
