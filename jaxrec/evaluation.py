@@ -14,21 +14,92 @@ from jaxrec.errors import InputError
 from jaxrec.protocol import Task
 from jaxrec.topk import MEMORY, Scorer, check_k, check_scores, membership, rank, user_blocks
 
+ITEM_THIRDS = ("head", "middle", "tail")
+USER_THIRDS = ("fewest", "some", "most")
+
+PerUser = dict[str, NDArray[np.float32]]
+
 
 class Evaluation(NamedTuple):
     """Figures of one scorer on one task."""
 
     users: NDArray[np.int32]
     """[n] the users evaluated."""
-    per_user: dict[str, NDArray[np.float32]]
-    """[n] each: `precision@K`, `recall@K`, `ndcg@K`, `ndcg_retrieved@K` for every cut-off K."""
-    hits: int
-    """Relevant items found within the largest cut-off, over all users."""
+    lists: NDArray[np.int32]
+    """[n, largest K] items recommended, best first; -1 where nothing was left."""
+    per_user: PerUser
+    """[n] each: `precision@K`, `recall@K`, `ndcg@K`, `ndcg_retrieved@K`, `mrr@K`, `map@K` and
+    `hit_rate@K` for every cut-off K."""
+    by_item_third: dict[str, PerUser]
+    """The same where only hits on head, middle or tail count; NaN for a user without any relevant
+    item there."""
+    catalogue: NDArray[np.bool_]
+    """[items] that could be recommended."""
+    item_thirds: NDArray[np.int8]
+    """[items] see `item_thirds`."""
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Means over the users."""
-        return {name: float(np.mean(v, dtype=np.float64)) for name, v in self.per_user.items()}
+        """Means over the users, and `coverage@K`."""
+        return means(self.per_user) | self.coverage()
+
+    @property
+    def hits(self) -> int:
+        """Relevant items found within the largest cut-off, over all users."""
+        k = self.lists.shape[1]
+        return round(float(np.sum(self.per_user[f"precision@{k}"], dtype=np.float64) * k))
+
+    def coverage(
+        self, of: NDArray[np.bool_] | None = None, users: NDArray[np.bool_] | None = None
+    ) -> dict[str, float]:
+        """`coverage@K`: the share of the candidates that is on anybody's list.
+
+        Args:
+            of: [items] only these items.
+            users: [n] only the lists of these users.
+        """
+        of = self.catalogue if of is None else of & self.catalogue
+        lists = self.lists if users is None else self.lists[users]
+        found = {}
+        for name in self.per_user:
+            metric, _, k = name.partition("@")
+            if metric == "precision":
+                listed = np.unique(lists[:, : int(k)])
+                count = int(of[listed[listed >= 0]].sum())
+                found[f"coverage@{k}"] = count / max(int(of.sum()), 1)
+        return found
+
+
+def means(per_user: PerUser) -> dict[str, float]:
+    """Means over the users that have a figure; NaN where nobody has."""
+    return {
+        name: float(np.mean(values[~np.isnan(values)], dtype=np.float64))
+        if not np.isnan(values).all()
+        else float("nan")
+        for name, values in per_user.items()
+    }
+
+
+def item_thirds(counts: NDArray[np.integer]) -> NDArray[np.int8]:
+    """[items] 0 head, 1 middle, 2 tail: each third holds a third of the interactions.
+
+    Items are sorted by their interactions `counts` [items], most first; ties in ascending order. An
+    item belongs to the third in which its first interaction falls, one without to the tail.
+    """
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    third = np.minimum(3 * before // max(int(counts.sum()), 1), 2)
+    thirds = np.empty(len(counts), np.int8)
+    thirds[order] = np.where(counts[order] > 0, third, 2)
+    return thirds
+
+
+def user_thirds(counts: NDArray[np.integer]) -> NDArray[np.int8]:
+    """[n] 0 for the third of the users with the fewest ratings, 1, 2 for that with the most."""
+    thirds = np.empty(len(counts), np.int8)
+    for third, part in enumerate(np.array_split(np.argsort(counts, kind="stable"), 3)):
+        thirds[part] = third
+    return thirds
 
 
 def evaluate(
@@ -54,21 +125,27 @@ def evaluate(
         raise InputError("no user has a relevant item in the held-out part; nothing to evaluate")
     blocks = user_blocks(users, items, memory)
     most_seen, most_relevant = task.seen.most_pairs(blocks), task.relevant.most_pairs(blocks)
-    figures = [
+    thirds = item_thirds(task.item_counts)
+    found = [
         _measure_block(
             scorer,
             block,
             task.seen.pairs(block, most_seen),
             task.relevant.pairs(block, most_relevant),
             task.catalogue,
+            thirds,
             tuple(ks),
         )
         for block in blocks
     ]
-    joined = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *figures)
-    check_scores(joined.pop("best_score"))
-    hits = int(joined.pop("hits").sum())
-    return Evaluation(users, joined, hits)
+    lists, best, figures = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *found)
+    check_scores(best)
+    everything = {name: values[:, 0] for name, values in figures.items()}
+    by_third = {
+        third: {name: values[:, number] for name, values in figures.items()}
+        for number, third in enumerate(ITEM_THIRDS, start=1)
+    }
+    return Evaluation(users, lists, everything, by_third, task.catalogue, thirds)
 
 
 @partial(jax.jit, static_argnames="ks")
@@ -79,18 +156,35 @@ def _measure_block(
     seen: tuple[Array, Array],
     relevant: tuple[Array, Array],
     catalogue: Array,
+    thirds: Array,
     ks: tuple[int, ...],
-) -> dict[str, Array]:
-    """Per-user figures [block] of one block of users."""
+) -> tuple[Array, Array, dict[str, Array]]:
+    """Lists [block, K], best scores [block], figures [block, all and each third of the items]."""
     shape = len(users), len(catalogue)
     top_items, top_scores = rank(scorer, users, seen, catalogue, max(ks))
     is_relevant = membership(relevant, *shape)
     hits = jnp.take_along_axis(is_relevant, jnp.maximum(top_items, 0), axis=1) & (top_items >= 0)
-    count = jnp.sum(is_relevant, axis=1)
-    figures = {"hits": jnp.sum(hits, axis=1), "best_score": jnp.max(top_scores, axis=1)}
+    counts = [
+        jnp.sum(is_relevant, axis=1),
+        *(jnp.sum(is_relevant & here, axis=1) for here in _each(thirds)),
+    ]
+    of_list = thirds[jnp.maximum(top_items, 0)]
+    hits = jnp.stack([hits, *(hits & here for here in _each(of_list))], axis=1)
+    count = jnp.stack(counts, axis=1)  # [block, 4]
+    figures: dict[str, Array] = {}
     for k in ks:
-        figures[f"precision@{k}"] = metrics.precision(hits, k)
-        figures[f"recall@{k}"] = metrics.recall(hits, count, k)
-        figures[f"ndcg@{k}"] = metrics.ndcg(hits, count, k)
-        figures[f"ndcg_retrieved@{k}"] = metrics.ndcg_retrieved(hits, k)
-    return figures
+        figures |= {
+            f"precision@{k}": metrics.precision(hits, k),
+            f"recall@{k}": metrics.recall(hits, count, k),
+            f"ndcg@{k}": metrics.ndcg(hits, count, k),
+            f"ndcg_retrieved@{k}": metrics.ndcg_retrieved(hits, k),
+            f"mrr@{k}": metrics.reciprocal_rank(hits, k),
+            f"map@{k}": metrics.average_precision(hits, count, k),
+            f"hit_rate@{k}": metrics.hit_rate(hits, k),
+        }
+    figures = {name: jnp.where(count > 0, values, jnp.nan) for name, values in figures.items()}
+    return top_items, jnp.max(top_scores, axis=1), figures
+
+
+def _each(thirds: Array) -> list[Array]:
+    return [thirds == third for third in range(len(ITEM_THIRDS))]

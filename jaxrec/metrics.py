@@ -12,6 +12,10 @@ With hits at ranks 1 and 3 of a list of four, and three relevant items in all:
 0.7039
 >>> round(float(ndcg_retrieved(hits, 4)), 4)  # (1 + 1/2) / (1 + 1/log2(3))
 0.9197
+>>> float(reciprocal_rank(hits, 4)), float(hit_rate(hits, 4))
+(1.0, 1.0)
+>>> round(float(average_precision(hits, relevant, 4)), 4)  # (1/1 + 2/3) / 3
+0.5556
 """
 
 import jax.numpy as jnp
@@ -45,6 +49,23 @@ def ndcg_retrieved(hits: Array, k: int) -> Array:
     return jnp.where(found > 0, _dcg(hits, k) / _ideal_dcg(jnp.maximum(found, 1), k), 0.0)
 
 
+def reciprocal_rank(hits: Array, k: int) -> Array:
+    """MRR@K of one user: 1 / rank of the first hit, 0 if there is none within K."""
+    return jnp.max(hits[..., :k] / jnp.arange(1, k + 1), -1)
+
+
+def average_precision(hits: Array, relevant: Array, k: int) -> Array:
+    """MAP@K of one user: the sum over hits within K of the precision there / min(K, relevant)."""
+    cut = hits[..., :k]
+    at_rank = jnp.cumsum(cut, -1) / jnp.arange(1, k + 1)
+    return jnp.sum(cut * at_rank, -1) / jnp.maximum(jnp.minimum(relevant, k), 1)
+
+
+def hit_rate(hits: Array, k: int) -> Array:
+    """1 if there is a hit within K, else 0."""
+    return jnp.any(hits[..., :k], -1).astype(float)
+
+
 def _discounts(k: int) -> Array:
     return 1 / jnp.log2(jnp.arange(2, k + 2))
 
@@ -54,4 +75,4 @@ def _dcg(hits: Array, k: int) -> Array:
 
 
 def _ideal_dcg(count: Array, k: int) -> Array:
-    return jnp.cumsum(_discounts(k))[count - 1]
+    return jnp.cumsum(_discounts(k))[jnp.maximum(count, 1) - 1]

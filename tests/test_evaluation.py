@@ -31,6 +31,7 @@ def test_three_users_by_hand() -> None:
         seen=rows([(0, 4)], 3),
         relevant=rows([(0, 3), (2, 4), (2, 0)], 3),
         catalogue=np.ones(5, bool),
+        item_counts=np.ones(5, int),
         card={},
     )
     scorer = Partial(look_up, jnp.tile(jnp.arange(5.0), (3, 1)))
@@ -46,7 +47,13 @@ def test_three_users_by_hand() -> None:
 
 
 def test_k_may_be_the_whole_catalogue_and_exceed_the_candidates() -> None:
-    task = Task(rows([(0, 0), (0, 1)], 1), rows([(0, 2)], 1), np.array([1, 1, 1, 0], bool), {})
+    task = Task(
+        rows([(0, 0), (0, 1)], 1),
+        rows([(0, 2)], 1),
+        np.array([1, 1, 1, 0], bool),
+        np.ones(4, int),
+        {},
+    )
     found = evaluate(Partial(look_up, jnp.zeros((1, 4))), task, ks=(4,))
     assert found.metrics["recall@4"] == 1
     assert found.metrics["precision@4"] == 0.25
@@ -54,7 +61,7 @@ def test_k_may_be_the_whole_catalogue_and_exceed_the_candidates() -> None:
 
 def test_ties_go_to_the_lower_item() -> None:
     for relevant, hits in ((0, 1), (3, 0)):
-        task = Task(rows([], 1), rows([(0, relevant)], 1), np.ones(4, bool), {})
+        task = Task(rows([], 1), rows([(0, relevant)], 1), np.ones(4, bool), np.ones(4, int), {})
         assert evaluate(Partial(look_up, jnp.zeros((1, 4))), task, ks=(1,)).hits == hits
 
 
@@ -121,12 +128,12 @@ def test_a_liked_test_item_without_a_train_rating_is_neither_candidate_nor_relev
 
 @pytest.mark.parametrize("k", [0, 6])
 def test_cut_offs_must_fit_the_catalogue(k: int) -> None:
-    task = Task(rows([], 1), rows([(0, 1)], 1), np.ones(5, bool), {})
+    task = Task(rows([], 1), rows([(0, 1)], 1), np.ones(5, bool), np.ones(5, int), {})
     with pytest.raises(ValueError, match=f"k is {k}"):
         evaluate(Partial(look_up, jnp.zeros((1, 5))), task, ks=(k,))
 
 
 def test_a_score_that_is_not_a_number_is_refused() -> None:
-    task = Task(rows([], 1), rows([(0, 1)], 1), np.ones(2, bool), {})
+    task = Task(rows([], 1), rows([(0, 1)], 1), np.ones(2, bool), np.ones(2, int), {})
     with pytest.raises(ValueError, match="not a number"):
         evaluate(Partial(look_up, jnp.array([[0.0, jnp.nan]])), task, ks=(1,))
