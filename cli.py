@@ -36,8 +36,8 @@ def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--data", help="Name or folder of the data set.  [default: ml-latest-small]")
     @click.option(
         "--protocol",
-        type=click.Choice(["published"]),
-        help="Evaluation protocol.  [default: published]",
+        type=click.Choice(["strict", "published", "temporal", "cold-items", "cold-users"]),
+        help="Evaluation protocol.  [default: strict]",
     )
     @click.option("--seed", type=click.IntRange(0, 2**31), help="Of split and fit.  [default: 42]")
     @click.option("-v", "--verbose", is_flag=True, help="Say more.")
@@ -135,6 +135,14 @@ memory_option = click.option(
 )
 
 
+rows_option = click.option(
+    "--row",
+    "only",
+    multiple=True,
+    help="Only this row; may be given several times.  [default: all]",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="jaxrec")
 def main() -> None:
@@ -145,6 +153,20 @@ def main() -> None:
 @on_run_folder
 @click.option("--model", default="minilm", show_default=True, help="Encoder; see `jaxrec embed`.")
 @cutoffs
+@rows_option
+@click.option(
+    "--seeds", type=click.IntRange(min=1), help="So many splits, a run folder each, and a summary."
+)
+@click.option(
+    "--inits", type=click.IntRange(min=1), default=1, help="With --seeds: initialisations a split."
+)
+@click.option("--trials", type=click.IntRange(min=1), help="Tune first, so many trials a row.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the score card or the summary here.",
+)
 def run(
     run_path: Path,
     data: str | None,
@@ -152,30 +174,143 @@ def run(
     seed: int | None,
     model: str,
     ks: tuple[int, ...],
+    only: tuple[str, ...],
+    seeds: int | None,
+    inits: int,
+    trials: int | None,
+    json_path: Path | None,
     terminal: Terminal,
 ) -> None:
-    """Do everything: train, embed, evaluate; what is there already is kept."""
+    """Do everything: train, embed, evaluate; what is there already is kept.
+
+    With --seeds, and always under cold-items (five folds), DIR holds a run folder for each split
+    and `summary.json`.
+    """
+    import itertools
+    import shutil
+
+    from jaxrec.files import write_json
     from jaxrec.run_folder import open_run
     from jaxrec.sources import SYNTHETIC, AbsentError
+    from jaxrec.split import FOLDS
 
-    try:
-        opened = open_run(run_path, data, protocol, seed, terminal.verbosity >= 0)
-    except AbsentError as error:
-        if data is not None or (run_path / "experiment.json").exists():
-            raise
-        terminal.warn(f"{error}\nGoing on with SYNTHETIC data made by jaxrec.")
-        opened = open_run(run_path, SYNTHETIC, protocol, seed)
-    _describe(opened, terminal)
-    from jaxrec.steps import DEFAULTS, PUBLISHED, PUBLISHED_FUSION
+    def everything(
+        path: Path, like: tuple[Path, ...] = (), tuned: Path | None = None, **asked: Any
+    ) -> None:
+        nonlocal data
+        try:
+            opened = open_run(path, data, protocol, progress=terminal.verbosity >= 0, **asked)
+        except AbsentError as error:
+            if data is not None or (path / "experiment.json").exists():
+                raise
+            terminal.warn(f"{error}\nGoing on with SYNTHETIC data made by jaxrec.")
+            data = SYNTHETIC
+            opened = open_run(path, data, protocol, **asked)
+        _describe(opened, terminal)
+        if tuned is not None and tuned.exists():
+            shutil.copytree(tuned, path / "tuned", dirs_exist_ok=True)
+        _do_everything(opened, model, ks, only, None if tuned else trials, like, terminal)
 
-    for row, settings in (("mf", PUBLISHED), ("pmf", DEFAULTS["all-pairs"])):
+    folds = range(FOLDS if protocol == "cold-items" else 1)
+    if seeds is None and len(folds) == 1:
+        everything(run_path, seed=seed)
+        if json_path is not None:
+            json_path.write_bytes((run_path / "results.json").read_bytes())
+        return
+    if (run_path / "experiment.json").exists():
+        _stop(f"{run_path} is one run folder; give another --run for several", 2)
+    first = 1 if seed is None else seed
+    splits = range(first, first + (1 if seeds is None else seeds))
+    done: list[Path] = []
+    for of_split, fold, init in itertools.product(splits, folds, range(inits)):
+        parts = [f"seed-{of_split}"]
+        parts += [f"fold-{fold}"] if len(folds) > 1 else []
+        parts += [f"init-{init}"] if inits > 1 else []
+        path = run_path / "-".join(parts)
+        tuned = done[-init] / "tuned" if init else None  # initialisations share the settings
+        everything(path, tuple(done), tuned, seed=of_split, fold=fold, init=init)
+        done.append(path)
+    from jaxrec.study import summarise, table
+
+    summary = summarise(done)
+    write_json(run_path / "summary.json", summary)
+    if json_path is not None:
+        write_json(json_path, summary)
+    for k in ks:
+        terminal.out.print(table(summary, k))
+
+
+def _do_everything(
+    opened: RunFolder,
+    model: str,
+    ks: tuple[int, ...],
+    only: tuple[str, ...],
+    trials: int | None,
+    like: tuple[Path, ...],
+    terminal: Terminal,
+) -> None:
+    """Train, embed and evaluate what is not there yet."""
+    from jaxrec.steps import PUBLISHED, PUBLISHED_FUSION, pmf_settings_of, rows_of
+
+    _embed(opened, model, terminal, again=False, like=like)
+    if trials is not None:
+        _tune(opened, only, trials, 2**30, terminal)
+    for row, settings in (("mf", PUBLISHED), ("pmf", pmf_settings_of(opened))):
+        if not any(needing.factors == row for needing in rows_of(opened, only)):
+            continue
         if opened.factors_path(row).exists():
             opened.read_factors(row)
             terminal.say(f"{row}: factors are there already")
         else:
             _train(opened, settings, terminal)
-    _embed(opened, model, terminal, again=False)
-    _evaluate(opened, ks, PUBLISHED_FUSION, None, terminal)
+    _evaluate(opened, ks, PUBLISHED_FUSION, None, terminal, only=only)
+
+
+@main.command()
+@on_run_folder
+@rows_option
+@click.option("--trials", type=click.IntRange(min=1), default=30, show_default=True, help="A row.")
+@memory_option
+def tune(
+    run_path: Path,
+    data: str | None,
+    protocol: str | None,
+    seed: int | None,
+    only: tuple[str, ...],
+    trials: int,
+    memory: int,
+    terminal: Terminal,
+) -> None:
+    """Search settings on validation; interrupted, the same command goes on.
+
+    What is found is used by `eval`, `recommend` and `train-pmf` in this run folder.
+    """
+    opened = _open(run_path, data, protocol, seed, terminal)
+    from jaxrec.errors import InputError
+    from jaxrec.tuning import tunable
+
+    for row in only:
+        if row not in tunable():
+            raise InputError(f"no row {row!r} to tune; there are {', '.join(tunable())}")
+    _tune(opened, only, trials, memory * 2**20, terminal)
+    terminal.say(f"Now `jaxrec train-pmf --run {opened.path}` and `jaxrec eval` use these.")
+
+
+def _tune(
+    opened: RunFolder, only: tuple[str, ...], trials: int, memory: int, terminal: Terminal
+) -> None:
+    """Tune the rows that can be, or those of `only` and of what `hybrid` fuses if it is there."""
+    from jaxrec.fitting import SIGNALS
+    from jaxrec.models import missing
+    from jaxrec.tuning import tunable, tune
+
+    wanted = {*only, *(SIGNALS if "hybrid" in only else ())}
+    for row in tunable():
+        if missing(row) is not None or (wanted and row not in wanted):
+            continue
+        with terminal.sweeps(row, trials, "NDCG@25") as on_trial:
+            card = tune(opened, row, trials, memory, on_trial)
+        terminal.say(f"{row}: {card['validation_ndcg@25']:.4f} with {card['settings']}")
 
 
 @main.command("train-pmf")
@@ -192,9 +327,9 @@ def train_pmf(
 ) -> None:
     """Fit the collaborative branch; interrupted, the same command resumes."""
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.steps import DEFAULTS, GRADIENT_SWEEPS, PUBLISHED
+    from jaxrec.steps import DEFAULTS, GRADIENT_SWEEPS, PUBLISHED, pmf_settings_of
 
-    default = DEFAULTS["all-pairs" if likelihood is None else likelihood]
+    default = pmf_settings_of(opened) if likelihood is None else DEFAULTS[likelihood]
     if options["solver"] == "sequential":
         default = PUBLISHED if likelihood is None else PUBLISHED._replace(likelihood=likelihood)
     if options["target"] is not None and default.likelihood != "all-pairs":
@@ -228,6 +363,7 @@ def embed(
 @main.command("eval")
 @on_run_folder
 @cutoffs
+@rows_option
 @memory_option
 @click.option(
     "--fusion",
@@ -248,16 +384,31 @@ def embed(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write the score card here.",
 )
+@click.option(
+    "--plot",
+    "plot_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the rows at the largest cut-off (PNG, PDF, SVG).",
+)
+@click.option(
+    "--metrics-as",
+    "library",
+    type=click.Choice(["cornac", "implicit", "lenskit", "rectools", "ranx"]),
+    help="Print the same lists by that library's definitions of its metrics, too.",
+)
 def evaluate(
     run_path: Path,
     data: str | None,
     protocol: str | None,
     seed: int | None,
     ks: tuple[int, ...],
+    only: tuple[str, ...],
     memory: int,
     fusion: str,
     alpha: str,
     json_path: Path | None,
+    plot_path: Path | None,
+    library: str | None,
     terminal: Terminal,
 ) -> None:
     """Measure every row that can be made, and print the protocol card with the table."""
@@ -265,15 +416,27 @@ def evaluate(
     opened = _open(run_path, data, protocol, seed, terminal)
     from jaxrec.steps import Fusion
 
-    _evaluate(opened, ks, Fusion(fusion, weight), json_path, terminal, memory * 2**20)
+    results = _evaluate(
+        opened, ks, Fusion(fusion, weight), json_path, terminal, memory * 2**20, only, library
+    )
+    if plot_path is not None:
+        from jaxrec.plot import plot_card
+
+        plot_card(results, max(ks), plot_path)
+        terminal.say(f"drawn: {plot_path}")
 
 
 @main.command()
 @on_run_folder
 @click.option("--user", type=int, help="Id of the user to serve.")
+@click.option(
+    "--liked",
+    multiple=True,
+    help="Serve somebody new, who likes this item (id or title); may be given several times.",
+)
 @click.option("--all", "everyone", is_flag=True, help="Serve every user; needs --out.")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--row", help="Row of the score card.  [default: pmf if there, else mf+minilm or mf]")
+@click.option("--row", help="Row of the score card.  [default: hybrid; with --liked pmf+text]")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -286,6 +449,7 @@ def recommend(
     protocol: str | None,
     seed: int | None,
     user: int | None,
+    liked: tuple[str, ...],
     everyone: bool,
     k: int,
     row: str | None,
@@ -293,19 +457,49 @@ def recommend(
     memory: int,
     terminal: Terminal,
 ) -> None:
-    """Recommend unseen items to one user, or to all.
+    """Recommend unseen items to one user, to somebody new who likes some items, or to all.
 
-    Fusion and alpha are those of the last `jaxrec eval`, or the published ones.
+    Fusion and alpha of the published rows are those of the last `jaxrec eval`.
     """
-    if (user is None) == (not everyone):
-        raise click.UsageError("give --user ID, or --all with --out FILE")
+    if (user is not None) + everyone + bool(liked) != 1:
+        raise click.UsageError("give --user ID, --liked ITEM, or --all with --out FILE")
     if everyone != (out is not None):
         raise click.UsageError("--all and --out FILE go together")
     opened = _open(run_path, data, protocol, seed, terminal)
-    if out is not None:
-        _recommend_all(opened, k, row, out, terminal, memory * 2**20)
+    from jaxrec.steps import COLD_ROW, DEFAULT_ROW
+
+    if liked:
+        _recommend_liked(opened, liked, k, row or COLD_ROW, terminal, memory * 2**20)
+    elif out is not None:
+        _recommend_all(opened, k, row or DEFAULT_ROW, out, terminal, memory * 2**20)
     elif user is not None:
-        _recommend_one(opened, user, k, row, terminal, memory * 2**20)
+        _recommend_one(opened, user, k, row or DEFAULT_ROW, terminal, memory * 2**20)
+
+
+@main.command()
+@on_run_folder
+@click.option("--item", required=True, help="Id or title.")
+@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
+@memory_option
+def similar(
+    run_path: Path,
+    data: str | None,
+    protocol: str | None,
+    seed: int | None,
+    item: str,
+    k: int,
+    memory: int,
+    terminal: Terminal,
+) -> None:
+    """List the items most like one, by factors and by text."""
+    opened = _open(run_path, data, protocol, seed, terminal)
+    from jaxrec.steps import find_item
+    from jaxrec.steps import similar as nearest
+
+    position = find_item(opened.dataset, item)
+    for space, found in nearest(opened, position, k, memory * 2**20).items():
+        terminal.result(f"Most like {opened.dataset.titles[position]} by {space}:")
+        _list(opened, *found, terminal)
 
 
 def _open(
@@ -350,7 +544,10 @@ def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None
     _tell_stale(opened, terminal)
 
 
-def _embed(opened: RunFolder, model: str, terminal: Terminal, again: bool) -> None:
+def _embed(
+    opened: RunFolder, model: str, terminal: Terminal, again: bool, like: tuple[Path, ...] = ()
+) -> None:
+    """Encode the texts; those that a run folder of `like` has encoded are taken from there."""
     try:
         from torch_embed.encode import embed_file, estimate_seconds
         from torch_embed.encoder import load_encoder, model_id, short_name
@@ -366,15 +563,20 @@ def _embed(opened: RunFolder, model: str, terminal: Terminal, again: bool) -> No
     if there and not again and opened.read_embeddings(name).card["model"] == model_id(model):
         terminal.say(f"{name}: embeddings are there already")
         return
-    opened.write_texts()
     encoder = load_encoder(model)
-    texts = read_texts(opened.texts_path).texts
-    if encoder.model.device.type == "cpu":
-        terminal.say(f"{name}: about {estimate_seconds(encoder, texts):.0f} s on this CPU")
-    with terminal.count(f"{name}, {len(texts):,} texts", len(texts)) as on_batch:
-        card = embed_file(encoder, opened.texts_path, opened.embeddings_path(name), on_batch)
-    terminal.say(f"{name}: {card['items']:,} embeddings of {card['dim']} dimensions")
-    opened.read_embeddings(name)
+    encoded = [run / "embeddings" / f"{name}.safetensors" for run in like]
+    for kind in opened.kinds_of_texts:
+        opened.write_texts(kind)
+        path, texts = opened.embeddings_path(name, kind), read_texts(opened.texts_path(kind)).texts
+        if encoder.model.device.type == "cpu" and not any(made.exists() for made in encoded):
+            terminal.say(f"{name}: about {estimate_seconds(encoder, texts):.0f} s on this CPU")
+        with terminal.count(f"{name}, {len(texts):,} {kind} texts", len(texts)) as on_batch:
+            card = embed_file(encoder, opened.texts_path(kind), path, on_batch, encoded)
+        terminal.say(
+            f"{name}: {card['items']:,} embeddings of {card['dim']} dimensions ({kind} texts)"
+        )
+        opened.read_embeddings(name, kind)
+        encoded.append(path)
     _tell_stale(opened, terminal)
 
 
@@ -394,9 +596,11 @@ def _evaluate(
     json_path: Path | None,
     terminal: Terminal,
     memory: int = 2**30,
-) -> None:
+    only: tuple[str, ...] = (),
+    library: str | None = None,
+) -> dict[str, Any]:
     from jaxrec.files import write_json
-    from jaxrec.scorecard import card_lines, table
+    from jaxrec.scorecard import card_lines, foreign_table, hybrid_line, table
     from jaxrec.steps import score_card
 
     ks = tuple(sorted(set(ks)))
@@ -404,9 +608,11 @@ def _evaluate(
         _, factors_card = opened.read_factors("mf")
         what = "PMF on train without validation"
         with _resumable_fit(), terminal.sweeps(what, factors_card["sweeps"]) as on_sweep:
-            results = score_card(opened, ks, fusion, on_sweep, memory)
+            results = score_card(opened, ks, fusion, on_sweep, memory, only=only, library=library)
     else:
-        results = score_card(opened, ks, fusion, memory=memory)
+        results = score_card(
+            opened, ks, fusion, memory=memory, on_row=terminal.detail, only=only, library=library
+        )
     if json_path is not None:
         write_json(json_path, results)
     for line in card_lines(results["protocol"]):
@@ -418,10 +624,15 @@ def _evaluate(
             terminal.result(f"{row['name']} is absent: {row['absent']}")
         if "alpha_curve" in row:
             terminal.result(f"{row['name']}: alpha {row['alpha']}, chosen on validation NDCG@25")
+    if "hybrid" in results:
+        terminal.result(hybrid_line(results["hybrid"]))
+    for k in ks if library is not None else ():
+        terminal.out.print(foreign_table(results["rows"], str(library), k))
+    return results
 
 
 def _recommend_one(
-    opened: RunFolder, user: int, k: int, row: str | None, terminal: Terminal, memory: int
+    opened: RunFolder, user: int, k: int, row: str, terminal: Terminal, memory: int
 ) -> None:
     import numpy as np
 
@@ -439,13 +650,31 @@ def _recommend_one(
         title = dataset.titles[own.items[latest]]
         terminal.result(f"  {own.stars[latest]:.1f}  {title}")
     terminal.result(_how(how))
-    for rank, (item, score) in enumerate(zip(items[0], scores[0], strict=True), start=1):
+    _list(opened, items[0], scores[0], terminal)
+
+
+def _recommend_liked(
+    opened: RunFolder, liked: tuple[str, ...], k: int, row: str, terminal: Terminal, memory: int
+) -> None:
+    from jaxrec.steps import find_item, recommend_liked
+
+    items = [find_item(opened.dataset, asked) for asked in liked]
+    found = recommend_liked(opened, items, k, row, memory)
+    if opened.dataset.synthetic:
+        terminal.result("SYNTHETIC DATA made by jaxrec")
+    titles = "; ".join(opened.dataset.titles[item] for item in dict.fromkeys(items))
+    terminal.result(f"For somebody who likes {titles}, by {row}:")
+    _list(opened, *found, terminal)
+
+
+def _list(opened: RunFolder, items: Any, scores: Any, terminal: Terminal) -> None:
+    for rank, (item, score) in enumerate(zip(items, scores, strict=True), start=1):
         if item >= 0:
-            terminal.result(f"{rank:>4}  {score:8.4f}  {dataset.titles[item]}")
+            terminal.result(f"{rank:>4}  {score:8.4f}  {opened.dataset.titles[item]}")
 
 
 def _recommend_all(
-    opened: RunFolder, k: int, row: str | None, out: Path, terminal: Terminal, memory: int
+    opened: RunFolder, k: int, row: str, out: Path, terminal: Terminal, memory: int
 ) -> None:
     from jaxrec.files import whole_file
     from jaxrec.steps import recommend_all

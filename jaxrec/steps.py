@@ -1,5 +1,6 @@
 """The steps of an experiment, each from a run folder to a run folder."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,17 +9,30 @@ from jax import Array
 from numpy.typing import NDArray
 
 from jaxrec import __version__, scorecard
+from jaxrec.dataset import Dataset, Ratings
 from jaxrec.embeddings import Embeddings
 from jaxrec.errors import InputError
-from jaxrec.evaluation import evaluate
+from jaxrec.evaluation import Evaluation, evaluate
 from jaxrec.factors import Factors, read_factors, write_factors
-from jaxrec.files import read_json, write_json
-from jaxrec.fusion import ALPHA
-from jaxrec.pmf import PmfSettings, fit_pmf
-from jaxrec.protocol import Task, evaluation_task, validation_task
+from jaxrec.files import read_json, whole_file, write_json
+from jaxrec.fitting import (
+    SIGNALS,
+    content_name,
+    fitted,
+    fitted_factors,
+    hybrid,
+    learned_fusion,
+    settings_of,
+)
+from jaxrec.foreign_metrics import metrics_as
+from jaxrec.fusion import ALPHA, FUSIONS
+from jaxrec.models import MODELS, missing, pmf_settings, with_given
+from jaxrec.pmf import PmfSettings, fit_pmf, fold_in
+from jaxrec.protocol import Task, evaluation_task, unseen_task, validation_task
 from jaxrec.run_folder import RunFolder
 from jaxrec.scorers import content_profiles, hybrid_scorer, mf_scorer, text_scorer
 from jaxrec.sequential import fit_sequential
+from jaxrec.sparse_rows import Rows
 from jaxrec.split import Split
 from jaxrec.sweeps import Checkpoints, OnSweep
 from jaxrec.topk import MEMORY, Scorer, top_k
@@ -49,6 +63,11 @@ class Fusion(NamedTuple):
     """Weight of the collaborative branch; None to choose it on validation."""
 
 
+DEFAULT_ROW = "hybrid"
+COLD_ROW = "pmf+text"
+"""Into whose factors somebody new is folded."""
+SHOWN = 10
+"""Items that an ambiguous title lists."""
 PUBLISHED_FUSION = Fusion("published", ALPHA)
 
 
@@ -69,6 +88,11 @@ def train_pmf(
     return run.read_factors(row)[1]
 
 
+def pmf_settings_of(run: RunFolder) -> PmfSettings:
+    """What `train-pmf` fits by default: what was tuned in this run folder, else the defaults."""
+    return PmfSettings(**settings_of(run, "pmf"))
+
+
 def row_of(settings: PmfSettings) -> str:
     """The row of the score card that factors fitted by `settings` make."""
     return "mf" if settings.solver == "sequential" else "pmf"
@@ -82,7 +106,7 @@ def fit(
     on_sweep: OnSweep = lambda sweep, loss: None,
 ) -> tuple[Factors, list[float]]:
     """Fit factors on the train part of `split`; returns them and the loss of every sweep."""
-    train, seed = run.dataset.ratings.at(split.train), run.protocol.seed
+    train, seed = run.dataset.ratings.at(split.train), run.fit_seed
     shape = run.dataset.users, run.dataset.items
     if settings.solver != "sequential":
         return fit_pmf(
@@ -109,80 +133,158 @@ def score_card(
     fusion: Fusion = PUBLISHED_FUSION,
     on_sweep: OnSweep = lambda sweep, loss: None,
     memory: int = MEMORY,
+    on_row: Callable[[str], None] = lambda row: None,
+    only: tuple[str, ...] = (),
+    library: str | None = None,
 ) -> dict[str, Any]:
     """Measure every row that can be made, write `results.json` and return it.
 
     Args:
-        run: has trained factors of row `mf`, `pmf` or both.
+        run: where models are kept; those that are absent are fitted, but for the factors of `mf`
+            and `pmf`.
         ks: cut-offs.
         fusion: of the hybrid rows.
         on_sweep: told of the sweeps of the fit that choosing alpha needs.
         memory: bytes that the arrays of ranking may take.
+        on_row: told of every row before it is fitted and measured.
+        only: names of rows; all by default.
+        library: one whose definitions of metrics are computed from the same lists too.
     """
-    there = run.factors_rows()
-    if not there:
-        raise InputError(f"{run.path} has no trained factors; run `{run.factors_command('pmf')}`")
-    fitted = {row: run.read_factors(row) for row in there}
     task = evaluation_task(run.dataset, run.protocol)
-    train = run.dataset.ratings.at(run.protocol.split.train)
     names = run.embedding_names()
-    embeddings = {name: run.read_embeddings(name) for name in names}
-    profiles = {
-        name: content_profiles(fusion.name, train, found.E, run.dataset.users)
-        for name, found in embeddings.items()
-    }
-    card = task.card | {row: _describe(factors_card) for row, (_, factors_card) in fitted.items()}
-    curves = {}
-    if fusion.alpha is None and embeddings and "mf" in fitted:
+    card, curves = dict(task.card), {}
+    if fusion.alpha is None and names and "mf" in run.factors_rows():
         card["alpha"] = (
             f"of 0, 1/{GRID}, ..., 1 the best NDCG@25 on validation, a part of train; texts hold"
             " the tags of validation pairs too"
         )
-        settings = _settings(fitted["mf"][1])
+        settings = _settings(run.read_factors("mf")[1])
+        embeddings = {name: run.read_embeddings(name) for name in names}
         curves = alpha_curves(run, settings, fusion.name, embeddings, on_sweep, memory)
-    rows: list[dict[str, Any]] = []
-    mf: dict[str, float] | None = None
-    for row in scorecard.rows_with(names):
-        if row.embeddings is not None and row.embeddings not in names:
-            rows.append(scorecard.absent(row, _embed_command(run, row.embeddings)))
+    rows, evaluations = [], {}
+    cards: dict[str, dict[str, Any]] = {}
+    how: dict[str, dict[str, Any]] = {}
+    for row in rows_of(run, only):
+        rows.append(row)
+        lacking = _lacking(run, row)
+        if lacking is not None:
+            cards[row.name] = scorecard.absent(row, lacking)
             continue
-        if row.factors is not None and row.factors not in fitted:
-            rows.append(scorecard.absent(row, run.factors_command(row.factors)))
-            continue
-        how: dict[str, Any] = {}
-        if row.name.startswith("mf+"):
-            how = {"fusion": fusion.name, "alpha": fusion.alpha}
-            if row.embeddings in curves:
-                curve = curves[row.embeddings]
-                how |= {"alpha": best(curve), "alpha_curve": curve}
-        elif row.embeddings is not None:
-            how = {"fusion": fusion.name}
-        factors = None if row.factors is None else fitted[row.factors][0]
-        content = None
-        if row.embeddings is not None:
-            content = profiles[row.embeddings], embeddings[row.embeddings].E
-        evaluation = evaluate(_scorer(factors, content, task, how), task, ks, memory)
-        if row.name == "mf":
-            mf = evaluation.metrics
-        rows.append(scorecard.measured(row, evaluation, mf) | how)
-    results = {"protocol": card, "rows": rows, "made_from": run.made_from()}
+        on_row(row.name)
+        of = (
+            Fusion(fusion.name, best(curves[row.embeddings]))
+            if row.embeddings in curves
+            else fusion
+        )
+        scorer, how[row.name] = _scorer(run, row, task, of, memory)
+        if row.embeddings in curves and row.factors is not None:
+            how[row.name]["alpha_curve"] = curves[row.embeddings]
+        evaluations[row.name] = evaluate(scorer, task, ks, memory)
+        if library is not None:
+            definitions = {k: metrics_as(library, evaluations[row.name], task, k) for k in ks}
+            how[row.name]["metrics_as"] = {library: definitions}
+        if run.protocol.name == "cold-items":
+            how[row.name]["all_unseen"] = _unseen(run, scorer, task, ks, memory)
+        if row.factors is not None:
+            card[row.factors] = _describe(run.read_factors(row.factors)[1])
+    for measured in scorecard.measured(rows, evaluations, task.seen.lengths):
+        cards[measured["name"]] = measured | how[measured["name"]]
+    results = {
+        "protocol": card,
+        "rows": [cards[row.name] for row in rows],
+        "made_from": run.made_from(),
+    }
+    if "hybrid" in evaluations:
+        results["hybrid"] = _hybrid_card(run, evaluations)
+    with whole_file(run.per_user_path) as partial:
+        scorecard.per_user_table(evaluations, run.dataset.user_ids).write_parquet(partial)
     write_json(run.results_path, results)
     return results
 
 
+def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[scorecard.Row]:
+    rows = scorecard.rows_with(run.embedding_names(), run.protocol.name)
+    names = [row.name for row in rows]
+    for name in only:
+        if name not in names:
+            raise InputError(f"no row {name!r}; there are {', '.join(names)}")
+    return [row for row in rows if not only or row.name in only]
+
+
+def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
+    """How the fusion was chosen, how it stands, and how far text changed its lists."""
+    learned, found = learned_fusion(run), evaluations["hybrid"]
+    card: dict[str, Any] = {
+        "signals": SIGNALS,
+        "winner": learned.winner,
+        "alpha": learned.alpha,
+        "alpha_curve": learned.alpha_curve,
+        "validation_ndcg@25": learned.ndcg,
+        "against": {
+            name: scorecard.against(
+                {row: other.per_user[name] for row, other in evaluations.items()}
+            )
+            for name in found.per_user
+            if name.partition("@")[0] in ("precision", "recall", "ndcg")
+        },
+    }
+    if "pmf" in evaluations:
+        k = min(25, found.lists.shape[1])
+        pairs = zip(found.lists[:, :k], evaluations["pmf"].lists[:, :k], strict=True)
+        same = np.mean([len(np.intersect1d(mine, theirs)) for mine, theirs in pairs])
+        card[f"places_differing_from_pmf@{k}"] = 1 - float(same) / k
+    return card
+
+
+def _unseen(
+    run: RunFolder, scorer: Scorer, task: Task, ks: tuple[int, ...], memory: int
+) -> dict[str, float]:
+    """Cold items among all unseen ones: their share of the lists, and P@K on them."""
+    everything = unseen_task(run.dataset, run.protocol)
+    found = evaluate(scorer, everything, ks, memory)
+    k = max(ks)
+    cold = task.catalogue[np.maximum(found.lists, 0)] & (found.lists >= 0)
+    return found.metrics | {f"cold_share@{k}": float(cold.mean())}
+
+
+def _lacking(run: RunFolder, row: scorecard.Row) -> str | None:
+    """What would make a row that cannot be made yet."""
+    if row.embeddings is not None and row.embeddings not in run.embedding_names():
+        return _embed_command(run, row.embeddings)
+    if row.factors is not None and row.factors not in run.factors_rows():
+        return run.factors_command(row.factors)
+    if row.learned and row.name in MODELS and (package := missing(row.name)) is not None:
+        return f"pip install {package}"
+    return None
+
+
 def _scorer(
-    factors: Factors | None,
-    content: tuple[Array, NDArray[np.float32]] | None,
-    task: Task,
-    how: dict[str, Any],
-) -> Scorer:
-    """The scorer of a row from what it needs; `how` holds its fusion and alpha."""
-    if content is None:
-        assert factors is not None, "a row needs factors, embeddings or both"
-        return mf_scorer(factors)
+    run: RunFolder, row: scorecard.Row, task: Task, fusion: Fusion, memory: int
+) -> tuple[Scorer, dict[str, Any]]:
+    """The scorer of a row that lacks nothing, and its fusion and alpha if it has one."""
+    if row.name == "hybrid":
+        scorer, learned = hybrid(run, memory)
+        return scorer, {"fusion": learned.winner}
+    if row.learned:
+        return fitted(run, row.name), {"settings": settings_of(run, row.name)}
+    factors = None
+    if row.factors is not None:
+        factors, card = run.read_factors(row.factors)
+        split, ratings = run.protocol.split, run.dataset.ratings
+        if len(split.given):
+            factors = with_given(factors, ratings.at(split.given), _settings(card))
+    if row.embeddings is None:
+        assert factors is not None, "a row needs factors, embeddings or a model"
+        return mf_scorer(factors), {}
+    train = run.dataset.ratings.at(run.protocol.split.train)
+    E = run.read_embeddings(row.embeddings).E
+    profiles = content_profiles(fusion.name, train, E, run.dataset.users)
     if factors is None:
-        return text_scorer(*content)
-    return hybrid_scorer(how["fusion"], factors, *content, task.catalogue, how["alpha"])
+        return text_scorer(profiles, E), {"fusion": fusion.name}
+    alpha = PUBLISHED_FUSION.alpha if fusion.alpha is None else fusion.alpha
+    assert alpha is not None
+    scorer = hybrid_scorer(fusion.name, factors, profiles, E, task.catalogue, alpha)
+    return scorer, {"fusion": fusion.name, "alpha": alpha}
 
 
 def alpha_curves(
@@ -223,7 +325,7 @@ def recommend(
     run: RunFolder,
     users: NDArray[np.int32],
     k: int,
-    row: str | None = None,
+    row: str = DEFAULT_ROW,
     memory: int = MEMORY,
 ) -> tuple[NDArray[np.int32], NDArray[np.floating], dict[str, Any]]:
     """The `k` best unseen items of each user by one row of the score card.
@@ -232,9 +334,8 @@ def recommend(
         run: has trained factors.
         users: [n] positions in `dataset.user_ids`.
         k: how many.
-        row: a row of the score card; by default the first of `pmf`, `mf+minilm` and `mf` that
-            can be made. Fusion and alpha are those of the last score card, or the published
-            ones if there is none or it is stale.
+        row: a row of the score card. Fusion and alpha of the published rows are those of the last
+            score card, or the published ones if there is none or it is stale.
         memory: bytes that the arrays of ranking may take.
 
     Returns:
@@ -245,38 +346,108 @@ def recommend(
     Raises:
         InputError: the row cannot be made, or a user has no train rating.
     """
-    names, there = run.embedding_names(), run.factors_rows()
-    if row is None:
-        row = "pmf"
-        if "mf" in there and "pmf" not in there:
-            row = "mf+minilm" if "minilm" in names else "mf"
-    known = {known.name: known for known in scorecard.rows_with(names)}
-    if row not in known:
-        raise InputError(f"no row {row!r}; there are {', '.join(known)}")
-    needed = known[row].embeddings
-    if needed is not None and needed not in names:
-        raise InputError(f"row {row} needs embeddings: {_embed_command(run, needed)}")
-    of = known[row].factors
-    factors = None if of is None else run.read_factors(of)[0]
+    (wanted,) = rows_of(run, (row,))
+    lacking = _lacking(run, wanted)
+    if lacking is not None:
+        raise InputError(f"row {row} needs something first: {lacking}")
     task = evaluation_task(run.dataset, run.protocol)
-    train = run.dataset.ratings.at(run.protocol.split.train)
     for user in users[task.seen.lengths[users] == 0]:
         raise InputError(
             f"user {run.dataset.user_ids[user]} has no train rating to recommend from; the"
             f" {run.protocol.name} split leaves users with few ratings out"
         )
-    how: dict[str, Any] = {}
-    content = None
-    if needed is not None:
-        E, how = run.read_embeddings(needed).E, _last_fusion(run, row)
-        content = content_profiles(how["fusion"], train, E, run.dataset.users), E
-    scorer = _scorer(factors, content, task, how)
+    scorer, how = _scorer(run, wanted, task, _last_fusion(run, row), memory)
+    how.pop("settings", None)
     items, scores = top_k(scorer, users, task.seen, task.catalogue, k, memory)
     return items, scores, {"row": row} | how
 
 
+def find_item(dataset: Dataset, asked: str) -> int:
+    """Position of the item with an id, a title or a part of a title, case aside.
+
+    Raises:
+        InputError: there is none, or there are several; their ids are listed.
+    """
+    if asked.isdecimal():
+        found = np.flatnonzero(dataset.item_ids == int(asked))
+        if len(found):
+            return int(found[0])
+    titles = [title.casefold() for title in dataset.titles]
+    wanted = asked.casefold()
+    matches = [item for item, title in enumerate(titles) if title == wanted]
+    matches = matches or [item for item, title in enumerate(titles) if wanted in title]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        raise InputError(f"no item {asked!r} in {dataset.name}; give an id or a part of a title")
+    shown = [f"{dataset.item_ids[item]} {dataset.titles[item]}" for item in matches[:SHOWN]]
+    more = f" and {len(matches) - SHOWN} more" if len(matches) > SHOWN else ""
+    raise InputError(f"{asked!r} is ambiguous, give an id: {'; '.join(shown)}{more}")
+
+
+def recommend_liked(
+    run: RunFolder, liked: list[int], k: int, row: str = COLD_ROW, memory: int = MEMORY
+) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
+    """The `k` best other items for somebody who likes the items `liked`.
+
+    The user is folded into the factors of `row` (`pmf+text` or `pmf`) in closed form, five stars
+    for each item.
+
+    Returns:
+        items: [k] positions in `dataset.item_ids`, -1 where nothing is left.
+        scores: [k].
+    """
+    ratings = _ratings_of_one(liked)
+    if row not in ("pmf", COLD_ROW):
+        raise InputError(f"only rows pmf and {COLD_ROW} know new users, not {row}")
+    if row == "pmf":
+        factors, card = run.read_factors("pmf")
+        settings = _settings(card)
+    else:
+        factors, settings = fitted_factors(run, row), pmf_settings(settings_of(run, row))
+    if settings.biases or settings.likelihood == "logistic":
+        raise InputError("fold-in takes factors without biases; run `jaxrec train-pmf`")
+    U = fold_in(ratings, 1, factors, settings)
+    task = evaluation_task(run.dataset, run.protocol)
+    scorer = mf_scorer(Factors(U, factors.V))
+    nobody = np.zeros(1, np.int32)
+    items, scores = top_k(scorer, nobody, Rows.of(ratings, 1), task.catalogue, k, memory)
+    return items[0], scores[0]
+
+
+def similar(
+    run: RunFolder, item: int, k: int, memory: int = MEMORY
+) -> dict[str, tuple[NDArray[np.int32], NDArray[np.floating]]]:
+    """The `k` items nearest to one by cosine, in the space of factors and in that of texts.
+
+    Returns:
+        By space, `factors` (of `pmf+text`) and, if there are embeddings, `text`: items [k] and
+        cosines [k].
+    """
+    spaces = {"factors": fitted_factors(run, COLD_ROW).V}
+    name = content_name(run)
+    if name is not None:
+        spaces["text"] = run.read_embeddings(name, "honest").E
+    others, everything = _ratings_of_one([item]), np.ones(run.dataset.items, bool)
+    nearest = {}
+    for space, vectors in spaces.items():
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+        scorer = mf_scorer(Factors(unit[[item]], unit))
+        found = top_k(scorer, np.zeros(1, np.int32), Rows.of(others, 1), everything, k, memory)
+        nearest[space] = found[0][0], found[1][0]
+    return nearest
+
+
+def _ratings_of_one(items: list[int]) -> Ratings:
+    """Five stars each, of a user numbered 0."""
+    distinct = np.unique(np.array(items, np.int32))
+    n = len(distinct)
+    return Ratings(np.zeros(n, np.int32), distinct, np.full(n, 5.0), np.zeros(n, np.int64))
+
+
 def recommend_all(
-    run: RunFolder, k: int, row: str | None = None, memory: int = MEMORY
+    run: RunFolder, k: int, row: str = DEFAULT_ROW, memory: int = MEMORY
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The `k` best unseen items of every user with train ratings, and how (see `recommend`).
 
@@ -300,14 +471,13 @@ def recommend_all(
     return table, how
 
 
-def _last_fusion(run: RunFolder, row: str) -> dict[str, Any]:
-    how = {"fusion": PUBLISHED_FUSION.name, "alpha": PUBLISHED_FUSION.alpha}
+def _last_fusion(run: RunFolder, row: str) -> Fusion:
     if not run.results_path.exists() or run.results_are_stale():
-        return how
+        return PUBLISHED_FUSION
     for measured in read_json(run.results_path)["rows"]:
-        if measured["name"] == row:
-            how |= {key: measured[key] for key in how if key in measured}
-    return how
+        if measured["name"] == row and measured.get("fusion") in FUSIONS:
+            return Fusion(measured["fusion"], measured.get("alpha", PUBLISHED_FUSION.alpha))
+    return PUBLISHED_FUSION
 
 
 def _validation_factors(
@@ -332,7 +502,7 @@ def _validation_factors(
 def _factors_card(run: RunFolder, settings: PmfSettings, part: str) -> dict[str, Any]:
     """All that decides a fit, beside the data."""
     return settings._asdict() | {
-        "seed": run.protocol.seed,
+        "seed": run.fit_seed,
         "part": part,
         "jaxrec": __version__,
         "synthetic": run.dataset.synthetic,

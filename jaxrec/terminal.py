@@ -34,9 +34,11 @@ class Terminal:
         self.out.print(line, markup=False)
 
     @contextmanager
-    def sweeps(self, what: str, total: int) -> Iterator[Callable[[int, float], None]]:
-        """A progress bar with the loss; yields what `on_sweep` takes."""
-        with self._progress("loss {task.fields[note]}") as progress:
+    def sweeps(
+        self, what: str, total: int, figure: str = "loss"
+    ) -> Iterator[Callable[[int, float], None]]:
+        """A progress bar with a figure; yields what `on_sweep` takes."""
+        with self._progress(figure + " {task.fields[note]}") as progress:
             task = progress.add_task(what, total=total, note="")
 
             def on_sweep(sweep: int, loss: float) -> None:

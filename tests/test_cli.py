@@ -13,12 +13,18 @@ from click.testing import CliRunner, Result
 
 import cli
 from jaxrec import __version__, sources
+from jaxrec.foreign_metrics import LIBRARIES
 from jaxrec.fusion import FUSIONS
 from jaxrec.pmf import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
 from jaxrec.protocol import PROTOCOLS
 from jaxrec.steps import PUBLISHED
 
 pytestmark = pytest.mark.timeout(180)
+
+TABLE = ("mf", "mf+minilm", "mf+minilm-ft", "mf+qwen3-4b", "mf+qwen3-4b-ft")
+METRICS = (
+    "precision", "recall", "ndcg", "ndcg_retrieved", "mrr", "map", "hit_rate", "coverage",
+)  # fmt: skip
 
 
 def jaxrec(*arguments: object) -> Result:
@@ -27,8 +33,8 @@ def jaxrec(*arguments: object) -> Result:
 
 def trained(folder: Path) -> Path:
     result = jaxrec(
-        "train-pmf", "--run", folder, "--data", "synthetic", "--solver", "sequential",
-        "--factors", 4, "--sweeps", 3,
+        "train-pmf", "--run", folder, "--data", "synthetic", "--protocol", "published",
+        "--solver", "sequential", "--factors", 4, "--sweeps", 3,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     return folder
@@ -44,20 +50,22 @@ def test_version() -> None:
 
 
 def test_eval_writes_the_score_card(run: Path, tmp_path: Path) -> None:
-    result = jaxrec("eval", "--run", run, "-k", 10, "-k", 5, "--json", tmp_path / "card.json")
+    rows = [part for row in (*TABLE, "pmf", "popularity") for part in ("--row", row)]
+    result = jaxrec(
+        "eval", "--run", run, "-k", 10, "-k", 5, "--json", tmp_path / "card.json", *rows
+    )
     assert result.exit_code == 0, result.output
     card = json.loads((tmp_path / "card.json").read_text())
     mf = card["rows"][0]
     assert (mf["name"], mf["label"]) == ("mf", "MF only")
-    assert set(mf["metrics"]) == {
-        f"{metric}@{k}"
-        for metric in ("precision", "recall", "ndcg", "ndcg_retrieved")
-        for k in (5, 10)
-    }
+    assert set(mf["metrics"]) == {f"{metric}@{k}" for metric in METRICS for k in (5, 10)}
+    for part in (mf, *mf["by_item_third"].values(), *mf["by_user_third"].values()):
+        assert set(part["metrics"]) == set(mf["metrics"])
+        assert set(part["ci95"]) == {name for name in mf["metrics"] if "coverage" not in name}
+    for name, (low, high) in mf["ci95"].items():
+        assert low <= mf["metrics"][name] <= high
     assert mf["hits"] == round(mf["metrics"]["precision@10"] * 10 * mf["users"])
-    assert [row["name"] for row in card["rows"]] == [
-        "mf", "mf+minilm", "mf+minilm-ft", "mf+qwen3-4b", "mf+qwen3-4b-ft", "pmf",
-    ]  # fmt: skip
+    assert [row["name"] for row in card["rows"]] == [*TABLE, "popularity", "pmf"]
     assert "SYNTHETIC" in result.output
     assert f"mf+minilm is absent: jaxrec embed --run {run} --model minilm" in result.output
 
@@ -74,7 +82,7 @@ def test_recommend_shows_what_the_user_liked_and_what_is_new(run: Path) -> None:
 
 def test_recommend_all_writes_k_unseen_items_a_user(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "all.parquet"
-    result = jaxrec("recommend", "--run", run, "--all", "-k", 4, "--out", out)
+    result = jaxrec("recommend", "--run", run, "--all", "-k", 4, "--out", out, "--row", "mf")
     assert result.exit_code == 0, result.output
     table = pl.read_parquet(out)
     assert table.columns == ["user_id", "rank", "item_id", "title", "score"]
@@ -92,7 +100,9 @@ def test_a_small_memory_changes_no_list(
     tables = []
     for number, memory in enumerate((1, 1024)):
         out = tmp_path / f"{number}.parquet"
-        result = jaxrec("recommend", "--run", run, "--all", "--out", out, "--memory", memory)
+        result = jaxrec(
+            "recommend", "--run", run, "--all", "--out", out, "--memory", memory, "--row", "mf"
+        )
         assert result.exit_code == 0, result.output
         tables.append(pl.read_parquet(out).drop("score"))
     assert tables[0].equals(tables[1])
@@ -104,9 +114,16 @@ def test_a_small_memory_changes_no_list(
         (["recommend", "--user", "12345"], "no user 12345 in synthetic"),
         (["recommend", "--user", "1", "--row", "mf+bert"], "no row 'mf+bert'"),
         (["recommend", "--user", "1", "--row", "mf+minilm"], "jaxrec embed --run"),
-        (["recommend", "--user", "1", "-k", "100000"], "k is 100000"),
-        (["recommend"], "give --user ID, or --all"),
-        (["eval", "-k", "100000"], "k is 100000"),
+        (["recommend", "--user", "1", "-k", "100000", "--row", "mf"], "k is 100000"),
+        (["recommend"], "give --user ID, --liked ITEM, or --all"),
+        (["recommend", "--liked", "zzz"], "no item 'zzz' in synthetic"),
+        (["recommend", "--liked", "the"], "is ambiguous, give an id: "),
+        (["recommend", "--liked", "1", "--row", "ease"], "only rows pmf and pmf+text"),
+        (["eval", "--row", "bpr"], "no row 'bpr'; there are mf, "),
+        (["tune", "--row", "mf"], "no row 'mf' to tune; there are itemknn"),
+        (["run", "--seeds", "2"], "is one run folder; give another --run"),
+        (["eval", "--row", "popularity", "--plot", "/tmp/x.nothing"], "nothing"),
+        (["eval", "-k", "100000", "--row", "mf"], "k is 100000"),
         (["eval", "--seed", "7"], "made with seed 42, not 7"),
         (["eval", "--alpha", "2"], "'2' is neither a number from 0 to 1 nor `grid`"),
         (["eval", "--data", "nowhere"], "no data set 'nowhere'"),
@@ -118,7 +135,7 @@ def test_a_small_memory_changes_no_list(
         (["train-pmf", "--solver", "sequential", "--nu", "0"], "has nu 1.0 only; leave it out"),
         (["train-pmf", "--likelihood", "logistic", "--target", "liked"], "is for all-pairs"),
         (["train-pmf", "--nu", "100"], "give smaller ones"),
-        (["eval", "--json", "/proc/card.json"], "/proc"),
+        (["eval", "--row", "mf", "--json", "/proc/card.json"], "/proc"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(run: Path, arguments: list[str], message: str) -> None:
@@ -130,7 +147,7 @@ def test_bad_input_is_one_line_and_status_2(run: Path, arguments: list[str], mes
 
 def test_retraining_says_what_became_stale(tmp_path: Path) -> None:
     run = trained(tmp_path / "run")
-    jaxrec("eval", "--run", run)
+    jaxrec("eval", "--run", run, "--row", "mf")
     result = jaxrec("train-pmf", "--run", run, "--solver", "sequential", "--factors", 5)
     assert "is stale; it is now" in result.output.replace("\n", " ")
     assert (run / "results.stale.json").exists()
@@ -143,10 +160,65 @@ def test_quiet_prints_results_alone(run: Path) -> None:
 
 def test_run_keeps_the_factors_that_are_there(run: Path) -> None:
     before = (run / "mf.safetensors").read_bytes()
-    result = jaxrec("run", "--run", run, "-k", 5)
+    result = jaxrec("run", "--run", run, "-k", 5, "--row", "mf")
     assert result.exit_code == 0, result.output
     assert "factors are there already" in result.output
     assert (run / "mf.safetensors").read_bytes() == before
+
+
+def test_somebody_new_gets_what_goes_with_what_is_liked(run: Path) -> None:
+    result = jaxrec("recommend", "--run", run, "--liked", 3, "--liked", 5, "-k", 4)
+    assert result.exit_code == 0, result.output
+    start = next(n for n, line in enumerate(result.output.splitlines()) if "For somebody" in line)
+    assert len(result.output.splitlines()[start + 1 :]) == 4
+
+
+def test_similar_items_are_listed_by_space(run: Path) -> None:
+    result = jaxrec("similar", "--run", run, "--item", 3, "-k", 2)
+    assert result.exit_code == 0, result.output
+    assert "by factors:" in result.output
+
+
+def test_several_seeds_make_a_summary(tmp_path: Path) -> None:
+    result = jaxrec(
+        "run", "--run", tmp_path, "--data", "synthetic", "--seeds", 2, "--inits", 2,
+        "--trials", 2, "--row", "pmf", "--row", "popularity",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["runs"] == [f"seed-{seed}-init-{init}" for seed in (1, 2) for init in (0, 1)]
+    assert set(summary["rows"]) == {"pmf", "popularity"}
+    first, second = (
+        json.loads((tmp_path / f"seed-1-init-{init}" / "pmf.json").read_text()) for init in (0, 1)
+    )
+    assert first["sha256"] != second["sha256"]
+    assert first["lambda_"] == second["lambda_"]
+    per_run = summary["rows"]["popularity"]["precision@25"]["by_run"]
+    assert per_run[0] == per_run[1] != per_run[2]
+
+
+def test_cold_items_are_five_folds(tmp_path: Path) -> None:
+    result = jaxrec(
+        "run", "--run", tmp_path, "--data", "synthetic", "--protocol", "cold-items",
+        "--seed", 1, "--row", "pmf+text", "--row", "popularity",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["runs"] == [f"seed-1-fold-{fold}" for fold in range(5)]
+    rows = summary["rows"]
+    by_text, by_nothing = (rows[row]["precision@25"]["mean"] for row in ("pmf+text", "popularity"))
+    assert by_text > 1.3 * by_nothing
+    assert 0 < summary["all_unseen"]["pmf+text"]["cold_share@25"] < 1
+
+
+def test_a_card_is_drawn_and_told_as_another_library_would(run: Path, tmp_path: Path) -> None:
+    result = jaxrec(
+        "eval", "--run", run, "--row", "popularity", "--row", "mf", "--metrics-as", "rectools",
+        "--plot", tmp_path / "card.png",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "card.png").read_bytes().startswith(b"\x89PNG")
+    assert "metrics as rectools defines them" in result.output
 
 
 def test_choices_are_those_of_the_library() -> None:
@@ -157,6 +229,7 @@ def test_choices_are_those_of_the_library() -> None:
 
     assert choices("eval", "fusion") == FUSIONS
     assert choices("eval", "protocol") == PROTOCOLS
+    assert choices("eval", "library") == LIBRARIES
     assert choices("train-pmf", "likelihood") == LIKELIHOODS
     assert choices("train-pmf", "target") == TARGETS
     assert choices("train-pmf", "solver") == (*SOLVERS, PUBLISHED.solver)
@@ -204,13 +277,14 @@ def test_each_likelihood_makes_the_row_pmf(tmp_path: Path, likelihood: str) -> N
     arguments = ("--likelihood", likelihood, "--factors", 4, "--sweeps", 2)
     result = jaxrec("train-pmf", "--run", tmp_path, "--data", "synthetic", *arguments)
     assert result.exit_code == 0, result.output
-    result = jaxrec("eval", "--run", tmp_path, "-k", 5)
+    result = jaxrec("eval", "--run", tmp_path, "-k", 5, "--row", "mf", "--row", "pmf")
     assert result.exit_code == 0, result.output
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert [row["name"] for row in rows if "metrics" in row] == ["pmf"]
     assert f"mf is absent: jaxrec train-pmf --run {tmp_path} --solver sequential" in result.output
     assert f"pmf: {likelihood}" in result.output
-    assert "Recommended by pmf" in jaxrec("recommend", "--run", tmp_path, "--user", 3).output
+    recommended = jaxrec("recommend", "--run", tmp_path, "--user", 3, "--row", "pmf")
+    assert "Recommended by pmf" in recommended.output
 
 
 def test_run_without_data_at_hand_goes_on_with_synthetic_data_and_says_so(
@@ -223,15 +297,16 @@ def test_run_without_data_at_hand_goes_on_with_synthetic_data_and_says_so(
     refused = jaxrec("train-pmf", "--run", tmp_path / "named", "--data", sources.DEFAULT)
     assert refused.exit_code == 2
     assert not (tmp_path / "named").exists()
-    result = jaxrec("run", "--run", tmp_path / "run", "-k", 10)
+    rows = [part for row in ("mf", "mf+minilm", "hybrid") for part in ("--row", row)]
+    result = jaxrec("run", "--run", tmp_path / "run", "-k", 10, *rows)
     assert result.exit_code == 0, result.output
     assert "Going on with SYNTHETIC data" in result.output
     experiment = json.loads((tmp_path / "run" / "experiment.json").read_text())
     assert experiment["data"]["name"] == "synthetic"
-    rows = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
-    measured = [row["name"] for row in rows if "metrics" in row]
-    assert measured == ["mf", "mf+minilm", "text+minilm", "pmf"]
-    again = jaxrec("run", "--run", tmp_path / "run", "-k", 10)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    measured = [row["name"] for row in results["rows"] if "metrics" in row]
+    assert measured == ["mf", "mf+minilm", "hybrid"]
+    again = jaxrec("run", "--run", tmp_path / "run", "-k", 10, *rows)
     assert "factors are there already" in again.output
     assert "embeddings are there already" in again.output
 
@@ -239,7 +314,10 @@ def test_run_without_data_at_hand_goes_on_with_synthetic_data_and_says_so(
 def test_alpha_is_chosen_on_validation(tmp_path: Path) -> None:
     run = trained(tmp_path / "run")
     assert jaxrec("embed", "--run", run).exit_code == 0
-    result = jaxrec("eval", "--run", run, "--alpha", "grid", "--fusion", "sigmoid-cosine")
+    result = jaxrec(
+        "eval", "--run", run, "--alpha", "grid", "--fusion", "sigmoid-cosine",
+        "--row", "mf", "--row", "mf+minilm",
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     rows = json.loads((run / "results.json").read_text())["rows"]
     hybrid = next(row for row in rows if row["name"] == "mf+minilm")

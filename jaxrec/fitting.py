@@ -1,0 +1,107 @@
+"""Fits the learned rows in a run folder, and keeps what was fitted."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxrec import __version__
+from jaxrec.errors import InputError
+from jaxrec.factors import Factors, read_factors, write_factors
+from jaxrec.files import file_sha256, read_json, write_json
+from jaxrec.hybrid import Knowledge, Learned, fused_scorer, knowledge, learn_fusion
+from jaxrec.models import MODELS, Known, Settings, fit
+from jaxrec.protocol import validation_task
+from jaxrec.run_folder import RunFolder
+from jaxrec.scorers import mf_scorer
+from jaxrec.split import Split
+from jaxrec.topk import MEMORY, Product, Scorer, Table
+
+SIGNALS = ("pmf+text", "ease-graded+text", "text")
+"""What `hybrid` fuses; the convex combination is of the first two."""
+
+
+def content_name(run: RunFolder) -> str | None:
+    """The embeddings that text models read: `minilm` or, without it, the first; None if none."""
+    there = [name for name in run.embedding_names() if run.embeddings_path(name, "honest").exists()]
+    return "minilm" if "minilm" in there else next(iter(there), None)
+
+
+def known(run: RunFolder, split: Split) -> Known:
+    """What models of this run may learn from."""
+    name = content_name(run)
+    E = None if name is None else run.read_embeddings(name, "honest").E
+    return Known(run.dataset, split, E, run.fit_seed)
+
+
+def settings_of(run: RunFolder, row: str) -> Settings:
+    """Those `jaxrec tune` found in this run folder, else the defaults."""
+    path = run.tuned_path(row)
+    tuned = read_json(path)["settings"] if path.exists() else {}
+    return MODELS[row].settings | tuned
+
+
+def fitted(run: RunFolder, row: str) -> Product | Table:
+    """A row's model of the train part, fitted or as it was kept."""
+    settings = settings_of(run, row)
+    path, card = run.model_path(row), _card(run, row, settings)
+    try:
+        factors, found = read_factors(path, "")
+        if all(found.get(key) == value for key, value in card.items()):
+            return mf_scorer(factors)
+    except InputError:
+        pass  # absent or half written: fitted anew
+    model = fit(row, known(run, run.protocol.split), settings)
+    if isinstance(model, Product):
+        write_factors(path, Factors(np.asarray(model.left), np.asarray(model.right)), card)
+    return model
+
+
+def fitted_factors(run: RunFolder, row: str) -> Factors:
+    """A row's model that is a product of two factors."""
+    model = fitted(run, row)
+    assert isinstance(model, Product), f"{row} has no factors"
+    return Factors(np.asarray(model.left), np.asarray(model.right))
+
+
+def learned_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
+    """The fusion of this run, learned on validation or as it was kept."""
+    card = {row: _card(run, row, settings_of(run, row)) for row in SIGNALS}
+    if run.hybrid_path.exists():
+        found = read_json(run.hybrid_path)
+        if found.get("made_from") == card:
+            return Learned(**{key: found[key] for key in Learned._fields})
+    split, task = validation_task(run.dataset, run.protocol)
+    inner = known(run, split)
+    signals: tuple[Scorer, ...] = tuple(fit(row, inner, settings_of(run, row)) for row in SIGNALS)
+    learned = learn_fusion(signals, _knowledge(run, split), task, run.protocol.seed, memory)
+    write_json(run.hybrid_path, learned._asdict() | {"signals": SIGNALS, "made_from": card})
+    return learned
+
+
+def hybrid(run: RunFolder, memory: int = MEMORY) -> tuple[Scorer, Learned]:
+    """The row `hybrid`: signals of the whole train part, fused as was learned on validation."""
+    learned = learned_fusion(run, memory)
+    signals: tuple[Scorer, ...] = tuple(fitted(run, row) for row in SIGNALS)
+    return fused_scorer(learned, signals, _knowledge(run, run.protocol.split)), learned
+
+
+def _knowledge(run: RunFolder, split: Split) -> Knowledge:
+    ratings = run.dataset.ratings
+    users = np.bincount(ratings.users[split.known], minlength=run.dataset.users)
+    items = np.bincount(ratings.items[split.train], minlength=run.dataset.items)
+    return knowledge(users, items)
+
+
+def _card(run: RunFolder, row: str, settings: Settings) -> dict[str, Any]:
+    """All that decides a fit."""
+    return {"row": row, "settings": settings, "jaxrec": __version__} | identity_of(run, row)
+
+
+def identity_of(run: RunFolder, row: str) -> dict[str, Any]:
+    """What a row learns from: data, split, seed and embeddings."""
+    card: dict[str, Any] = {"seed": run.fit_seed}
+    if MODELS[row].text:
+        name = content_name(run)
+        path = None if name is None else run.embeddings_path(name, "honest")
+        card |= {"embeddings": name, "embeddings_sha256": path and file_sha256(path)}
+    return card | run.identity()
