@@ -250,7 +250,7 @@ def _do_everything(
     terminal: Terminal,
 ) -> None:
     """Train, embed and evaluate what is not there yet."""
-    from jaxrec.steps import PUBLISHED, PUBLISHED_FUSION, pmf_settings_of, rows_of
+    from jaxrec.steps import PUBLISHED, PUBLISHED_FUSION, fitted_by, pmf_settings_of, rows_of
 
     _embed(opened, model, terminal, again=False, like=like)
     if trials is not None:
@@ -258,7 +258,7 @@ def _do_everything(
     for row, settings in (("mf", PUBLISHED), ("pmf", pmf_settings_of(opened))):
         if not any(needing.factors == row for needing in rows_of(opened, only)):
             continue
-        if opened.factors_path(row).exists():
+        if opened.factors_path(row).exists() and (trials is None or fitted_by(opened, settings)):
             opened.read_factors(row)
             terminal.say(f"{row}: factors are there already")
         else:
@@ -559,7 +559,8 @@ def _embed(
             return
         _stop(line, 2)
     name = short_name(model)
-    there = name in opened.embedding_names()
+    paths = [opened.embeddings_path(name, kind) for kind in opened.kinds_of_texts]
+    there = all(path.exists() for path in paths)
     if there and not again and opened.read_embeddings(name).card["model"] == model_id(model):
         terminal.say(f"{name}: embeddings are there already")
         return
@@ -624,6 +625,11 @@ def _evaluate(
             terminal.result(f"{row['name']} is absent: {row['absent']}")
         if "alpha_curve" in row:
             terminal.result(f"{row['name']}: alpha {row['alpha']}, chosen on validation NDCG@25")
+    if "pmf" in opened.factors_rows() and opened.tuned_path("pmf").exists():
+        from jaxrec.steps import fitted_by, pmf_settings_of
+
+        if not fitted_by(opened, pmf_settings_of(opened)):
+            terminal.warn("pmf: not fitted with the tuned settings; run `jaxrec train-pmf`")
     if "hybrid" in results:
         terminal.result(hybrid_line(results["hybrid"]))
     for k in ks if library is not None else ():
@@ -644,7 +650,7 @@ def _recommend_one(
     if dataset.synthetic:
         terminal.result("SYNTHETIC DATA made by jaxrec")
     terminal.result(f"User {user}, latest ratings:")
-    train = dataset.ratings.at(opened.protocol.split.train)
+    train = dataset.ratings.at(opened.protocol.split.known)
     own = train.at(np.flatnonzero(train.users == position))
     for latest in np.argsort(-own.times, kind="stable")[:5]:
         title = dataset.titles[own.items[latest]]

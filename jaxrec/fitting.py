@@ -34,10 +34,13 @@ def known(run: RunFolder, split: Split) -> Known:
 
 
 def settings_of(run: RunFolder, row: str) -> Settings:
-    """Those `jaxrec tune` found in this run folder, else the defaults."""
-    path = run.tuned_path(row)
+    """Those `jaxrec tune` found in this run folder, else the defaults.
+
+    Settings that are no longer the row's are left out.
+    """
+    path, defaults = run.tuned_path(row), MODELS[row].settings
     tuned = read_json(path)["settings"] if path.exists() else {}
-    return MODELS[row].settings | tuned
+    return defaults | {name: value for name, value in tuned.items() if name in defaults}
 
 
 def fitted(run: RunFolder, row: str) -> Product | Table:

@@ -27,6 +27,7 @@ from jax.tree_util import Partial
 from numpy.typing import NDArray
 
 from jaxrec import metrics
+from jaxrec.errors import InputError
 from jaxrec.protocol import Task
 from jaxrec.topk import MEMORY, Scorer, membership, rank, user_blocks
 
@@ -200,6 +201,8 @@ def _examples(
     signals: tuple[Scorer, ...], known: Knowledge, task: Task, seed: int, memory: int
 ) -> Examples:
     users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
+    if not len(users):
+        raise InputError("no user has a relevant item in the validation part to learn from")
     if len(users) > LEARNERS:
         users = np.sort(np.random.default_rng(seed).choice(users, LEARNERS, replace=False))
     blocks = user_blocks(users, len(task.catalogue), memory // (1 + len(signals)))
@@ -221,10 +224,13 @@ def _examples(
         for column, axis in zip(zip(*parts, strict=True), (1, 0, 0, 0), strict=True)
     )
     cut = slice(len(users))
+    features = np.asarray(known.items)[np.maximum(items[cut], 0)]
+    # a feature that is the same everywhere would weigh on items that were never seen here
+    features = features * (np.ptp(features[there[cut]], axis=0) > 1e-6)
     return Examples(
         jnp.asarray(z[:, cut]),
         known.users[users],
-        known.items[np.maximum(items[cut], 0)],
+        jnp.asarray(features),
         jnp.asarray(there[cut]),
         jnp.asarray(relevant[cut]),
         jnp.asarray(task.relevant.lengths[users]),

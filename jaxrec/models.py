@@ -65,7 +65,7 @@ class Model(NamedTuple):
     label: str
     fit: Callable[[Known, Settings], Product | Table]
     settings: Settings
-    """The best of `jaxrec tune` on ml-latest-small (benchmarks/LOG.md)."""
+    """Of the best that `jaxrec run --seeds 5 --trials 15` found on validation."""
     space: dict[str, Range | tuple]
     """Where `jaxrec tune` looks."""
     text: bool = False
@@ -106,16 +106,19 @@ def _pmf_factors(known: Known, settings: Settings, E: NDArray[np.float32] | None
     factors, _ = fit_pmf(
         ratings.at(known.split.train), *shape, how, seed=known.seed, item_features=E
     )
-    return with_given(factors, ratings.at(known.split.given), how)
+    rated = np.bincount(ratings.items[known.split.train], minlength=shape[1]) > 0
+    return with_given(factors, ratings.at(known.split.given), how, rated)
 
 
-def with_given(factors: Factors, given: Ratings, settings: PmfSettings) -> Factors:
-    """Factors with the users of `given` ratings folded in."""
+def with_given(
+    factors: Factors, given: Ratings, settings: PmfSettings, rated: NDArray[np.bool_]
+) -> Factors:
+    """Factors with the users of `given` ratings folded in; `rated` [items] were trained on."""
     new = np.unique(given.users)
     if not len(new):
         return factors
     U = factors.U.copy()
-    U[new] = fold_in(given, len(U), factors, settings)[new]
+    U[new] = fold_in(given, len(U), factors, settings, paired=rated)[new]
     return Factors(U, factors.V)
 
 
@@ -128,7 +131,7 @@ def _pmf_with_text(known: Known, settings: Settings) -> Product:
 
 
 def _text(known: Known, settings: Settings) -> Product:
-    """`pmf`, each item's factors replaced by what a ridge of the others' factors says of it."""
+    """`pmf`, each item's factors replaced by what a ridge of all factors on features says."""
     U, V = _pmf_factors(known, settings, None)
     E = features(known, settings).astype(np.float64)
     train = known.dataset.ratings.items[known.split.train]
@@ -223,13 +226,13 @@ MODELS = {
     "itemknn": Model(
         "item neighbours",
         _item_neighbours,
-        {"target": "liked", "neighbours": 100, "shrinkage": 10.0},
+        {"target": "graded", "neighbours": 84, "shrinkage": 0.65},
         NEIGHBOURS | {"shrinkage": Range(0.1, 1000.0)},
     ),
     "rp3beta": Model(
         "random walks",
         _random_walks,
-        {"target": "liked", "neighbours": 100, "alpha": 0.7, "beta": 0.3},
+        {"target": "liked", "neighbours": 128, "alpha": 0.5, "beta": 0.4},
         NEIGHBOURS | {"alpha": Range(0.3, 2.0), "beta": Range(0.0, 1.0, log=False)},
     ),
     "ease": Model("EASE, liked", _ease, {"target": "liked", "lambda_": 200.0}, EASE_SPACE),
@@ -237,7 +240,7 @@ MODELS = {
     "ease+text": Model(
         "EASE, liked, with text",
         _ease_with_text,
-        {"target": "liked", "lambda_": 200.0, "metadata": 1.0, "text_weight": 5.0},
+        {"target": "liked", "lambda_": 180.0, "metadata": 1.0, "text_weight": 25.0},
         EASE_TEXT_SPACE,
         text=True,
     ),
@@ -251,7 +254,7 @@ MODELS = {
     "ials": Model(
         "irspack iALS with item features",
         _ials,
-        {"factors": 128, "lambda_": 0.05, "nu": 0.5, "w0": 0.1, "metadata": 1.0, "lambda_w": 1.0}
+        {"factors": 192, "lambda_": 0.27, "nu": 0.5, "w0": 0.08, "metadata": 0.5, "lambda_w": 3.0}
         | {"sweeps": 15},
         PMF_SPACE | {"metadata": Range(0.3, 5.0), "lambda_w": Range(0.01, 100.0)},
         text=True,
@@ -261,8 +264,8 @@ MODELS = {
     "text": Model(
         "text mapped to factors",
         _text,
-        ALL_PAIRS | {"metadata": 1.0, "ridge": 10.0},
-        {"metadata": Range(0.3, 5.0), "ridge": Range(0.1, 1000.0)},
+        ALL_PAIRS | {"metadata": 1.0, "ridge": 0.2},
+        {"metadata": Range(0.3, 5.0), "ridge": Range(0.01, 100.0)},
         text=True,
         ours=True,
     ),

@@ -204,6 +204,7 @@ def fold_in(
     *,
     means: NDArray[np.floating] | None = None,
     side: str = "users",
+    paired: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.floating]:
     """Factors of new users (or items) from their ratings, the other side held as it is.
 
@@ -218,6 +219,8 @@ def fold_in(
         settings: of the fit.
         means: [rows, factors] prior means.
         side: "users" or "items": what is new.
+        paired: [other side] whose pairs the sum over all pairs runs over; by default all. With
+            item features `fit_pmf` leaves items without a rating out of it.
 
     Returns:
         [rows, factors], zero for a row without a rating or mean.
@@ -254,7 +257,8 @@ def fold_in(
         with ThreadPoolExecutor(len(workers())) as pool:
             other = jnp.asarray(held)
             X = _first(shards, rows, other)
-            state = hold(shards, other, None, settings.w0)
+            counted = None if paired is None else jnp.asarray(np.where(paired[:, None], held, 0))
+            state = hold(shards, other, None, settings.w0, counted)
             before = np.inf
             for _ in range(FOLD_IN_ROUNDS):
                 half = solve(shards, X, state, pool, link=_link(settings), steps=FOLD_IN_STEPS)

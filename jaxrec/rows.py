@@ -104,9 +104,12 @@ def lay_out_rows(
     return Shards(tiles, devices, size, len(rows), *prior)
 
 
-def hold(shards: Shards, S: Array, offset: Array | None, w0: float) -> Held:
+def hold(
+    shards: Shards, S: Array, offset: Array | None, w0: float, paired: Array | None = None
+) -> Held:
     """Prepare the other side's rows f_j and offsets o_j for solving `shards`.
 
+    The sum over all pairs runs over the rows of `paired`, if that is given, instead of S.
     The eigenbasis saves each row a product with S^T S per step, and a step, and costs a product of
     all f_j with it: it is taken where that is cheaper. The eigenproblem is solved on the host.
     """
@@ -114,7 +117,9 @@ def hold(shards: Shards, S: Array, offset: Array | None, w0: float) -> Held:
     zeros = np.zeros(columns, S.dtype)
     if w0 == 0:
         return Held(S, offset, None, zeros, zeros, 0.0)
-    pairs, linear, squares = (w0 * np.asarray(moment) for moment in _moments(S, offset))
+    pairs, linear, squares = (
+        w0 * np.asarray(moment) for moment in _moments(S if paired is None else paired, offset)
+    )
     constant = float(squares)
     rows = len(shards.ridge)
     without = 2 * columns * shards.ratings + 4 * columns**2 * rows  # multiplications

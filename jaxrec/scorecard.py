@@ -163,6 +163,8 @@ def against(
         name: the row that is compared.
     """
     others = [row for row in per_user if row != name]
+    if not others:
+        return {}
     columns = np.stack([per_user[name] - per_user[row] for row in others], axis=1)
     boot = bootstrap_means(columns)
     low, high = interval(boot)

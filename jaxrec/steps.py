@@ -88,6 +88,11 @@ def train_pmf(
     return run.read_factors(row)[1]
 
 
+def fitted_by(run: RunFolder, settings: PmfSettings) -> bool:
+    """Were the factors that are there fitted with these settings?"""
+    return _settings(run.read_factors(row_of(settings))[1]) == settings
+
+
 def pmf_settings_of(run: RunFolder) -> PmfSettings:
     """What `train-pmf` fits by default: what was tuned in this run folder, else the defaults."""
     return PmfSettings(**settings_of(run, "pmf"))
@@ -187,6 +192,10 @@ def score_card(
             how[row.name]["all_unseen"] = _unseen(run, scorer, task, ks, memory)
         if row.factors is not None:
             card[row.factors] = _describe(run.read_factors(row.factors)[1])
+    if not evaluations:
+        lines = "; ".join(f"{row.name}: {cards[row.name]['absent']}" for row in rows)
+        raise InputError(f"nothing can be measured yet ({lines})")
+    card |= _how_chosen(run, rows)
     for measured in scorecard.measured(rows, evaluations, task.seen.lengths):
         cards[measured["name"]] = measured | how[measured["name"]]
     results = {
@@ -209,6 +218,17 @@ def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[scorecard.Row]:
         if name not in names:
             raise InputError(f"no row {name!r}; there are {', '.join(names)}")
     return [row for row in rows if not only or row.name in only]
+
+
+def _how_chosen(run: RunFolder, rows: list[scorecard.Row]) -> dict[str, str]:
+    """For the protocol card: whose settings were tuned here, and what the texts were read by."""
+    learned = [row.name for row in rows if row.name in MODELS and MODELS[row.name].space]
+    tuned = [name for name in learned if run.tuned_path(name).exists()]
+    texts = content_name(run)
+    return {
+        "tuned_on_validation": ", ".join(tuned) or "none (defaults)",
+        "text_rows_read": f"{texts or 'no embeddings'}, year and genres",
+    }
 
 
 def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
@@ -244,7 +264,10 @@ def _unseen(
     found = evaluate(scorer, everything, ks, memory)
     k = max(ks)
     cold = task.catalogue[np.maximum(found.lists, 0)] & (found.lists >= 0)
-    return found.metrics | {f"cold_share@{k}": float(cold.mean())}
+    return found.metrics | {
+        f"cold_share@{k}": float(cold.mean()),
+        f"precision_on_cold@{k}": found.hits / max(int(cold.sum()), 1),
+    }
 
 
 def _lacking(run: RunFolder, row: scorecard.Row) -> str | None:
@@ -272,7 +295,8 @@ def _scorer(
         factors, card = run.read_factors(row.factors)
         split, ratings = run.protocol.split, run.dataset.ratings
         if len(split.given):
-            factors = with_given(factors, ratings.at(split.given), _settings(card))
+            rated = task.item_counts > 0
+            factors = with_given(factors, ratings.at(split.given), _settings(card), rated)
     if row.embeddings is None:
         assert factors is not None, "a row needs factors, embeddings or a model"
         return mf_scorer(factors), {}
@@ -407,8 +431,8 @@ def recommend_liked(
         factors, settings = fitted_factors(run, row), pmf_settings(settings_of(run, row))
     if settings.biases or settings.likelihood == "logistic":
         raise InputError("fold-in takes factors without biases; run `jaxrec train-pmf`")
-    U = fold_in(ratings, 1, factors, settings)
     task = evaluation_task(run.dataset, run.protocol)
+    U = fold_in(ratings, 1, factors, settings, paired=task.item_counts > 0)
     scorer = mf_scorer(Factors(U, factors.V))
     nobody = np.zeros(1, np.int32)
     items, scores = top_k(scorer, nobody, Rows.of(ratings, 1), task.catalogue, k, memory)
@@ -455,7 +479,7 @@ def recommend_all(
         A table of external `user_id`, `rank` from 1, `item_id`, `title` and `score`.
     """
     dataset = run.dataset
-    known = np.unique(dataset.ratings.users[run.protocol.split.train])
+    known = np.unique(dataset.ratings.users[run.protocol.split.known])
     items, scores, how = recommend(run, known, k, row, memory)
     place, rank = np.nonzero(items >= 0)
     item = items[place, rank]

@@ -26,12 +26,15 @@ def summarise(paths: list[Path]) -> dict[str, Any]:
         paths: run folders with a score card each.
 
     Returns:
-        `rows` by name: mean over the run folders and 95 % interval of every metric; `against` by
-        metric and row; `all_unseen` of the protocol `cold-items`.
+        `rows` by name: mean of the users' averages and its 95 % interval, and the figure of every
+        run folder; `against` by metric and row; `all_unseen` of the protocol `cold-items`. Under
+        `cold-items` the mean is that of the folds, and the interval still that of the users.
     """
     cards = [read_json(path / "results.json") for path in paths]
-    if len({card["protocol"]["protocol"] for card in cards}) > 1:
-        raise InputError("run folders of different protocols cannot be summarised")
+    for key, what in (("protocol", "protocols"), ("data_sha256", "data")):
+        if len({card["protocol"].get(key) for card in cards}) > 1:
+            raise InputError(f"run folders of different {what} cannot be summarised")
+    folds = cards[0]["protocol"]["protocol"] == "cold-items"
     tables = [pl.read_parquet(path / "per_user.parquet") for path in paths]
     common = set.intersection(*(set(table["row"].unique()) for table in tables))
     everything = pl.concat([table.filter(pl.col("row").is_in(common)) for table in tables])
@@ -59,7 +62,11 @@ def summarise(paths: list[Path]) -> dict[str, Any]:
         means = [_means(table, row, figures) for table in tables]
         result["rows"][row] = {
             name: {
-                "mean": float(np.mean([mean[name] for mean in means])),
+                "mean": float(np.mean([mean[name] for mean in means]))
+                if folds
+                else float(np.nanmean(per_user[row][:, number]))
+                if not np.isnan(per_user[row][:, number]).all()
+                else np.nan,
                 "ci95": [float(low[number]), float(high[number])],
                 "by_run": [mean[name] for mean in means],
             }

@@ -2,9 +2,9 @@
 
 W is part of the model. With V held, the objective sum_i ridge_i |V_i - W^T e_i|^2 + lambda_w |W|^2
 is a ridge regression of the factors on the features, whose solution W = P V is linear in V: P is
-computed once, and a refit between two sweeps is a matrix product. An item without ratings adds
-nothing to the objective but its own V_i, whose minimum is W^T e_i: it takes no part in the
-regression and gets that mean as its factors.
+computed once, and a refit between two sweeps is a matrix product. An item without ratings
+is left out of the objective, of the sum over all pairs too: that nobody has rated it yet says
+nothing of what it is. It takes no part in the regression and gets the mean W^T e_i as its factors.
 """
 
 from typing import NamedTuple

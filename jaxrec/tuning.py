@@ -7,6 +7,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+from jaxrec.errors import InputError
 from jaxrec.evaluation import evaluate
 from jaxrec.files import write_json
 from jaxrec.fitting import identity_of, known
@@ -55,7 +56,7 @@ def tune(
     trials_path = path.with_suffix(".trials")
     backend = JournalFileBackend(str(trials_path), JournalFileOpenLock(str(trials_path)))
     study = optuna.create_study(
-        study_name=f"{row} {identity_of(run, row)}",
+        study_name=f"{row} {identity_of(run, row)} {model.space}",
         storage=JournalStorage(backend),
         sampler=optuna.samplers.TPESampler(seed=run.protocol.seed, multivariate=True),
         direction="maximize",
@@ -67,18 +68,25 @@ def tune(
         try:
             scorer = fit(row, inner, settings)
             return evaluate(scorer, task, (K,), memory).metrics[f"ndcg@{K}"]
+        except InputError:
+            raise
         except (FloatingPointError, ValueError) as error:
             raise optuna.TrialPruned(str(error)) from None
 
-    if not study.trials:
-        study.enqueue_trial({name: model.settings[name] for name in model.space})
     finished = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
+    if not study.get_trials(deepcopy=False, states=finished):
+        study.enqueue_trial({name: model.settings[name] for name in model.space})
+    complete = (optuna.trial.TrialState.COMPLETE,)
     while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:
         study.optimize(ndcg, n_trials=1)
-        on_trial(done + 1, study.best_value)
+        there = study.get_trials(deepcopy=False, states=complete)
+        on_trial(done + 1, study.best_value if there else float("nan"))
+    if not study.get_trials(deepcopy=False, states=complete):
+        raise InputError(f"no trial of row {row} gave a figure; give more --trials")
     card = {
         "row": row,
         "settings": model.settings | study.best_params,
+        "made_from": identity_of(run, row),
         f"validation_ndcg@{K}": study.best_value,
         "trials": done,
         "command": f"jaxrec tune --row {row} --trials {trials} --seed {run.protocol.seed}",

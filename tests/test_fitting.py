@@ -139,6 +139,15 @@ def test_a_search_goes_on_where_it_stopped(run: RunFolder) -> None:
     assert settings_of(run, "ease")["lambda_"] == card["settings"]["lambda_"]
 
 
+def test_nothing_to_judge_by_is_said(run: RunFolder) -> None:
+    inner = validation_split(run.dataset, run.protocol)
+    run.dataset.ratings.stars[inner.test] = 1.0
+    with pytest.raises(InputError, match="no user has a relevant item"):
+        tune(run, "ease", trials=1)
+    with pytest.raises(InputError, match="no user has a relevant item in the validation part"):
+        learned_fusion(run)
+
+
 def test_the_first_trial_is_the_default(run: RunFolder) -> None:
     split, task = validation_task(run.dataset, run.protocol)
     default = evaluate(fit("ease", known(run, split)), task).metrics["ndcg@25"]

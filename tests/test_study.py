@@ -31,7 +31,7 @@ def test_users_are_averaged_before_they_are_drawn(tmp_path: Path) -> None:
     assert summary["users"] == 2
     pmf = summary["rows"]["pmf"]["precision@5"]
     assert pmf["by_run"] == pytest.approx([0.2, 0.4])
-    assert pmf["mean"] == pytest.approx(0.3)
+    assert pmf["mean"] == pytest.approx(0.3)  # of the users: 0.2 and 0.4
     assert pmf["ci95"] == pytest.approx([0.2, 0.4])  # of users with 0.2 and 0.4
     lead = summary["against"]["precision@5"]["pmf"]
     assert lead["difference"] == pytest.approx(0.2)

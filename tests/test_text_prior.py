@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from jaxrec.errors import InputError
-from jaxrec.pmf import Observed, PmfSettings, fit_pmf, observe, ridges
+from jaxrec.pmf import Observed, PmfSettings, fit_pmf, fold_in, observe, ridges
 from tests.conftest import make_ratings
 
 pytestmark = pytest.mark.timeout(120)
@@ -84,6 +84,16 @@ def test_an_item_without_ratings_is_what_its_features_say() -> None:
     gram = E[rated].T @ precision @ E[rated] + SETTINGS.lambda_w * np.eye(DIM)
     W = np.linalg.solve(gram, E[rated].T @ precision @ factors.V[rated])
     np.testing.assert_allclose(factors.V[-1], E[-1] @ W, atol=1e-6)
+
+
+def test_a_train_user_folds_in_to_the_same_factors() -> None:
+    """Items without ratings have factors, but no part in the sum over all pairs."""
+    observed, E = problem()
+    factors, _ = fit_pmf(observed, USERS, ITEMS, SETTINGS, item_features=E)
+    rated = np.bincount(observed.items, minlength=ITEMS) > 0
+    U = fold_in(observed, USERS, factors, SETTINGS, paired=rated)
+    np.testing.assert_allclose(U, factors.U, atol=1e-5)
+    assert np.abs(fold_in(observed, USERS, factors, SETTINGS) - factors.U).max() > 1e-3
 
 
 def test_features_of_no_weight_are_plain_pmf() -> None:
