@@ -158,7 +158,7 @@ def main() -> None:
     "--seeds", type=click.IntRange(min=1), help="So many splits, a run folder each, and a summary."
 )
 @click.option(
-    "--inits", type=click.IntRange(min=1), default=1, help="With --seeds: initialisations a split."
+    "--inits", type=click.IntRange(min=1), default=1, help="Initialisations of each split."
 )
 @click.option("--trials", type=click.IntRange(min=1), help="Tune first, so many trials a row.")
 @click.option(
@@ -183,8 +183,8 @@ def run(
 ) -> None:
     """Do everything: train, embed, evaluate; what is there already is kept.
 
-    With --seeds, and always under cold-items (five folds), DIR holds a run folder for each split
-    and `summary.json`.
+    With --seeds or --inits, and always under cold-items (five folds), DIR holds a run folder for
+    each split and `summary.json`.
     """
     import itertools
     import shutil
@@ -212,7 +212,7 @@ def run(
         _do_everything(opened, model, ks, only, None if tuned else trials, like, terminal)
 
     folds = range(FOLDS if protocol == "cold-items" else 1)
-    if seeds is None and len(folds) == 1:
+    if seeds is None and len(folds) == 1 and inits == 1:
         everything(run_path, seed=seed)
         if json_path is not None:
             json_path.write_bytes((run_path / "results.json").read_bytes())

@@ -1,6 +1,8 @@
 """Fits the learned rows in a run folder, and keeps what was fitted."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,13 +10,15 @@ from jaxrec import __version__
 from jaxrec.errors import InputError
 from jaxrec.factors import Factors, read_factors, write_factors
 from jaxrec.files import file_sha256, read_json, write_json
-from jaxrec.hybrid import Knowledge, Learned, fused_scorer, knowledge, learn_fusion
 from jaxrec.models import MODELS, Known, Settings, fit
 from jaxrec.protocol import validation_task
 from jaxrec.run_folder import RunFolder
 from jaxrec.scorers import mf_scorer
 from jaxrec.split import Split
 from jaxrec.topk import MEMORY, Product, Scorer, Table
+
+if TYPE_CHECKING:
+    from jaxrec.hybrid import Knowledge, Learned
 
 SIGNALS = ("pmf+text", "ease-graded+text", "text")
 """What `hybrid` fuses; the convex combination is of the first two."""
@@ -68,6 +72,9 @@ def fitted_factors(run: RunFolder, row: str) -> Factors:
 
 def learned_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
     """The fusion of this run, learned on validation or as it was kept."""
+    # Flax and optax take most of a second to import; a fit of PMF does without
+    from jaxrec.hybrid import Learned, learn_fusion
+
     card = {row: _card(run, row, settings_of(run, row)) for row in SIGNALS}
     if run.hybrid_path.exists():
         found = read_json(run.hybrid_path)
@@ -83,12 +90,16 @@ def learned_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
 
 def hybrid(run: RunFolder, memory: int = MEMORY) -> tuple[Scorer, Learned]:
     """The row `hybrid`: signals of the whole train part, fused as was learned on validation."""
+    from jaxrec.hybrid import fused_scorer
+
     learned = learned_fusion(run, memory)
     signals: tuple[Scorer, ...] = tuple(fitted(run, row) for row in SIGNALS)
     return fused_scorer(learned, signals, _knowledge(run, run.protocol.split)), learned
 
 
 def _knowledge(run: RunFolder, split: Split) -> Knowledge:
+    from jaxrec.hybrid import knowledge
+
     ratings = run.dataset.ratings
     users = np.bincount(ratings.users[split.known], minlength=run.dataset.users)
     items = np.bincount(ratings.items[split.train], minlength=run.dataset.items)

@@ -70,7 +70,6 @@ class Model(NamedTuple):
     """Where `jaxrec tune` looks."""
     text: bool = False
     """Does it read texts?"""
-    ours: bool = False
     needs: str | None = None
     """A package that may be absent."""
 
@@ -260,14 +259,13 @@ MODELS = {
         text=True,
         needs="irspack",
     ),
-    "pmf": Model("PMF of train-pmf", _pmf, ALL_PAIRS, PMF_SPACE, ours=True),
+    "pmf": Model("PMF of train-pmf", _pmf, ALL_PAIRS, PMF_SPACE),
     "text": Model(
         "text mapped to factors",
         _text,
         ALL_PAIRS | {"metadata": 1.0, "ridge": 0.2},
         {"metadata": Range(0.3, 5.0), "ridge": Range(0.01, 100.0)},
         text=True,
-        ours=True,
     ),
     "pmf+text": Model(
         "PMF with text prior",
@@ -275,6 +273,5 @@ MODELS = {
         ALL_PAIRS | {"metadata": 1.0, "lambda_w": 3.0, "item_lambda": 0.3, "item_nu": 0.5},
         PMF_SPACE | TEXT_SPACE,
         text=True,
-        ours=True,
     ),
 }

@@ -18,7 +18,7 @@ LABELS = {
     "qwen3-4b-ft": "Qwen3-4B fine-tuned (NF4 LoRA)",
 }
 """Embeddings of the published table, in its order."""
-FOLDS_WITHOUT_FACTORS = ("cold-items", "cold-users")
+WITHOUT_PUBLISHED_ROWS = ("cold-items", "cold-users")
 """Protocols under which the published program has no factors for whom or what is cold."""
 
 
@@ -39,7 +39,7 @@ class Row(NamedTuple):
 def rows_with(embeddings: list[str], protocol: str) -> list[Row]:
     """The published rows in their order where they make sense, then those of `jaxrec.models`."""
     rows = []
-    if protocol not in FOLDS_WITHOUT_FACTORS:
+    if protocol not in WITHOUT_PUBLISHED_ROWS:
         rows = [Row("mf", "MF only", "mf")]
         published = LABELS if protocol == "published" else embeddings
         for name in [*published, *(name for name in embeddings if name not in published)]:

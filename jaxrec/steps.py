@@ -212,6 +212,7 @@ def score_card(
 
 
 def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[scorecard.Row]:
+    """The rows of this run's score card, or those named; InputError for a name that is none."""
     rows = scorecard.rows_with(run.embedding_names(), run.protocol.name)
     names = [row.name for row in rows]
     for name in only:

@@ -79,6 +79,13 @@ def test_nothing_heavy_is_imported_for_help(code: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_fit_waits_for_nothing_it_does_not_use() -> None:
+    heavy = ("flax", "optax", "optuna", "matplotlib", "orbax.checkpoint", "torch")
+    code = f"import sys, jaxrec.steps; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_run_folder_can_be_opened_without_jax() -> None:
     """While torch encodes on a GPU, JAX must not hold its memory."""
     code = "import sys, jaxrec.run_folder; print('jax' in sys.modules)"
