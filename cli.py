@@ -211,6 +211,8 @@ def run(
             shutil.copytree(tuned, path / "tuned", dirs_exist_ok=True)
         _do_everything(opened, model, ks, only, None if tuned else trials, like, terminal)
 
+    if protocol == "temporal" and seeds is not None:
+        raise click.UsageError("temporal has one split; give --inits instead of --seeds")
     folds = range(FOLDS if protocol == "cold-items" else 1)
     if seeds is None and len(folds) == 1 and inits == 1:
         everything(run_path, seed=seed)

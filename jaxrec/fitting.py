@@ -11,7 +11,7 @@ from jaxrec.errors import InputError
 from jaxrec.factors import Factors, read_factors, write_factors
 from jaxrec.files import file_sha256, read_json, write_json
 from jaxrec.models import MODELS, Known, Settings, fit
-from jaxrec.protocol import validation_task
+from jaxrec.protocol import Task, calibration_task, validation_tasks
 from jaxrec.run_folder import RunFolder
 from jaxrec.scorers import mf_scorer
 from jaxrec.split import Split
@@ -73,17 +73,23 @@ def fitted_factors(run: RunFolder, row: str) -> Factors:
 def learned_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
     """The fusion of this run, learned on validation or as it was kept."""
     # Flax and optax take most of a second to import; a fit of PMF does without
-    from jaxrec.hybrid import Learned, learn_fusion
+    from jaxrec.hybrid import Learned, Part, calibrate, learn_fusion
+
+    def part(split: Split, task: Task) -> Part:
+        inner = known(run, split)
+        signals = tuple(fit(row, inner, settings_of(run, row)) for row in SIGNALS)
+        return Part(signals, _knowledge(run, split), task)
 
     card = {row: _card(run, row, settings_of(run, row)) for row in SIGNALS}
     if run.hybrid_path.exists():
         found = read_json(run.hybrid_path)
-        if found.get("made_from") == card:
+        if found.get("made_from") == card and set(Learned._fields) <= set(found):
             return Learned(**{key: found[key] for key in Learned._fields})
-    split, task = validation_task(run.dataset, run.protocol)
-    inner = known(run, split)
-    signals: tuple[Scorer, ...] = tuple(fit(row, inner, settings_of(run, row)) for row in SIGNALS)
-    learned = learn_fusion(signals, _knowledge(run, split), task, run.protocol.seed, memory)
+    parts = [part(*inner) for inner in validation_tasks(run.dataset, run.protocol)]
+    learned = learn_fusion(parts, run.protocol.seed, memory)
+    if run.protocol.name == "cold-items":
+        mixed = part(*calibration_task(run.dataset, run.protocol))
+        learned = calibrate(learned, mixed, run.protocol.seed, memory)
     write_json(run.hybrid_path, learned._asdict() | {"signals": SIGNALS, "made_from": card})
     return learned
 

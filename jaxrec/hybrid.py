@@ -14,6 +14,7 @@ learns to trust whoever has memorised them. Of the two the better one on validat
 gate's figure is cross-fitted, each user ranked by a gate that was learned on others.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from jaxrec import metrics
 from jaxrec.errors import InputError
+from jaxrec.evaluation import evaluate
 from jaxrec.protocol import Task
 from jaxrec.topk import MEMORY, Scorer, membership, rank, user_blocks
 
@@ -43,6 +45,12 @@ GRID = 20
 """alpha is chosen among 0, 1/20, ..., 1."""
 FOLDS = 5
 K = 25
+UNRATED = 2
+"""Column of `Knowledge.items` that says whether an item has no rating."""
+BONUSES = np.arange(-30, 31) / 10
+"""What unrated items may get, in standard deviations of a user's scores."""
+COST = 0.01
+"""Share of the hits on rated items that the others may cost."""
 
 
 class Knowledge(NamedTuple):
@@ -108,11 +116,24 @@ class Learned(NamedTuple):
     """Validation NDCG@25 of the convex combination by its alpha."""
     ndcg: dict[str, float]
     """Validation NDCG@25 of the best convex combination and, cross-fitted, of the gate."""
+    calibration: dict[str, float]
+    """What `calibrate` found; empty where nothing was calibrated."""
 
     @property
     def alpha(self) -> float:
         """Of the best convex combination; of equal ones the largest."""
         return max(self.alpha_curve, key=lambda point: (point[1], point[0]))[0]
+
+
+class Part(NamedTuple):
+    """Signals and what they are judged by."""
+
+    signals: tuple[Scorer, ...]
+    """Models that do not know the relevant items of `task`."""
+    known: Knowledge
+    """How much those models know."""
+    task: Task
+    """Of validation."""
 
 
 class Examples(NamedTuple):
@@ -132,28 +153,27 @@ class Examples(NamedTuple):
     """[users]"""
 
 
-def learn_fusion(
-    signals: tuple[Scorer, ...], known: Knowledge, task: Task, seed: int, memory: int = MEMORY
-) -> Learned:
+def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Learned:
     """Learn the gate and alpha, and keep the better one.
 
     Args:
-        signals: two or more models that do not know the relevant items of `task`; the convex
-            combination is that of the first two.
-        known: how much those models know.
-        task: of validation.
+        parts: each with two or more signals; the convex combination is that of the first two.
         seed: of the users' folds.
         memory: bytes that the arrays of a block of users may take.
     """
-    examples = _examples(signals, known, task, seed, memory)
-    rest = [0.0] * (len(signals) - 2)
+    drawn = [_learners(part.task, seed, LEARNERS // len(parts)) for part in parts]
+    examples = _examples(parts, drawn, memory)
+    known = parts[0].known
+    rest = [0.0] * (len(parts[0].signals) - 2)
     curve = []
     for step in range(GRID + 1):
         a = jnp.asarray([step / GRID, 1 - step / GRID, *rest], jnp.float32)
         curve.append([step / GRID, float(jnp.mean(_ndcg(_start(a, known), examples)))])
-    learned = Learned("convex", {}, curve, {})
+    learned = Learned("convex", {}, curve, {}, {})
     start = _start(jnp.asarray([learned.alpha, 1 - learned.alpha, *rest], jnp.float32), known)
-    fold = np.random.default_rng(seed).integers(0, FOLDS, len(examples.there))
+    # a user who is in several parts is in one fold
+    users, place = np.unique(np.concatenate(drawn), return_inverse=True)
+    fold = np.random.default_rng(seed).integers(0, FOLDS, len(users))[place]
     total = 0.0
     for held in range(FOLDS):
         weights = _learn(start, examples, jnp.asarray(fold != held, jnp.float32))
@@ -163,6 +183,61 @@ def learn_fusion(
         learned = learned._replace(winner="gate")
         start = _learn(start, examples, jnp.ones(len(fold), jnp.float32))
     return learned._replace(weights=jax.tree.map(lambda w: w.tolist(), start), ndcg=ndcg)
+
+
+def calibrate(learned: Learned, part: Part, seed: int, memory: int = MEMORY) -> Learned:
+    """Let items without ratings compete with the others.
+
+    They get the largest bonus (`BONUSES`) that costs at most the share `COST` of the hits on rated
+    items among every user's best K: the weight h of that feature. The figures are cross-fitted, the
+    bonus of each fold of users being chosen on the other folds.
+
+    Args:
+        learned: the fusion.
+        part: whose task holds out ratings on items with and without other ratings.
+        seed: of the users' folds.
+        memory: bytes that the arrays of a block of users may take.
+    """
+    task, unrated = part.task, np.asarray(part.known.items)[:, UNRATED] > 0
+    owners = np.repeat(np.arange(len(task.relevant.lengths)), task.relevant.lengths)
+    relevant = owners * len(unrated) + task.relevant.items
+
+    def counts(bonus: float) -> NDArray[np.int64]:
+        """[3, users] hits on rated items, hits on others, places of others."""
+        scorer = fused_scorer(_with_bonus(learned, bonus), part.signals, part.known)
+        found = evaluate(scorer, task, (K,), memory)
+        there, lists = found.lists >= 0, found.lists
+        hits = there & np.isin(
+            found.users.astype(np.int64)[:, None] * len(unrated) + lists, relevant
+        )
+        cold = there & unrated[lists]
+        return np.stack([np.sum(of, axis=1) for of in (hits & ~cold, hits & cold, cold)])
+
+    alone = counts(-1e3)
+    curve = np.stack([counts(bonus) for bonus in BONUSES])  # [bonuses, 3, users]
+
+    def best(users: NDArray[np.bool_]) -> int:
+        warm = curve[:, 0, users].sum(axis=1)
+        return int(np.flatnonzero(warm >= (1 - COST) * alone[0, users].sum()).max(initial=0))
+
+    fold = np.random.default_rng(seed).integers(0, FOLDS, len(alone[0]))
+    fitted = [curve[best(fold != held)][:, fold == held].sum(axis=1) for held in range(FOLDS)]
+    warm_hits, cold_hits, cold_places = np.sum(fitted, axis=0).tolist()
+    places, bonus = K * len(fold), float(BONUSES[best(np.ones(len(fold), bool))])
+    figures = {
+        "bonus": bonus,
+        f"warm_precision@{K}": warm_hits / places,
+        f"warm_precision_alone@{K}": float(alone[0].sum()) / places,
+        f"cold_share@{K}": cold_places / places,
+        f"precision_on_cold@{K}": cold_hits / max(cold_places, 1),
+    }
+    return _with_bonus(learned, bonus)._replace(calibration=figures)
+
+
+def _with_bonus(learned: Learned, bonus: float) -> Learned:
+    h = list(learned.weights["h"])
+    h[UNRATED] += bonus
+    return learned._replace(weights=learned.weights | {"h": h})
 
 
 def fused_scorer(learned: Learned, signals: tuple[Scorer, ...], known: Knowledge) -> Partial:
@@ -197,18 +272,34 @@ def _gate(weights: dict[str, Array]) -> Gate:
     return gate
 
 
-def _examples(
-    signals: tuple[Scorer, ...], known: Knowledge, task: Task, seed: int, memory: int
-) -> Examples:
+def _learners(task: Task, seed: int, most: int) -> NDArray[np.int32]:
+    """At most so many of the users who have something to find."""
     users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
     if not len(users):
         raise InputError("no user has a relevant item in the validation part to learn from")
-    if len(users) > LEARNERS:
-        users = np.sort(np.random.default_rng(seed).choice(users, LEARNERS, replace=False))
+    if len(users) > most:
+        users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
+    return users
+
+
+def _examples(parts: Sequence[Part], drawn: list[NDArray[np.int32]], memory: int) -> Examples:
+    found = [_of_part(part, users, memory) for part, users in zip(parts, drawn, strict=True)]
+    z, users, items, there, relevant, in_all = (
+        np.concatenate(column, axis=axis)
+        for column, axis in zip(zip(*found, strict=True), (1, 0, 0, 0, 0, 0), strict=True)
+    )
+    # a feature that is the same everywhere would weigh on items that were never seen here
+    items = items * (np.ptp(items[there], axis=0) > 1e-6)
+    return Examples(*(jnp.asarray(array) for array in (z, users, items, there, relevant, in_all)))
+
+
+def _of_part(part: Part, users: NDArray[np.int32], memory: int) -> tuple[NDArray, ...]:
+    """The arrays of `Examples`."""
+    signals, known, task = part
     blocks = user_blocks(users, len(task.catalogue), memory // (1 + len(signals)))
     sizes = task.seen.most_pairs(blocks), task.relevant.most_pairs(blocks)
     depth = min(DEPTH, len(task.catalogue))
-    parts = [
+    blocks_found = [
         _best_candidates(
             signals,
             block,
@@ -219,21 +310,18 @@ def _examples(
         )
         for block in blocks
     ]
+    cut = slice(len(users))
     z, items, there, relevant = (
         np.concatenate(column, axis=axis)
-        for column, axis in zip(zip(*parts, strict=True), (1, 0, 0, 0), strict=True)
+        for column, axis in zip(zip(*blocks_found, strict=True), (1, 0, 0, 0), strict=True)
     )
-    cut = slice(len(users))
-    features = np.asarray(known.items)[np.maximum(items[cut], 0)]
-    # a feature that is the same everywhere would weigh on items that were never seen here
-    features = features * (np.ptp(features[there[cut]], axis=0) > 1e-6)
-    return Examples(
-        jnp.asarray(z[:, cut]),
-        known.users[users],
-        jnp.asarray(features),
-        jnp.asarray(there[cut]),
-        jnp.asarray(relevant[cut]),
-        jnp.asarray(task.relevant.lengths[users]),
+    return (
+        z[:, cut],
+        np.asarray(known.users)[users],
+        np.asarray(known.items)[np.maximum(items[cut], 0)],
+        there[cut],
+        relevant[cut],
+        task.relevant.lengths[users],
     )
 
 

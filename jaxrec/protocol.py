@@ -106,22 +106,40 @@ def unseen_task(dataset: Dataset, protocol: Protocol) -> Task:
     )
 
 
-def validation_task(dataset: Dataset, protocol: Protocol) -> tuple[Split, Task]:
-    """The task on which settings are chosen, cut from the train part alone, and its split."""
-    split = validation_split(dataset, protocol)
-    return split, _task(dataset, protocol, split, {"split": "validation inside train"})
+def validation_tasks(dataset: Dataset, protocol: Protocol) -> list[tuple[Split, Task]]:
+    """The tasks on which settings are chosen, cut from the train part alone, and their splits."""
+    return [
+        (split, _task(dataset, protocol, split, {"split": "validation inside train"}))
+        for split in validation_splits(dataset, protocol)
+    ]
 
 
-def validation_split(dataset: Dataset, protocol: Protocol) -> Split:
-    """Cut the train part as the protocol cuts the whole: what is chosen is chosen on this."""
+def validation_splits(dataset: Dataset, protocol: Protocol) -> list[Split]:
+    """Cut the train part as the protocol cuts the whole: what is chosen is chosen on this.
+
+    One split; under `cold-items` one for each of the inner folds.
+    """
     ratings, train, seed = dataset.ratings, protocol.split.train, protocol.seed
     if protocol.name == "temporal":
-        return temporal_split(ratings, train, VALIDATION_SHARE)
+        return [temporal_split(ratings, train, VALIDATION_SHARE)]
     if protocol.name == "cold-items":
-        return cold_item_split(ratings, train, seed + 1, fold=0)
+        return [cold_item_split(ratings, train, seed + 1, fold) for fold in range(FOLDS)]
     if protocol.name == "cold-users":
-        return cold_user_split(ratings, train, seed + 1)
-    return per_user_validation(ratings, protocol.split, seed)
+        return [cold_user_split(ratings, train, seed + 1)]
+    return [per_user_validation(ratings, protocol.split, seed)]
+
+
+def calibration_task(dataset: Dataset, protocol: Protocol) -> tuple[Split, Task]:
+    """Ratings on cold and on warm items held out of the train part of `cold-items`, and the split.
+
+    The first inner fold is cold, and of each user's other ratings a tenth is held out. Every unseen
+    item is a candidate: here one sees what a cold item in a list costs.
+    """
+    cold = validation_splits(dataset, protocol)[0]
+    warm = per_user_validation(dataset.ratings, cold, protocol.seed)
+    split = Split(warm.train, np.concatenate([cold.test, warm.test]))
+    task = _task(dataset, protocol, split, {"split": "cold and warm ratings inside train"})
+    return split, task._replace(catalogue=np.ones(dataset.items, bool))
 
 
 def readable_tags(dataset: Dataset, protocol: Protocol) -> NDArray[np.bool_]:
@@ -134,9 +152,8 @@ def readable_tags(dataset: Dataset, protocol: Protocol) -> NDArray[np.bool_]:
     tags = dataset.tags
     if protocol.name == "cold-items":
         return np.zeros(len(tags.words), bool)
-    held = dataset.ratings.at(
-        np.concatenate([protocol.split.test, validation_split(dataset, protocol).test])
-    )
+    validation = (split.test for split in validation_splits(dataset, protocol))
+    held = dataset.ratings.at(np.concatenate([protocol.split.test, *validation]))
     pairs = held.users.astype(np.int64) * dataset.items + held.items
     return ~np.isin(tags.users.astype(np.int64) * dataset.items + tags.items, pairs)
 
@@ -204,7 +221,9 @@ def _card(dataset: Dataset, protocol: Protocol) -> dict[str, Any]:
         "seed": protocol.seed,
         "train_ratings": len(split.train),
         "test_ratings": len(split.test),
-        "seen_filter": "items the user rated in train are not ranked",
+        "seen_filter": "items the user rated in train"
+        + (" or has given" if len(split.given) else "")
+        + " are not ranked",
         "relevant": f"test ratings of at least {LIKED} stars on candidate items",
         "excluded_because": EXCLUDED.get(protocol.name, "no relevant item"),
         "ties": "higher score, then lower item index",

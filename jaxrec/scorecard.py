@@ -251,6 +251,13 @@ def hybrid_line(card: dict[str, Any]) -> str:
         f"hybrid: {card['winner']} of {', '.join(card['signals'])} (validation NDCG@25 gate"
         f" {ndcg['gate']:.4f}, convex {ndcg['convex']:.4f} at alpha {card['alpha']:g})"
     )
+    if calibration := card["calibration"]:
+        line += (
+            f"; cold items get {calibration['bonus']:+.1f}: P@25 on warm items"
+            f" {calibration['warm_precision@25']:.4f} instead of"
+            f" {calibration['warm_precision_alone@25']:.4f}, {calibration['cold_share@25']:.1%} of"
+            " the places are cold (validation)"
+        )
     for name, share in card.items():
         if name.startswith("places_differing"):
             line += f"; {share:.0%} of its top {name.partition('@')[2]} differ from pmf's"

@@ -1,5 +1,7 @@
 """How sure the figures are: users are drawn anew, with replacement (bootstrap)."""
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,8 @@ def bootstrap_means(
     for each anew.
 
     Args:
-        values: [users, columns]; a NaN has no part in its column's mean.
+        values: [users, columns]; a NaN has no part in its column's mean, which is NaN of a draw
+            without any other figure.
         seed: of the draws.
         resamples: how many.
     """
@@ -29,23 +32,28 @@ def bootstrap_means(
     for start in range(0, resamples, size):
         draws = rng.multinomial(users, np.full(users, 1 / users), min(size, resamples - start))
         weights = draws.astype(np.float32)
-        count = np.maximum(weights @ there.astype(np.float32), 1) if partly else users
-        means[start : start + size] = weights @ filled / count
+        count = weights @ there.astype(np.float32) if partly else users
+        with np.errstate(invalid="ignore"):  # nobody has a figure: 0 / 0
+            means[start : start + size] = weights @ filled / count
     return means
 
 
 def interval(means: NDArray[np.floating]) -> NDArray[np.floating]:
     """[2, ...] 95 % percentile interval of bootstrap means [resamples, ...]."""
-    return np.percentile(means, [2.5, 97.5], axis=0)
+    if not np.isnan(means).any():
+        return np.percentile(means, [2.5, 97.5], axis=0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice")
+        return np.nanpercentile(means, [2.5, 97.5], axis=0)
 
 
 def p_value(differences: NDArray[np.floating]) -> NDArray[np.floating]:
     """Two-sided p that a mean difference is 0, from bootstrap means [resamples, ...] of it.
 
     Twice the share of means on the other side of 0, the sample itself counted as one, so that it is
-    never 0 (Davison & Hinkley 1997, eq. 4.11).
+    never 0 (Davison & Hinkley 1997, eq. 4.11). A NaN counts for both sides.
     """
-    beyond = np.minimum((differences <= 0).sum(axis=0), (differences >= 0).sum(axis=0))
+    beyond = np.minimum((~(differences > 0)).sum(axis=0), (~(differences < 0)).sum(axis=0))
     return np.minimum(1.0, 2 * (beyond + 1) / (len(differences) + 1))
 
 

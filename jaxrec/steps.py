@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from jax import Array
@@ -28,7 +29,7 @@ from jaxrec.foreign_metrics import metrics_as
 from jaxrec.fusion import ALPHA, FUSIONS
 from jaxrec.models import MODELS, missing, pmf_settings, with_given
 from jaxrec.pmf import PmfSettings, fit_pmf, fold_in
-from jaxrec.protocol import Task, evaluation_task, unseen_task, validation_task
+from jaxrec.protocol import Task, evaluation_task, unseen_task, validation_tasks
 from jaxrec.run_folder import RunFolder
 from jaxrec.scorers import content_profiles, hybrid_scorer, mf_scorer, text_scorer
 from jaxrec.sequential import fit_sequential
@@ -184,6 +185,9 @@ def score_card(
         scorer, how[row.name] = _scorer(run, row, task, of, memory)
         if row.embeddings in curves and row.factors is not None:
             how[row.name]["alpha_curve"] = curves[row.embeddings]
+        if run.protocol.name == "cold-items" and not _tells_apart(scorer, task):
+            cards[row.name] = scorecard.absent(row, "it scores every cold item alike")
+            continue
         evaluations[row.name] = evaluate(scorer, task, ks, memory)
         if library is not None:
             definitions = {k: metrics_as(library, evaluations[row.name], task, k) for k in ks}
@@ -241,6 +245,7 @@ def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> dict[str
         "alpha": learned.alpha,
         "alpha_curve": learned.alpha_curve,
         "validation_ndcg@25": learned.ndcg,
+        "calibration": learned.calibration,
         "against": {
             name: scorecard.against(
                 {row: other.per_user[name] for row, other in evaluations.items()}
@@ -269,6 +274,14 @@ def _unseen(
         f"cold_share@{k}": float(cold.mean()),
         f"precision_on_cold@{k}": found.hits / max(int(cold.sum()), 1),
     }
+
+
+def _tells_apart(scorer: Scorer, task: Task) -> bool:
+    """Does it rank the candidates at all? Else the order would be that of the items' numbers."""
+    some = np.flatnonzero(task.relevant.lengths)[:16].astype(np.int32)
+    candidates = jnp.broadcast_to(task.catalogue, (len(some), len(task.catalogue)))
+    scores = np.asarray(scorer(jnp.asarray(some), candidates))[:, task.catalogue]
+    return bool(np.ptp(scores, axis=1).any())
 
 
 def _lacking(run: RunFolder, row: scorecard.Row) -> str | None:
@@ -324,7 +337,7 @@ def alpha_curves(
 
     The factors are fitted anew on train without validation; the test part is not touched.
     """
-    split, task = validation_task(run.dataset, run.protocol)
+    split, task = validation_tasks(run.dataset, run.protocol)[0]
     factors = _validation_factors(run, split, settings, on_sweep)
     train = run.dataset.ratings.at(split.train)
     curves = {}

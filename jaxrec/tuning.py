@@ -12,7 +12,7 @@ from jaxrec.evaluation import evaluate
 from jaxrec.files import write_json
 from jaxrec.fitting import identity_of, known
 from jaxrec.models import MODELS, Range, fit
-from jaxrec.protocol import validation_task
+from jaxrec.protocol import validation_tasks
 from jaxrec.run_folder import RunFolder
 from jaxrec.topk import MEMORY
 
@@ -35,8 +35,9 @@ def tune(
 ) -> dict[str, Any]:
     """Search the settings of a row by TPE (Bergstra et al. 2011), the defaults first.
 
-    The row is fitted on train without validation and judged by NDCG@25 on validation; the test part
-    is not touched. Trials of the same row, data, split and embeddings that were made before count.
+    The row is fitted on train without validation and judged by NDCG@25 on validation, under
+    `cold-items` by the mean over the inner folds; the test part is not touched. Trials of the same
+    row, data, split and embeddings that were made before count.
 
     Args:
         run: where `tuned/` is written.
@@ -48,17 +49,19 @@ def tune(
     Returns:
         The best `settings`, their `validation_ndcg@25`, the number of `trials`.
     """
-    model, (split, task) = MODELS[row], validation_task(run.dataset, run.protocol)
-    inner = known(run, split)
+    model = MODELS[row]
+    parts = [
+        (known(run, split), task) for split, task in validation_tasks(run.dataset, run.protocol)
+    ]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = run.tuned_path(row)
     path.parent.mkdir(parents=True, exist_ok=True)
     trials_path = path.with_suffix(".trials")
     backend = JournalFileBackend(str(trials_path), JournalFileOpenLock(str(trials_path)))
+    finished = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
     study = optuna.create_study(
         study_name=f"{row} {identity_of(run, row)} {model.space}",
         storage=JournalStorage(backend),
-        sampler=optuna.samplers.TPESampler(seed=run.protocol.seed, multivariate=True),
         direction="maximize",
         load_if_exists=True,
     )
@@ -66,15 +69,21 @@ def tune(
     def ndcg(trial: optuna.Trial) -> float:
         settings = {name: _suggest(trial, name, where) for name, where in model.space.items()}
         try:
-            scorer = fit(row, inner, settings)
-            return evaluate(scorer, task, (K,), memory).metrics[f"ndcg@{K}"]
+            found = [
+                evaluate(fit(row, inner, settings), task, (K,), memory).metrics[f"ndcg@{K}"]
+                for inner, task in parts
+            ]
+            return sum(found) / len(found)
         except InputError:
             raise
         except (FloatingPointError, ValueError) as error:
             raise optuna.TrialPruned(str(error)) from None
 
-    finished = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
-    if not study.get_trials(deepcopy=False, states=finished):
+    before = len(study.get_trials(deepcopy=False, states=finished))
+    # a search that goes on must not draw what it has drawn before
+    seed = 1000 * run.protocol.seed + before
+    study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32, multivariate=True)
+    if not before:
         study.enqueue_trial({name: model.settings[name] for name in model.space})
     complete = (optuna.trial.TrialState.COMPLETE,)
     while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:

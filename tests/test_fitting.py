@@ -12,7 +12,7 @@ from jaxrec.evaluation import evaluate
 from jaxrec.files import file_sha256, write_json
 from jaxrec.fitting import SIGNALS, fitted, fitted_factors, known, learned_fusion, settings_of
 from jaxrec.models import MODELS, fit, missing
-from jaxrec.protocol import evaluation_task, validation_split, validation_task
+from jaxrec.protocol import evaluation_task, validation_splits, validation_tasks
 from jaxrec.run_folder import RunFolder, open_run
 from jaxrec.topk import Product
 from jaxrec.tuning import tunable, tune
@@ -73,7 +73,7 @@ def test_what_is_held_out_decides_nothing(tmp_path: Path, protocol: str) -> None
 
 def test_validation_decides_settings(run: RunFolder) -> None:
     before = tune(run, "ease", trials=1)["validation_ndcg@25"]
-    positions = validation_split(run.dataset, run.protocol).test
+    positions = validation_splits(run.dataset, run.protocol)[0].test
     stars = run.dataset.ratings.stars
     stars[positions] = np.random.default_rng(0).permutation(stars[positions])
     other = replace(run, path=run.path.with_name("other"))
@@ -140,7 +140,7 @@ def test_a_search_goes_on_where_it_stopped(run: RunFolder) -> None:
 
 
 def test_nothing_to_judge_by_is_said(run: RunFolder) -> None:
-    inner = validation_split(run.dataset, run.protocol)
+    inner = validation_splits(run.dataset, run.protocol)[0]
     run.dataset.ratings.stars[inner.test] = 1.0
     with pytest.raises(InputError, match="no user has a relevant item"):
         tune(run, "ease", trials=1)
@@ -149,7 +149,7 @@ def test_nothing_to_judge_by_is_said(run: RunFolder) -> None:
 
 
 def test_the_first_trial_is_the_default(run: RunFolder) -> None:
-    split, task = validation_task(run.dataset, run.protocol)
+    split, task = validation_tasks(run.dataset, run.protocol)[0]
     default = evaluate(fit("ease", known(run, split)), task).metrics["ndcg@25"]
     assert tune(run, "ease", 1)["validation_ndcg@25"] == pytest.approx(default, abs=1e-7)
 

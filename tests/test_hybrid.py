@@ -7,7 +7,16 @@ from jax import Array
 from numpy.typing import NDArray
 
 from jaxrec.evaluation import evaluate
-from jaxrec.hybrid import Gate, fused_scorer, knowledge, learn_fusion, standardise
+from jaxrec.hybrid import (
+    Gate,
+    Learned,
+    Part,
+    calibrate,
+    fused_scorer,
+    knowledge,
+    learn_fusion,
+    standardise,
+)
 from jaxrec.protocol import Task
 from jaxrec.sparse_rows import Rows
 from jaxrec.topk import Table
@@ -72,7 +81,7 @@ def test_alpha_finds_the_signal_that_is_right() -> None:
     rng = np.random.default_rng(2)
     right, noise = rng.normal(size=(2, USERS, ITEMS))
     task, users, items = planted(right)
-    learned = learn_fusion(tables(noise, right), knowledge(users, items), task, seed=0)
+    learned = learn_fusion([Part(tables(noise, right), knowledge(users, items), task)], seed=0)
     assert learned.alpha <= 0.3
     assert max(ndcg for _, ndcg in learned.alpha_curve) == pytest.approx(1, abs=0.02)
     assert [alpha for alpha, _ in learned.alpha_curve] == [step / 20 for step in range(21)]
@@ -86,11 +95,40 @@ def test_the_gate_trusts_each_signal_where_it_is_right() -> None:
     many = items > np.median(items)
     signals = tables(np.where(many, truth, first_noise), np.where(many, second_noise, truth))
     known = knowledge(users, items)
-    learned = learn_fusion(signals, known, task, seed=0)
+    learned = learn_fusion([Part(signals, known, task)], seed=0)
     assert learned.winner == "gate"
     assert learned.ndcg["gate"] > learned.ndcg["convex"] + 0.05
     measured = evaluate(fused_scorer(learned, signals, known), task).metrics["ndcg@25"]
     assert measured == pytest.approx(learned.ndcg["gate"], abs=0.05)
+
+
+def test_unrated_items_rise_as_far_as_they_cost_nothing() -> None:
+    """Both kinds of items have six to be found, but the unrated ones are scored too low."""
+    truth = np.random.default_rng(6).normal(size=(USERS, ITEMS))
+    unrated = np.arange(ITEMS) % 2 == 0
+    best = [np.argsort(-np.where(kind, truth, -9), axis=1)[:, :6] for kind in (unrated, ~unrated)]
+    pairs = [(u, int(i), 5.0, 0) for u in range(USERS) for i in np.concatenate(best, axis=1)[u]]
+    counts = np.where(unrated, 0, 20)
+    seen, relevant = (Rows.of(make_ratings(rows), USERS) for rows in ([], pairs))
+    task = Task(seen, relevant, np.ones(ITEMS, bool), counts, {})
+    known = knowledge(np.full(USERS, 20), counts)
+    part = Part(tables(truth - 4 * unrated, np.zeros_like(truth)), known, task)
+    weights = {"a": [1.0, 0.0], "b": [[0.0]] * 2, "d": [[0.0] * 3] * 2, "H": [[0.0] * 3]}
+    plain = Learned("convex", weights | {"h": [0.0] * 3}, [], {}, {})
+    fair = calibrate(plain, part, seed=0)
+
+    def hits(learned: Learned) -> NDArray[np.float64]:
+        lists = evaluate(fused_scorer(learned, part.signals, known), task).lists
+        found = [[np.isin(lists[u], kind[u]).sum() for u in range(USERS)] for kind in best]
+        return np.sum(found, axis=1)
+
+    (cold_before, warm_before), (cold, warm) = hits(plain), hits(fair)
+    assert cold > cold_before + USERS
+    assert warm_before >= warm >= 0.99 * warm_before
+    figures = fair.calibration
+    assert figures["warm_precision@25"] == pytest.approx(warm / USERS / 25, rel=0.02)
+    assert figures["warm_precision_alone@25"] == pytest.approx(warm_before / USERS / 25)
+    assert 0 < figures["cold_share@25"] < 1
 
 
 def test_validation_figures_are_those_of_the_evaluation() -> None:
@@ -98,7 +136,7 @@ def test_validation_figures_are_those_of_the_evaluation() -> None:
     first, second = rng.normal(size=(2, USERS, ITEMS))
     task, users, items = planted(first + second + rng.normal(size=first.shape))
     known = knowledge(users, items)
-    learned = learn_fusion(tables(first, second), known, task, seed=0)
+    learned = learn_fusion([Part(tables(first, second), known, task)], seed=0)
     assert learned.winner == "convex"
     scorer = fused_scorer(learned, tables(first, second), known)
     measured = evaluate(scorer, task).metrics["ndcg@25"]
@@ -108,14 +146,14 @@ def test_validation_figures_are_those_of_the_evaluation() -> None:
 def test_seen_items_do_not_move_the_scores() -> None:
     rng = np.random.default_rng(5)
     first, second = rng.normal(size=(2, USERS, ITEMS))
-    learned = learn_fusion(
-        tables(first, second), knowledge(np.full(USERS, 9), np.full(ITEMS, 9)), planted(first)[0], 0
-    )
+    everywhere = knowledge(np.full(USERS, 9), np.full(ITEMS, 9))
+    learned = learn_fusion([Part(tables(first, second), everywhere, planted(first)[0])], seed=0)
     candidates = jnp.asarray(rng.random((USERS, ITEMS)) < 0.8)
 
     def scores(table: NDArray[np.floating]) -> Array:
-        known = knowledge(np.full(USERS, 9), np.full(ITEMS, 9))
-        return fused_scorer(learned, tables(table, second), known)(jnp.arange(USERS), candidates)
+        return fused_scorer(learned, tables(table, second), everywhere)(
+            jnp.arange(USERS), candidates
+        )
 
     moved = np.where(candidates, first, 1e3)
     same = np.asarray(scores(first))[candidates] == np.asarray(scores(moved))[candidates]

@@ -12,11 +12,12 @@ from jaxrec.errors import InputError
 from jaxrec.protocol import (
     PROTOCOLS,
     Protocol,
+    calibration_task,
     evaluation_task,
     readable_tags,
     unseen_task,
-    validation_split,
-    validation_task,
+    validation_splits,
+    validation_tasks,
 )
 from jaxrec.split import FOLDS, cold_item_split, cold_user_split, strict_split, temporal_split
 from jaxrec.texts import item_texts
@@ -80,16 +81,32 @@ def test_a_cold_user_is_not_trained_on_and_half_given(ratings: Ratings, seed: in
 @pytest.mark.parametrize("name", OURS)
 def test_validation_is_cut_from_train_alone(synthetic: Dataset, name: str) -> None:
     protocol = Protocol.of(name, synthetic, 3)
-    inner = validation_split(synthetic, protocol)
-    assert sorted(np.concatenate(inner)) == sorted(protocol.split.train)
-    assert len(inner.test)
-    assert len(inner.train)
+    for inner in validation_splits(synthetic, protocol):
+        assert sorted(np.concatenate(inner)) == sorted(protocol.split.train)
+        assert len(inner.test)
+        assert len(inner.train)
+
+
+def test_every_warm_item_is_cold_in_one_inner_fold(synthetic: Dataset) -> None:
+    protocol = Protocol.of("cold-items", synthetic, 3, fold=1)
+    tests = [inner.test for inner in validation_splits(synthetic, protocol)]
+    assert sorted(np.concatenate(tests)) == sorted(protocol.split.train)
+
+
+def test_calibration_holds_out_warm_ratings_and_cold_items(synthetic: Dataset) -> None:
+    protocol = Protocol.of("cold-items", synthetic, 3)
+    split, task = calibration_task(synthetic, protocol)
+    assert sorted(np.concatenate(split)) == sorted(protocol.split.train)
+    assert task.catalogue.all()
+    rated = task.item_counts[task.relevant.items] > 0
+    assert 0 < rated.sum() < len(rated)
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_nothing_known_is_to_be_found(synthetic: Dataset, name: str) -> None:
     protocol = Protocol.of(name, synthetic, 3)
-    for task in (evaluation_task(synthetic, protocol), validation_task(synthetic, protocol)[1]):
+    inner = [task for _, task in validation_tasks(synthetic, protocol)]
+    for task in (evaluation_task(synthetic, protocol), *inner):
         assert task.relevant.lengths.sum() > 0
         for user in range(synthetic.users):
             seen, relevant = (
@@ -132,7 +149,7 @@ def test_a_held_out_tag_never_reaches_a_text(name: str, seed: int) -> None:
     protocol = Protocol.of(name, dataset, seed)
     texts = item_texts(dataset, readable_tags(dataset, protocol))
     ratings = dataset.ratings
-    held = [protocol.split.test, validation_split(dataset, protocol).test]
+    held = [protocol.split.test, validation_splits(dataset, protocol)[0].test]
     for position in np.concatenate(held):
         user, item = ratings.users[position], ratings.items[position]
         assert f"tag{user}x{item}" not in texts[item].split()

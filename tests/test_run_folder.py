@@ -8,7 +8,7 @@ import pytest
 
 from jaxrec.embeddings import Embeddings
 from jaxrec.errors import InputError
-from jaxrec.protocol import validation_task
+from jaxrec.protocol import validation_tasks
 from jaxrec.run_folder import RunFolder, open_run
 from jaxrec.steps import DEFAULTS, PUBLISHED, Fusion, alpha_curves, recommend, score_card, train_pmf
 
@@ -155,7 +155,7 @@ def test_only_validation_ratings_decide_alpha_and_test_ratings_nothing(
         return factors.U.tobytes(), factors.V.tobytes(), own.V.tobytes(), curves["some"]
 
     before = fit_and_choose()
-    inner, _ = validation_task(run.dataset, run.protocol)
+    inner, _ = validation_tasks(run.dataset, run.protocol)[0]
     positions = run.protocol.split.test if part == "test" else inner.test
     shuffled = np.random.default_rng(0).permutation(positions)
     for column in run.dataset.ratings[1:]:

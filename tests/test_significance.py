@@ -29,8 +29,17 @@ def test_batches_change_nothing_but_the_draws(monkeypatch: pytest.MonkeyPatch) -
 def test_a_user_without_a_figure_has_no_part() -> None:
     values = np.array([[1.0, 1.0], [3.0, np.nan], [3.0, 3.0]])
     means = bootstrap_means(values, resamples=2000)
-    possible = np.array([0, 1, 5 / 3, 2, 7 / 3, 3])  # 0 where nobody with a figure was drawn
-    assert np.abs(means[:, 1:] - possible).min(axis=1).max() < 1e-5
+    nobody = np.isnan(means[:, 1])
+    assert 0 < nobody.mean() < 0.1
+    possible = np.array([1, 5 / 3, 2, 7 / 3, 3])
+    assert np.abs(means[~nobody, 1:] - possible).min(axis=1).max() < 1e-5
+    assert interval(means)[:, 1] == pytest.approx([1, 3])
+
+
+def test_nobody_s_figures_have_no_interval_and_no_p() -> None:
+    means = bootstrap_means(np.full((5, 1), np.nan), resamples=20)
+    assert np.isnan(interval(means)).all()
+    assert p_value(means)[0] == 1
 
 
 def test_p_is_two_sided_and_never_zero() -> None:
