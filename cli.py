@@ -342,6 +342,54 @@ def train_pmf(
     _train(opened, default._replace(**asked), terminal)
 
 
+def finetune_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of a fine-tuning; unset ones are the preset's."""
+    positive: dict[str, Any] = {"type": click.IntRange(min=1)}
+    number: dict[str, Any] = {"type": click.FloatRange(min=0), "callback": _finite}
+    options = [
+        click.option("--finetune", is_flag=True, help="Learn from who liked what."),
+        click.option(
+            "--preset",
+            type=click.Choice(["best", "published"]),
+            help="Settings to start from.  [default: best]",
+        ),
+        click.option(
+            "--loss",
+            type=click.Choice(["info-nce", "contrastive", "triplet", "alignment"]),
+            help="Contrastive losses, or regression of the PMF factors.",
+        ),
+        click.option("--epochs", help="At most so many passes.", **positive),
+        click.option("--batch", help="Examples of a step.", **positive),
+        click.option("--rate", help="Learning rate.", **number),
+        click.option("--folds", help="Models for cross-fitting; 1 for none.", **positive),
+        click.option("--temperature", help="Of info-nce.", **number),
+        click.option("--symmetric", is_flag=True, default=None, help="info-nce both ways."),
+        click.option("--margin", help="Of contrastive and triplet.", **number),
+        click.option("--tag-dropout", help="Share of texts read without tags.", **number),
+        click.option("--pairs", "per_user", help="Training pairs of a user.", **positive),
+        click.option("--popularity", help="Draw often liked items less by this power.", **number),
+        click.option(
+            "--lora/--full",
+            default=None,
+            help="Train adapters or all weights.  [default: adapters with --nf4]",
+        ),
+        click.option(
+            "--lora-module",
+            "modules",
+            multiple=True,
+            help="Attention projection to adapt; may be given several times."
+            "  [default: queries and values]",
+        ),
+        click.option(
+            "--micro-tokens", help="Padded tokens in the encoder at once: memory.", **positive
+        ),
+        click.option("--checkpoint-every", help="Steps between checkpoints.", **positive),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.command()
 @on_run_folder
 @click.option(
@@ -350,16 +398,45 @@ def train_pmf(
     show_default=True,
     help="minilm, qwen3-0.6b, qwen3-4b, qwen3-8b, a hub id or a local folder.",
 )
+@click.option("--dim", type=click.IntRange(min=1), help="Keep the first so many dimensions.")
+@click.option(
+    "--nf4/--no-nf4",
+    default=None,
+    help="Load the model in 4 bits.  [default: when fine-tuning Qwen3]",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Compute in.  [default: the model's; fine-tuning bfloat16 on a GPU]",
+)
+@finetune_options
 def embed(
     run_path: Path,
     data: str | None,
     protocol: str | None,
     seed: int | None,
     model: str,
+    dim: int | None,
+    nf4: bool | None,
+    dtype: str | None,
+    finetune: bool,
     terminal: Terminal,
+    **options: Any,
 ) -> None:
-    """Encode the item texts with a language model."""
-    _embed(_open(run_path, data, protocol, seed, terminal), model, terminal, again=True)
+    """Encode the item texts with a language model, or fine-tune one first.
+
+    A fine-tuning that was interrupted goes on with the same command. Under `accelerate launch`
+    several GPUs share its batches.
+    """
+    loading = {"dim": dim, "nf4": nf4, "dtype": dtype}
+    if finetune:
+        _finetune(run_path, data, protocol, seed, model, loading, options, terminal)
+        return
+    given = [name for name, value in options.items() if value not in (None, ())]
+    if given:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} needs --finetune")
+    opened = _open(run_path, data, protocol, seed, terminal)
+    _embed(opened, model, terminal, again=True, loading=loading)
 
 
 @main.command("eval")
@@ -547,7 +624,12 @@ def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None
 
 
 def _embed(
-    opened: RunFolder, model: str, terminal: Terminal, again: bool, like: tuple[Path, ...] = ()
+    opened: RunFolder,
+    model: str,
+    terminal: Terminal,
+    again: bool,
+    like: tuple[Path, ...] = (),
+    loading: dict[str, Any] | None = None,
 ) -> None:
     """Encode the texts; those that a run folder of `like` has encoded are taken from there."""
     try:
@@ -566,7 +648,7 @@ def _embed(
     if there and not again and opened.read_embeddings(name).card["model"] == model_id(model):
         terminal.say(f"{name}: embeddings are there already")
         return
-    encoder = load_encoder(model)
+    encoder = load_encoder(model, **_given(loading or {}))
     encoded = [run / "embeddings" / f"{name}.safetensors" for run in like]
     for kind in opened.kinds_of_texts:
         opened.write_texts(kind)
@@ -581,6 +663,148 @@ def _embed(
         opened.read_embeddings(name, kind)
         encoded.append(path)
     _tell_stale(opened, terminal)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _finetune(
+    run_path: Path,
+    data: str | None,
+    protocol: str | None,
+    seed: int | None,
+    model: str,
+    loading: dict[str, Any],
+    options: dict[str, Any],
+    terminal: Terminal,
+) -> None:
+    """Fine-tune an encoder on the train part; validation of the fusion stops it."""
+    # The GPU's memory is torch's; what JAX does here is small
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    try:
+        from torch_embed import processes
+        from torch_embed.adapters import Lora
+        from torch_embed.encoder import HUB_IDS, load_encoder, short_name, silence
+        from torch_embed.learn import learn
+        from torch_embed.preflight import check_fits
+        from torch_embed.settings import PAIRS_OF, preset
+    except ModuleNotFoundError as missing:
+        _stop(f"fine-tuning needs {missing.name}; pip install 'jaxrec[embed]'", 2)
+    from dataclasses import replace
+
+    silence()
+    processes.start()
+    if not processes.is_first():
+        terminal.verbosity = -1
+        processes.wait()  # for the run folder and the training data
+    large = model in HUB_IDS and model != "minilm"
+    nf4 = large if loading["nf4"] is None else loading["nf4"]
+    lora, modules = options.pop("lora"), options.pop("modules")
+    if lora is False and nf4:
+        raise click.UsageError("--full trains no 4-bit weights; give --no-nf4 too, or --lora")
+    adapters = Lora(modules=modules or None) if lora or nf4 or modules else None
+    chosen = preset(options["preset"] or "best", adapters is not None)
+    asked = _given({name: value for name, value in options.items() if name != "preset"})
+    data_of = {
+        name: asked.pop(name) for name in ("folds", "per_user", "popularity") if name in asked
+    }
+    chosen = chosen._replace(**data_of)
+    opened = _open(run_path, data, protocol, seed, terminal)
+    bfloat16 = loading["dtype"] == "bfloat16" or (loading["dtype"] is None and _has_gpu())
+    settings = replace(chosen.settings, seed=opened.protocol.seed, bfloat16=bfloat16, **asked)
+    name = f"{short_name(model)}-ft"
+    published = options["preset"] == "published"
+    texts = opened.kinds_of_texts[0] if published else "honest"
+    from jaxrec.training_data import Learning, write_training_data
+
+    folder = opened.training_path(name)
+    watched = settings.patience is not None
+    if processes.is_first():
+        learning = Learning(
+            PAIRS_OF[settings.loss], chosen.per_user, chosen.popularity, chosen.folds, watched
+        )
+        card = write_training_data(opened, folder, texts, learning)
+        what = card.get("pairs", card.get("targets"))
+        terminal.say(f"{name}: {what:,} examples for {settings.loss} in {folder}")
+        plan = _plan(model, nf4, adapters, settings, int(str(what)), chosen.folds, folder)
+        terminal.say(f"{name}: {check_fits(plan)}")
+        processes.wait()
+    encoder = load_encoder(model, **_given(loading | {"nf4": nf4, "dtype": None}))
+
+    def validate(E: Any) -> float:
+        from jaxrec.fitting import validation_ndcg
+
+        inner = 1 if chosen.folds == 1 else None
+        figure = validation_ndcg(opened, E, inner)
+        terminal.say(f"{name}: validation NDCG@25 {figure:.4f}")
+        return figure
+
+    try:
+        with terminal.steps(name) as on_step:
+            card = learn(
+                encoder,
+                folder,
+                settings,
+                opened.embeddings_path(name, texts),
+                opened.encoder_path(name),
+                adapters,
+                chosen.folds,
+                validate if watched else None,
+                on_step,
+            )
+    except KeyboardInterrupt:
+        _stop("interrupted; the same command goes on from here", 130)
+    except FloatingPointError as error:
+        _stop(
+            f"{error}; the last good checkpoint is in {folder / 'checkpoints'}; lower --rate, or"
+            " --dtype float32",
+            1,
+        )
+    except RuntimeError as error:
+        _stop(str(error), 1)
+    if processes.is_first():
+        share = card["trained_parameters"] / card["parameters"]
+        terminal.say(
+            f"{name}: trained {card['trained_parameters']:,} of {card['parameters']:,} parameters"
+            f" ({share:.3%}), best epoch {card['best_epoch']}; saved in"
+            f" {opened.encoder_path(name)}"
+        )
+        opened.read_embeddings(name, texts)
+        _tell_stale(opened, terminal)
+
+
+def _plan(
+    model: str,
+    nf4: bool,
+    lora: Any,
+    settings: Any,
+    examples: int,
+    folds: int,
+    folder: Path,
+) -> Any:
+    """What the fine-tuning will take, for the preflight."""
+    import polars as pl
+
+    from torch_embed.preflight import Plan
+
+    words = pl.read_parquet(folder / "texts.parquet")["text"].str.split(" ").list.len().mean()
+    texts_of_example = {"alignment": 1, "info-nce": 2, "contrastive": 3}.get(settings.loss, 7)
+    length = min(settings.max_tokens, 2 + 1.5 * float(str(words)))
+    passes = settings.epochs * (folds - 1 if folds > 1 else 1)
+    return Plan(
+        model,
+        nf4,
+        None if lora is None else lora.rank,
+        min(settings.micro_tokens, round(settings.batch * texts_of_example * length)),
+        passes * examples * texts_of_example * length,
+    )
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 def _tell_stale(opened: RunFolder, terminal: Terminal) -> None:

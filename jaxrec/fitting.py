@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxrec import __version__
 from jaxrec.errors import InputError
@@ -18,16 +19,28 @@ from jaxrec.split import Split
 from jaxrec.topk import MEMORY, Product, Scorer, Table
 
 if TYPE_CHECKING:
-    from jaxrec.hybrid import Knowledge, Learned
+    from jaxrec.hybrid import Knowledge, Learned, Part
 
 SIGNALS = ("pmf+text", "ease-graded+text", "text")
 """What `hybrid` fuses; the convex combination is of the first two."""
 
 
 def content_name(run: RunFolder) -> str | None:
-    """The embeddings that text models read: `minilm` or, without it, the first; None if none."""
-    there = [name for name in run.embedding_names() if run.embeddings_path(name, "honest").exists()]
-    return "minilm" if "minilm" in there else next(iter(there), None)
+    """The embeddings that text models read, None if there are none.
+
+    Those of the fine-tuned encoder that validation prefers to its base; without one, `minilm` or
+    else the first.
+    """
+    there = run.embedding_names("honest")
+    better = {}
+    for name in there:
+        figures = read_json(run.embeddings_path(name, "honest").with_suffix(".json"))
+        if (found := figures.get("validation")) and found["best"] > found["before"]:
+            better[name] = found["best"]
+    if better:
+        return max(better, key=lambda name: better[name])
+    untuned = [name for name in there if not name.endswith("-ft")]
+    return "minilm" if "minilm" in untuned else next(iter(untuned), None)
 
 
 def known(run: RunFolder, split: Split) -> Known:
@@ -70,25 +83,49 @@ def fitted_factors(run: RunFolder, row: str) -> Factors:
     return Factors(np.asarray(model.left), np.asarray(model.right))
 
 
+def validation_ndcg(
+    run: RunFolder, E: NDArray[np.float32], parts: int | None = None, memory: int = MEMORY
+) -> float:
+    """NDCG@25 on validation of the fusion, were E [items, dim] the embeddings of the texts.
+
+    Args:
+        run: its settings and splits.
+        E: unit embeddings.
+        parts: only the first so many inner folds of `cold-items`.
+        memory: bytes that the arrays of ranking may take.
+    """
+    from jaxrec.hybrid import learn_fusion
+
+    tasks = validation_tasks(run.dataset, run.protocol)[:parts]
+    learned = learn_fusion([_part(run, *task, E) for task in tasks], run.protocol.seed, memory)
+    return max(learned.ndcg.values())
+
+
+def _part(run: RunFolder, split: Split, task: Task, E: NDArray[np.float32] | None = None) -> Part:
+    """The signals fitted on an inner split, and what they are judged by."""
+    from jaxrec.hybrid import Part
+
+    inner = known(run, split)
+    if E is not None:
+        inner = inner._replace(E=E)
+    signals = tuple(fit(row, inner, settings_of(run, row)) for row in SIGNALS)
+    return Part(signals, _knowledge(run, split), task)
+
+
 def learned_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
     """The fusion of this run, learned on validation or as it was kept."""
     # Flax and optax take most of a second to import; a fit of PMF does without
-    from jaxrec.hybrid import Learned, Part, calibrate, learn_fusion
-
-    def part(split: Split, task: Task) -> Part:
-        inner = known(run, split)
-        signals = tuple(fit(row, inner, settings_of(run, row)) for row in SIGNALS)
-        return Part(signals, _knowledge(run, split), task)
+    from jaxrec.hybrid import Learned, calibrate, learn_fusion
 
     card = {row: _card(run, row, settings_of(run, row)) for row in SIGNALS}
     if run.hybrid_path.exists():
         found = read_json(run.hybrid_path)
         if found.get("made_from") == card and set(Learned._fields) <= set(found):
             return Learned(**{key: found[key] for key in Learned._fields})
-    parts = [part(*inner) for inner in validation_tasks(run.dataset, run.protocol)]
+    parts = [_part(run, *inner) for inner in validation_tasks(run.dataset, run.protocol)]
     learned = learn_fusion(parts, run.protocol.seed, memory)
     if run.protocol.name == "cold-items":
-        mixed = part(*calibration_task(run.dataset, run.protocol))
+        mixed = _part(run, *calibration_task(run.dataset, run.protocol))
         learned = calibrate(learned, mixed, run.protocol.seed, memory)
     write_json(run.hybrid_path, learned._asdict() | {"signals": SIGNALS, "made_from": card})
     return learned

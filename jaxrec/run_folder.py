@@ -8,6 +8,8 @@ mf.safetensors, .json    factors of the published fit
 pmf.safetensors, .json   factors of any other fit
 embeddings/NAME.safetensors, .json
 embeddings/honest/NAME.safetensors, .json   of the honest texts, under `published`
+training/NAME/           what a fine-tuned encoder learned from, and checkpoints under way
+encoders/NAME/           a fine-tuned encoder; with folds a folder for each
 models/ROW.safetensors, .json   a baseline or text model as a product of two factors
 hybrid.json              the fusion that was learned, and its validation figures
 tuned/                   trials of `jaxrec tune` and the best settings of each row
@@ -106,9 +108,18 @@ class RunFolder:
             folder /= kind
         return folder / f"{name}.safetensors"
 
-    def embedding_names(self) -> list[str]:
-        """Names of the embeddings that are there."""
-        return sorted(path.stem for path in (self.path / "embeddings").glob("*.safetensors"))
+    def embedding_names(self, kind: str | None = None) -> list[str]:
+        """Names of the embeddings that are there; of the first kind of texts by default."""
+        folder = self.embeddings_path("any", kind).parent
+        return sorted(path.stem for path in folder.glob("*.safetensors"))
+
+    def training_path(self, name: str) -> Path:
+        """Where the data are that a fine-tuned encoder learns from."""
+        return self.path / "training" / name
+
+    def encoder_path(self, name: str) -> Path:
+        """Where a fine-tuned encoder is saved."""
+        return self.path / "encoders" / name
 
     def identity(self) -> dict[str, str]:
         """What factors must have been fitted on."""
@@ -147,6 +158,7 @@ class RunFolder:
         model = read_json(card_path).get("model", name) if card_path.exists() else name
         texts = texts_sha256(self.dataset, self.texts(kind))
         remedy = f"jaxrec embed --run {self.path} --model {model}"
+        remedy += " --finetune" if name.endswith("-ft") else ""
         return read_embeddings(path, self.dataset.item_ids, texts, remedy)
 
     def write_texts(self, kind: str) -> None:

@@ -567,6 +567,7 @@ def _describe(factors_card: dict[str, Any]) -> str:
 
 
 def _embed_command(run: RunFolder, name: str) -> str:
-    if name.endswith("-ft"):
-        return "(fine-tuning is not in this version)"
-    return f"jaxrec embed --run {run.path} --model {name}"
+    model = name.removesuffix("-ft")
+    return f"jaxrec embed --run {run.path} --model {model}" + (
+        "" if model == name else " --finetune --preset published"
+    )

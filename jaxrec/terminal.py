@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -45,6 +46,21 @@ class Terminal:
                 progress.update(task, completed=sweep, note=f"{loss:.6g}")
 
             yield on_sweep
+
+    @contextmanager
+    def steps(self, what: str) -> Iterator[Callable[[Any], None]]:
+        """A progress bar of a training; yields what `on_step` takes."""
+        with self._progress("{task.fields[note]}") as progress:
+            task = progress.add_task(what, total=None, note="")
+
+            def on_step(now: Any) -> None:
+                note = (
+                    f"epoch {now.epoch}, loss {now.loss:.4f}, rate {now.rate:.1e},"
+                    f" {now.tokens_per_second:,.0f} tokens/s"
+                )
+                progress.update(task, total=now.steps, completed=now.step, note=note)
+
+            yield on_step
 
     @contextmanager
     def count(self, what: str, total: int) -> Iterator[Callable[[int], None]]:

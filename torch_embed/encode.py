@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from torch_embed import processes
 from torch_embed.encoder import Encoder
 from torch_embed.errors import InputError
 from torch_embed.files import read_encoded, read_texts, text_hash, write_embeddings
@@ -28,26 +29,31 @@ def encode(
     Texts are sorted by tokens, so that a batch holds hardly any padding.
     """
     tokens = tokenize(encoder, texts)
-    E = np.empty((len(texts), encoder.model.config.hidden_size), np.float32)
-    for batch in batches([len(ids) for ids in tokens]):
-        E[batch] = _encode_batch(encoder, [tokens[i] for i in batch])
+    E = np.zeros((len(texts), encoder.dim), np.float32)
+    place, size = processes.place()
+    for number, batch in enumerate(batches([len(ids) for ids in tokens])):
+        if number % size == place:
+            E[batch] = _encode_batch(encoder, [tokens[i] for i in batch])
         on_batch(len(batch))
+    if size > 1:
+        E = processes.sum_over(torch.from_numpy(E).to(encoder.model.device)).cpu().numpy()
     return E
 
 
-def tokenize(encoder: Encoder, texts: list[str]) -> list[list[int]]:
-    """Token ids of each text, cut at the model's length, special tokens included."""
+def tokenize(encoder: Encoder, texts: list[str], most: int | None = None) -> list[list[int]]:
+    """Token ids of each text, cut at `most` or the model's length, special tokens included."""
+    length = min(encoder.max_length, most or encoder.max_length)
     return encoder.tokenizer(
-        texts, truncation=True, max_length=encoder.max_length, return_attention_mask=False
+        texts, truncation=True, max_length=length, return_attention_mask=False
     )["input_ids"]
 
 
-def batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Positions in batches of at most `BATCH_TOKENS` padded tokens, longest texts first."""
+def batches(lengths: list[int], most: int = BATCH_TOKENS) -> Iterator[list[int]]:
+    """Positions in batches of at most `most` padded tokens, longest texts first."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):
-        size = max(1, BATCH_TOKENS // max(1, lengths[order[start]]))
+        size = max(1, most // max(1, lengths[order[start]]))
         yield order[start : start + size]
         start += size
 
@@ -58,7 +64,7 @@ def _encode_batch(encoder: Encoder, tokens: list[list[int]]) -> NDArray[np.float
     padded = padded.to(encoder.model.device)
     hidden = encoder.model(**padded).last_hidden_state
     pooled = pool(hidden.float(), padded["attention_mask"], encoder.pooling)
-    return torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+    return torch.nn.functional.normalize(pooled[:, : encoder.dim], dim=-1).cpu().numpy()
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:

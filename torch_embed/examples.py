@@ -1,0 +1,127 @@
+"""Batches of training examples: which texts a step embeds, and the loss of their embeddings."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from torch_embed import losses
+from torch_embed.errors import InputError
+from torch_embed.settings import Settings
+from torch_embed.training_files import NONE, Pairs, Targets, Training
+
+RIDGE = 1.0
+"""L2 weight of the head at the start."""
+
+
+class Batch(NamedTuple):
+    """One step's work."""
+
+    items: NDArray[np.int64]
+    """[n] positions of the texts to embed."""
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """Of their embeddings [n, dim] and the head [features + dim, factors]."""
+
+
+def examples_without(training: Training, fold: int, folds: int) -> NDArray[np.int64]:
+    """Which examples a model of `fold` may learn from: those without an item of its fold."""
+    if training.targets is not None:
+        of_fold = training.fold[training.targets.items] == fold
+    else:
+        assert training.pairs is not None
+        _, anchors, positives, negatives, _ = training.pairs
+        items = np.column_stack([anchors, positives, negatives])
+        of_fold = ((training.fold[items] == fold) & (items != NONE)).any(axis=1)
+    kept = np.arange(len(of_fold)) if folds == 1 else np.flatnonzero(~of_fold)
+    if not len(kept):
+        raise InputError("no training examples: too few ratings, or too many folds")
+    return kept
+
+
+def make_batch(
+    training: Training, settings: Settings, rows: NDArray[np.int64], device: torch.device
+) -> Batch:
+    """The batch of the examples `rows`."""
+    if training.targets is not None:
+        return _alignment(training.targets, rows, device)
+    assert training.pairs is not None
+    pairs = training.pairs.at(rows)
+    n = len(rows)
+    if settings.loss == "info-nce":
+        mask = _false_negatives(training, pairs) if settings.mask else None
+        not_negative = None if mask is None else torch.from_numpy(mask).to(device)
+
+        def nce(E: Tensor, head: Tensor) -> Tensor:
+            return losses.info_nce(
+                E[:n], E[n:], settings.temperature, settings.symmetric, not_negative
+            )
+
+        return Batch(np.concatenate([pairs.anchors[:, 0], pairs.positives]), nce)
+    if settings.loss == "contrastive":
+        together = torch.arange(2 * n, device=device) < n
+
+        def apart(E: Tensor, head: Tensor) -> Tensor:
+            first, second = E[:n].repeat(2, 1), E[n:]
+            return losses.contrastive(first, second, together, settings.margin)
+
+        return Batch(np.concatenate([pairs.anchors[:, 0], pairs.positives, pairs.negatives]), apart)
+    anchors, place = np.unique(pairs.anchors[pairs.anchors != NONE], return_inverse=True)
+    row = torch.from_numpy(np.nonzero(pairs.anchors != NONE)[0]).to(device)
+    column = torch.from_numpy(place).to(device)
+
+    def nearer(E: Tensor, head: Tensor) -> Tensor:
+        profiles = torch.zeros(n, E.shape[1], device=E.device, dtype=E.dtype)
+        profiles = profiles.index_add(0, row, E[2 * n :][column])
+        return losses.triplet(profiles, E[:n], E[n : 2 * n], settings.margin)
+
+    return Batch(np.concatenate([pairs.positives, pairs.negatives, anchors]), nearer)
+
+
+def _alignment(of: Targets, rows: NDArray[np.int64], device: torch.device) -> Batch:
+    items = of.items[rows]
+    features, targets, weights = (
+        torch.from_numpy(array).to(device)
+        for array in (of.features[items], of.targets[rows], of.weights[rows])
+    )
+
+    def error(E: Tensor, head: Tensor) -> Tensor:
+        return losses.alignment(torch.hstack([features, E]) @ head, targets, weights)
+
+    return Batch(items, error)
+
+
+def _false_negatives(training: Training, pairs: Pairs) -> NDArray[np.bool_]:
+    """[n, n] where positive s is liked by user r too, or has the text of anchor or positive r."""
+    of_positive, of_anchor = (
+        np.array([training.texts[item] for item in items])
+        for items in (pairs.positives, pairs.anchors[:, 0])
+    )
+    liked = [
+        [(user, item) in pairs.likes for item in pairs.positives.tolist()]
+        for user in pairs.users.tolist()
+    ]
+    equal = (of_positive[:, None] == of_positive) | (of_anchor[:, None] == of_positive)
+    return np.array(liked) | equal
+
+
+def first_head(
+    training: Training, rows: NDArray[np.int64], E: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The head to begin with, [features + dim, factors]: ridge of the targets on embeddings E."""
+    if training.targets is None:
+        return np.zeros((0, 0), np.float32)
+    items, targets, weights, features = training.targets
+    X = np.hstack([features[items[rows]], E[items[rows]]]).astype(np.float64)
+    weighted = X.T * weights[rows]
+    head = np.linalg.solve(weighted @ X + RIDGE * np.eye(X.shape[1]), weighted @ targets[rows])
+    return head.astype(np.float32)
+
+
+def unit_mean(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Mean of embeddings [items, dim], scaled to norm 1."""
+    mean = torch.from_numpy(np.mean(parts, axis=0))
+    return functional.normalize(mean, dim=-1).numpy()

@@ -1,0 +1,114 @@
+"""From a folder of training data to a fine-tuned encoder, its embeddings and their card."""
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.numpy import load_file
+from torch import Tensor
+
+from torch_embed import processes
+from torch_embed.adapters import Lora, count, trainable
+from torch_embed.encode import check
+from torch_embed.encoder import Encoder, weights_sha256
+from torch_embed.export import prove, save_encoder
+from torch_embed.files import Texts, write_embeddings
+from torch_embed.finetune import OnStep, Validate, finetune
+from torch_embed.settings import Settings
+from torch_embed.training_files import read_training
+
+
+def learn(
+    encoder: Encoder,
+    folder: Path,
+    settings: Settings,
+    out: Path,
+    encoders: Path,
+    lora: Lora | None = None,
+    folds: int = 1,
+    validate: Validate | None = None,
+    on_step: OnStep = lambda progress: None,
+) -> dict[str, Any]:
+    """Fine-tune, save, prove that what was saved embeds as what was trained, write embeddings.
+
+    Args:
+        encoder: the base model.
+        folder: of training data (see `torch_embed.training_files`); checkpoints go into its
+            `checkpoints` until all is done.
+        settings: how to train.
+        out: where the embeddings go; what is there is replaced at the end, and by a whole file.
+        encoders: where the fine-tuned encoder is saved, with folds a folder for each.
+        lora: train adapters; None trains every weight.
+        folds: models for cross-fitting; 1 for none.
+        validate: judges the embeddings after every epoch.
+        on_step: told of every step.
+
+    Returns:
+        The card of the embeddings.
+
+    Raises:
+        InputError: the training data cannot be read or hold no example.
+        FloatingPointError: a loss or gradient is not finite.
+        RuntimeError: the saved encoder is not what was trained, or training changed nothing.
+    """
+    training = read_training(folder)
+    encoder = trainable(encoder, lora)
+    trained, total = count(encoder.model)
+    checkpoints = folder / "checkpoints"
+    found = finetune(encoder, training, settings, checkpoints, folds, validate, on_step)
+    card: dict[str, Any] = {
+        "finetuned_from": encoder.model_id,
+        "settings": asdict(settings),
+        "lora": None if lora is None else asdict(lora),
+        "folds": folds,
+        "best_epoch": found.epoch,
+        "history": found.history,
+        "trained_parameters": trained,
+        "parameters": total,
+        "training": training.card,
+    }
+    if "validation" in found.history[0]:
+        card["validation"] = {
+            "before": found.history[0]["validation"],
+            "best": found.history[found.epoch]["validation"],
+        }
+    saved = [encoders / f"fold-{fold}" for fold in range(folds)] if folds > 1 else [encoders]
+    named = replace(encoder, name=f"{encoder.name}-ft")
+    if processes.is_first():
+        shutil.rmtree(encoders, ignore_errors=True)
+        for weights, place in zip(found.weights, saved, strict=True):
+            _put(encoder.model, weights)
+            encoder.model.eval()
+            check(encoder, training.texts)
+            save_encoder(encoder, place, card)
+        base = load_file(checkpoints / "base.safetensors")["embeddings"]
+        exact = encoder.model.dtype == torch.float32
+        prove(saved, training, found.E, base, exact)
+        texts = Texts(
+            training.item_ids,
+            training.texts,
+            training.card["texts_sha256"],
+            training.card["data"],
+        )
+        card = (
+            named.card()
+            | {
+                "weights_sha256": [weights_sha256(place) for place in saved],
+                "encoder": [str(place.resolve()) for place in saved],
+            }
+            | card
+            | {"data": texts.data, "items": len(texts.texts), "texts_sha256": texts.sha256}
+        )
+        write_embeddings(out, texts, found.E, card)
+        shutil.rmtree(checkpoints)
+    processes.wait()
+    return card
+
+
+def _put(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in weights:
+                parameter.copy_(weights[name])

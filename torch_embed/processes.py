@@ -1,0 +1,50 @@
+"""Several processes as one: under `accelerate launch` each does its share of the micro-batches."""
+
+import os
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+T = TypeVar("T")
+
+
+def start() -> None:
+    """Join the other processes, if the launcher has made any."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        from accelerate import PartialState
+
+        PartialState(cpu=not torch.cuda.is_available())
+
+
+def place() -> tuple[int, int]:
+    """Number of this process, and of how many."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def is_first() -> bool:
+    """Is this the process that prints and writes?"""
+    return place()[0] == 0
+
+
+def sum_over(tensor: Tensor) -> Tensor:
+    """The sum of every process's `tensor`, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def share(value: T) -> T:
+    """The first process's `value`."""
+    if not dist.is_initialized():
+        return value
+    shared = [value]
+    dist.broadcast_object_list(shared)
+    return shared[0]
+
+
+def wait() -> None:
+    """Until every process is here."""
+    if dist.is_initialized():
+        dist.barrier()
