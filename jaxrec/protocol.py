@@ -203,14 +203,14 @@ def _candidates(
 def _card(dataset: Dataset, protocol: Protocol) -> dict[str, Any]:
     split, published = protocol.split, protocol.name == "published"
     rule = SPLIT_RULES[protocol.name].format(seed=protocol.seed, fold=protocol.fold)
-    texts = "title, genres and tags, without the tags on held-out pairs"
+    texts = "title with year, genres and tags, without the tags on held-out pairs"
     if published:
         texts = (
             "title, genres and every tag, those on held-out pairs included (published); of the"
-            " rows below pmf without those"
+            " rows below pmf without those, with the year"
         )
     elif protocol.name == "cold-items":
-        texts = "title and genres, no tags"
+        texts = "title with year and genres, no tags"
     return {
         "protocol": protocol.name,
         "data": dataset.name,

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from jaxrec.dataset import Dataset
@@ -71,7 +72,12 @@ class RunFolder:
         """[items] the texts of one of `kinds_of_texts`."""
         if kind == "published":
             return item_texts(self.dataset)
-        return item_texts(self.dataset, readable_tags(self.dataset, self.protocol))
+        return item_texts(self.dataset, readable_tags(self.dataset, self.protocol), year=True)
+
+    def plain_texts(self, kind: str) -> list[str]:
+        """[items] the same without any tag."""
+        none = np.zeros(len(self.dataset.tags.words), bool)
+        return item_texts(self.dataset, none, year=kind != "published")
 
     def texts_path(self, kind: str) -> Path:
         """Where the texts of one of `kinds_of_texts` are."""

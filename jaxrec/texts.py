@@ -14,8 +14,10 @@ NO_GENRES = "(no genres listed)"
 EMPTY = "movie"
 
 
-def item_texts(dataset: Dataset, readable: NDArray[np.bool_] | None = None) -> list[str]:
-    """[items] the text of each item, made by the published rule.
+def item_texts(
+    dataset: Dataset, readable: NDArray[np.bool_] | None = None, year: bool = False
+) -> list[str]:
+    """[items] the text of each item, by default by the published rule.
 
     The title cut at its last `(`, the genres, the item's tags in lower case and file order,
     duplicates kept, joined by blanks; `movie` where nothing is left.
@@ -23,6 +25,7 @@ def item_texts(dataset: Dataset, readable: NDArray[np.bool_] | None = None) -> l
     Args:
         dataset: titles, genres and tags.
         readable: [tags] which tags may be read; all by default, as published.
+        year: keep the whole title, with the year in its last bracket.
     """
     tags: list[list[str]] = [[] for _ in range(dataset.items)]
     may_read = np.ones(len(dataset.tags.words), bool) if readable is None else readable
@@ -31,9 +34,9 @@ def item_texts(dataset: Dataset, readable: NDArray[np.bool_] | None = None) -> l
             tags[item].append(word.lower())
     texts = []
     for title, genres, words in zip(dataset.titles, dataset.genres, tags, strict=True):
-        without_year = title.rsplit("(", 1)[0].strip()
+        name = title.strip() if year else title.rsplit("(", 1)[0].strip()
         genre_words = "" if genres == NO_GENRES else genres.replace("|", " ")
-        texts.append(" ".join(filter(None, [without_year, genre_words, *words])).strip() or EMPTY)
+        texts.append(" ".join(filter(None, [name, genre_words, *words])).strip() or EMPTY)
     return texts
 
 

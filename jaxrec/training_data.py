@@ -24,7 +24,7 @@ from jaxrec.models import fit
 from jaxrec.pairs import NONE, draw_pairs
 from jaxrec.protocol import validation_splits
 from jaxrec.run_folder import RunFolder
-from jaxrec.texts import item_texts, texts_sha256
+from jaxrec.texts import texts_sha256
 from jaxrec.topk import Product
 
 
@@ -74,7 +74,7 @@ def write_training_data(
             {
                 "item_id": dataset.item_ids,
                 "text": own,
-                "plain": item_texts(dataset, np.zeros(len(dataset.tags.words), bool)),
+                "plain": run.plain_texts(texts),
                 "fold": fold,
             }
         ).write_parquet(partial)

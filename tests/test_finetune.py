@@ -3,19 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
+from torch import Tensor
 
 from tests.tiny_models import tiny_bert
 from torch_embed.adapters import Lora, count, trainable, with_lora
 from torch_embed.encoder import Encoder, load_encoder
 from torch_embed.errors import InputError
 from torch_embed.examples import examples_without, make_batch
-from torch_embed.finetune import Tuned, _Run, finetune
+from torch_embed.finetune import OnStep, Progress, Tuned, _Run, finetune
 from torch_embed.settings import LOSSES, Settings
 from torch_embed.training_files import NONE, Pairs, Targets, Training
 
@@ -151,8 +153,8 @@ class Killed(Exception):
     pass
 
 
-def stopped_after(steps: int):
-    def on_step(progress) -> None:
+def stopped_after(steps: int) -> OnStep:
+    def on_step(progress: Progress) -> None:
         if progress.step == steps:
             raise Killed
 
@@ -170,7 +172,7 @@ def test_a_killed_run_ends_like_an_unbroken_one(
     def judge(E: NDArray[np.float32]) -> float:
         return purity(E)
 
-    def run(folder: str, **more) -> Tuned:
+    def run(folder: str, **more: Any) -> Tuned:
         encoder = trainable(load_encoder(bert_folder, "cpu"), None)
         return finetune(encoder, training, settings, tmp_path / folder, folds, judge, **more)
 
@@ -212,7 +214,8 @@ def test_items_are_embedded_by_the_model_of_their_fold(bert_folder: str, tmp_pat
     training.fold[:4] = -1  # nobody has rated these: none has a target
     targets = training.targets
     assert targets is not None
-    targets = Targets(*(part[4:] for part in targets[:3]), targets.features)
+    items, of_items, weights, features = targets
+    targets = Targets(items[4:], of_items[4:], weights[4:], features)
     training = training._replace(targets=targets)
     bert, again = (trainable(load_encoder(bert_folder, "cpu"), None) for _ in range(2))
     first = finetune(bert, training, settings, tmp_path / "first", folds=3).E
@@ -250,7 +253,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     weights = training.targets.weights.copy()
     broken = training._replace(targets=training.targets._replace(weights=weights))
 
-    def spoil(progress) -> None:
+    def spoil(progress: Progress) -> None:
         if progress.step == 4:
             weights[order[25]] = np.nan
 
@@ -261,14 +264,21 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     assert all(torch.isfinite(weight).all() for weight in state["weights"].values())
 
 
-def test_tag_dropout_reads_texts_without_tags(bert: Encoder, tmp_path: Path) -> None:
+def test_tag_dropout_reads_texts_without_tags(
+    bert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     training = planted("alignment")._replace(plain=["j"] * ITEMS)
     run = _Run(bert, training, replace(SETTINGS, loss="alignment", tag_dropout=0.5), tmp_path, 1,
                None, lambda progress: None)  # fmt: skip
     batch = make_batch(training, SETTINGS, np.arange(ITEMS), torch.device("cpu"))
     seen: list[list[int]] = []
     embed = run._embed
-    run._embed = lambda tokens, seed: [seen.extend(tokens), embed(tokens, seed)][1]  # type: ignore[method-assign]
+
+    def watched(tokens: list[list[int]], seed: list[int]) -> Tensor:
+        seen.extend(tokens)
+        return embed(tokens, seed)
+
+    monkeypatch.setattr(run, "_embed", watched)
     run._backward(batch, torch.zeros(33, 6, requires_grad=True), [0, 0, 1, 0])
     without = sum(len(ids) == 3 for ids in seen)  # [CLS] j [SEP]
     assert 8 < without < 32

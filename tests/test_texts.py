@@ -26,6 +26,17 @@ def test_texts_by_hand(make_dataset: Callable[..., Dataset]) -> None:
     ]
 
 
+def test_our_own_texts_keep_the_year(make_dataset: Callable[..., Dataset]) -> None:
+    titles = ["Heat (1995)", "Seven (a.k.a. Se7en) (1995)", " "]
+    genres = ["Crime|Drama", "(no genres listed)", "(no genres listed)"]
+    data = make_dataset([(0, 0, 4.0, 0)], users=1, items=3, titles=titles, genres=genres)
+    assert item_texts(data, year=True) == [
+        "Heat (1995) Crime Drama",
+        "Seven (a.k.a. Se7en) (1995)",
+        "movie",
+    ]
+
+
 def test_every_film_has_a_text(movielens: Dataset) -> None:
     texts = item_texts(movielens)
     assert len(texts) == 9_742

@@ -38,10 +38,10 @@ def tiny_bert(folder: Path) -> Path:
     return _save(folder, BertModel(BertConfig(**SIZES)), "[CLS] $A [SEP]")
 
 
-def tiny_qwen3(folder: Path) -> Path:
+def tiny_qwen3(folder: Path, hidden: int = 32) -> Path:
     """Causal; its tokenizer appends the end token, as that of Qwen3-Embedding does."""
     torch.manual_seed(0)
-    config = Qwen3Config(**SIZES, num_key_value_heads=2, head_dim=8)
+    config = Qwen3Config(**SIZES | {"hidden_size": hidden}, num_key_value_heads=2, head_dim=8)
     return _save(folder, Qwen3Model(config), "$A [END]")
 
 

@@ -1,0 +1,271 @@
+"""From training data to a saved encoder: a small Qwen3 in NF4 with LoRA, a BERT in full."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from transformers import AutoModel, Qwen3Config
+
+from tests.tiny_models import WORDS, tiny_bert, tiny_qwen3
+from torch_embed.adapters import Lora, count, trainable, with_lora
+from torch_embed.encode import encode
+from torch_embed.encoder import Encoder, load_encoder
+from torch_embed.errors import InputError
+from torch_embed.learn import learn
+from torch_embed.preflight import QWEN3, SHARED, Plan, bytes_needed, check_fits, shape_of
+from torch_embed.settings import Settings
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.timeout(240),
+]
+
+SETTINGS = Settings(
+    "alignment", epochs=6, batch=8, rate=1e-2, warmup=2, max_tokens=16, head_rate=1e-2,
+    patience=None,
+)  # fmt: skip
+ITEMS = 40
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Targets that depend on the first word of a text, in the files that jaxrec writes."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    kind = np.arange(ITEMS) % 4
+    texts = [
+        " ".join([WORDS[5 + k], *rng.choice(WORDS[9:], 1 + i % 4)]) for i, k in enumerate(kind)
+    ]
+    table: dict[str, Any] = {"item_id": 100 + np.arange(ITEMS), "text": texts, "plain": texts}
+    pl.DataFrame(table | {"fold": np.arange(ITEMS, dtype=np.int32) % 2}).write_parquet(
+        folder / "texts.parquet"
+    )
+    save_file(
+        {
+            "item_ids": table["item_id"],
+            "targets": rng.normal(size=(4, 3)).astype(np.float32)[kind],
+            "weights": np.ones(ITEMS, np.float32),
+            "features": np.ones((ITEMS, 1), np.float32),
+        },
+        folder / "targets.safetensors",
+    )
+    card = {"kind": None, "texts_sha256": "abc", "data": "planted"}
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_qwen3(tmp_path_factory.mktemp("qwen3"), hidden=64))
+
+
+def learned(
+    base: str, data: Path, folder: Path, **more: Any
+) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    lora = more.pop("lora", None)
+    encoder = load_encoder(base, "cpu", **more.pop("loading", {}))
+    settings = more.pop("settings", SETTINGS)
+    out = folder / "E.safetensors"
+    card = learn(encoder, data, settings, out, folder / "encoder", lora, **more)
+    return card, load_file(out)["embeddings"]
+
+
+def test_4_bit_layers_are_packed(qwen3_folder: str) -> None:
+    from bitsandbytes.nn import Linear4bit
+
+    encoder = load_encoder(qwen3_folder, "cpu", nf4=True)
+    layers = [m for m in encoder.model.modules() if isinstance(m, torch.nn.Linear)]
+    assert layers
+    assert all(isinstance(layer, Linear4bit) for layer in layers)
+    for layer in layers:
+        assert isinstance(layer, Linear4bit)
+        assert layer.weight.dtype == torch.uint8
+        assert layer.weight.numel() * 2 == layer.in_features * layer.out_features
+        state = getattr(layer.weight, "quant_state")  # noqa: B009
+        assert state.quant_type == "nf4"
+        assert state.nested  # double quantisation
+    assert encoder.card()["nf4"] is True
+    whole = load_encoder(qwen3_folder, "cpu", nf4=False)
+    assert count(encoder.model)[1] == count(whole.model)[1]
+
+
+def test_a_small_qwen3_learns_in_4_bits_reloads_and_is_exported(
+    qwen3_folder: str, data: Path, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, epochs=20)
+    card, E = learned(
+        qwen3_folder, data, tmp_path, loading={"nf4": True}, lora=Lora(), settings=settings
+    )
+    losses = [of["loss"] for of in card["history"][1:]]
+    assert losses[-1] < 0.03 < losses[0]
+    # two layers: q_proj 64 -> 32, v_proj 64 -> 16, rank 16
+    assert card["trained_parameters"] == 2 * 16 * ((64 + 32) + (64 + 16))
+    assert card["nf4"] is True
+    texts = pl.read_parquet(data / "texts.parquet")["text"].to_list()
+    again = load_encoder(str(tmp_path / "encoder"), "cpu")
+    np.testing.assert_allclose(encode(again, texts), E, atol=3e-2)
+    alone = np.concatenate([encode(again, [text]) for text in texts[:12]])
+    np.testing.assert_allclose(alone, encode(again, texts)[:12], atol=1e-3)
+
+
+def test_peft_and_sentence_transformers_load_an_adapter(
+    qwen3_folder: str, data: Path, tmp_path: Path
+) -> None:
+    _, E = learned(qwen3_folder, data, tmp_path, lora=Lora())
+    texts = pl.read_parquet(data / "texts.parquet")["text"].to_list()
+    from peft import PeftModel
+
+    saved = tmp_path / "encoder"
+    model = PeftModel.from_pretrained(AutoModel.from_pretrained(qwen3_folder), str(saved)).eval()
+    tokenizer = load_encoder(qwen3_folder, "cpu").tokenizer
+    with torch.no_grad():
+        tokens = tokenizer(texts[:1], return_tensors="pt")
+        hidden = model(**tokens).last_hidden_state[0, -1]
+    np.testing.assert_allclose(torch.nn.functional.normalize(hidden, dim=0), E[0], atol=1e-4)
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    theirs = sentence_transformers.SentenceTransformer(str(saved), device="cpu").encode(texts)
+    np.testing.assert_allclose(theirs, E, atol=1e-4)
+    assert "PeftModel.from_pretrained" in (saved / "README.md").read_text()
+
+
+def test_sentence_transformers_load_a_whole_model(data: Path, tmp_path: Path) -> None:
+    _, E = learned(str(tiny_bert(tmp_path / "bert")), data, tmp_path)
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    texts = pl.read_parquet(data / "texts.parquet")["text"].to_list()
+    model = sentence_transformers.SentenceTransformer(str(tmp_path / "encoder"), device="cpu")
+    np.testing.assert_allclose(model.encode(texts), E, atol=1e-4)
+
+
+def test_folds_are_saved_and_proved_one_by_one(data: Path, tmp_path: Path) -> None:
+    _, E = learned(str(tiny_bert(tmp_path / "bert")), data, tmp_path, folds=2)
+    table = pl.read_parquet(data / "texts.parquet")
+    for fold in range(2):
+        encoder = load_encoder(str(tmp_path / "encoder" / f"fold-{fold}"), "cpu")
+        own = table["fold"].to_numpy() == fold
+        found = encode(encoder, table["text"].to_list())
+        np.testing.assert_allclose(found[own], E[own], atol=1e-4)
+        assert np.abs(found[~own] - E[~own]).max() > 1e-2
+
+
+def test_training_that_changes_nothing_fails_and_writes_nothing(data: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=1, rate=0.0)
+    with pytest.raises(RuntimeError, match="training changed nothing"):
+        learned(str(tiny_bert(tmp_path / "bert")), data, tmp_path, settings=settings)
+    assert not (tmp_path / "E.safetensors").exists()
+
+
+def test_an_encoder_that_was_saved_wrongly_fails(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a LoRA folder that silently loads the base model does."""
+    base = str(tiny_bert(tmp_path / "bert"))
+    untouched = load_encoder(base, "cpu")
+
+    def save(encoder: Encoder, folder: Path, card: dict) -> None:
+        untouched.model.save_pretrained(folder)
+        untouched.tokenizer.save_pretrained(folder)
+
+    monkeypatch.setattr("torch_embed.learn.save_encoder", save)
+    with pytest.raises(RuntimeError, match="gives other embeddings than what was trained"):
+        learned(base, data, tmp_path)
+
+
+def test_matryoshka_keeps_the_first_dimensions(
+    qwen3_folder: str, data: Path, tmp_path: Path
+) -> None:
+    encoder = load_encoder(qwen3_folder, "cpu", dim=16)
+    whole = encode(load_encoder(qwen3_folder, "cpu"), ["a b", "c"])[:, :16]
+    expected = whole / np.linalg.norm(whole, axis=1, keepdims=True)
+    np.testing.assert_allclose(encode(encoder, ["a b", "c"]), expected, atol=1e-5)
+    card, E = learned(qwen3_folder, data, tmp_path, lora=Lora(), loading={"dim": 16})
+    assert (card["dim"], E.shape[1]) == (16, 16)
+    with pytest.raises(InputError, match="no 100 dimensions; it has 64"):
+        load_encoder(qwen3_folder, "cpu", dim=100)
+
+
+def test_the_published_share_of_parameters() -> None:
+    config = Qwen3Config(**SHARED, **QWEN3["qwen3-4b"])
+    with torch.device("meta"):
+        model = with_lora(AutoModel.from_config(config), Lora())
+    assert count(model) == (5_898_240, 4_027_672_576)
+
+
+def test_what_does_not_fit_is_refused_in_one_line() -> None:
+    plan = Plan("qwen3-4b", nf4=False, lora_rank=16, micro_tokens=8192, tokens=1e6)
+    with pytest.raises(InputError) as refused:
+        check_fits(plan, free=8 * 2**30)
+    line = str(refused.value)
+    assert "\n" not in line
+    assert "GiB, 8.0 are free; would fit: " in line
+    assert "--nf4" in line
+    assert "--model qwen3-0.6b" in line
+    assert "of 80.0 free" in check_fits(plan, free=80 * 2**30)
+
+
+def test_the_estimate_holds_the_weights() -> None:
+    config = shape_of("qwen3-4b")
+    small = Plan("qwen3-4b", nf4=True, lora_rank=16, micro_tokens=1024, tokens=1.0)
+    needed = bytes_needed(config, small) / 2**30
+    # 3.63e9 linear weights at half a byte, 0.39e9 others in bfloat16
+    assert 2.4 < needed < 4.0
+    assert bytes_needed(config, replace(small, nf4=False)) > 15 * 2**30
+
+
+def test_gradients_reach_adapters_through_checkpoints(qwen3_folder: str) -> None:
+    encoder = trainable(load_encoder(qwen3_folder, "cpu", nf4=True), Lora())
+    encoder.model.train()
+    tokens = encoder.tokenizer(["a b c"], return_tensors="pt")
+    encoder.model(**tokens).last_hidden_state.float().sum().backward()
+    trained = [p for p in encoder.model.parameters() if p.requires_grad]
+    assert trained
+    assert all(p.grad is not None for p in trained)
+    assert encoder.model.is_gradient_checkpointing
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_two_processes_do_what_one_does(data: Path, tmp_path: Path, folds: int) -> None:
+    base = str(tiny_bert(tmp_path / "bert"))
+    script = tmp_path / "train.py"
+    script.write_text(
+        f"""
+import json, sys
+from pathlib import Path
+from torch_embed import processes
+processes.start()
+from tests.test_learn import SETTINGS
+from dataclasses import replace
+from torch_embed.encoder import load_encoder
+from torch_embed.learn import learn
+out = Path(sys.argv[1])
+card = learn(load_encoder({base!r}, "cpu"), out / "data", replace(SETTINGS, micro_tokens=24),
+             out / "E.safetensors", out / "encoder", folds={folds})
+"""
+    )
+    found = []
+    for count_, launcher in ((1, []), (2, ["-m", "accelerate.commands.launch", "--cpu",
+                                            "--num_processes", "2", "--num_machines", "1",
+                                            "--mixed_precision", "no", "--dynamo_backend", "no",
+                                            "--main_process_port", "0"])):  # fmt: skip
+        out = tmp_path / str(count_)
+        shutil.copytree(data, out / "data")
+        done = subprocess.run(
+            [sys.executable, *launcher, str(script), str(out)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(load_file(out / "E.safetensors")["embeddings"])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
