@@ -160,6 +160,7 @@ def main() -> None:
 @click.option(
     "--inits", type=click.IntRange(min=1), default=1, help="Initialisations of each split."
 )
+@click.option("--finetune", is_flag=True, help="Fine-tune the encoder first.")
 @click.option("--trials", type=click.IntRange(min=1), help="Tune first, so many trials a row.")
 @click.option(
     "--json",
@@ -177,6 +178,7 @@ def run(
     only: tuple[str, ...],
     seeds: int | None,
     inits: int,
+    finetune: bool,
     trials: int | None,
     json_path: Path | None,
     terminal: Terminal,
@@ -209,7 +211,7 @@ def run(
         _describe(opened, terminal)
         if tuned is not None and tuned.exists():
             shutil.copytree(tuned, path / "tuned", dirs_exist_ok=True)
-        _do_everything(opened, model, ks, only, None if tuned else trials, like, terminal)
+        _do_everything(opened, model, ks, only, None if tuned else trials, like, finetune, terminal)
 
     if protocol == "temporal" and seeds is not None:
         raise click.UsageError("temporal has one split; give --inits instead of --seeds")
@@ -249,12 +251,15 @@ def _do_everything(
     only: tuple[str, ...],
     trials: int | None,
     like: tuple[Path, ...],
+    finetune: bool,
     terminal: Terminal,
 ) -> None:
     """Train, embed and evaluate what is not there yet."""
     from jaxrec.steps import PUBLISHED, PUBLISHED_FUSION, fitted_by, pmf_settings_of, rows_of
 
     _embed(opened, model, terminal, again=False, like=like)
+    if finetune:
+        _finetune_once(opened, model, terminal)
     if trials is not None:
         _tune(opened, only, trials, 2**30, terminal)
     for row, settings in (("mf", PUBLISHED), ("pmf", pmf_settings_of(opened))):
@@ -380,9 +385,7 @@ def finetune_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Attention projection to adapt; may be given several times."
             "  [default: queries and values]",
         ),
-        click.option(
-            "--micro-tokens", help="Padded tokens in the encoder at once: memory.", **positive
-        ),
+        click.option("--micro-tokens", help="Padded tokens held in memory at once.", **positive),
         click.option("--checkpoint-every", help="Steps between checkpoints.", **positive),
     ]
     for option in reversed(options):
@@ -634,7 +637,7 @@ def _embed(
     """Encode the texts; those that a run folder of `like` has encoded are taken from there."""
     try:
         from torch_embed.encode import embed_file, estimate_seconds
-        from torch_embed.encoder import load_encoder, model_id, short_name
+        from torch_embed.encoder import check_dtype, load_encoder, model_id, short_name
         from torch_embed.files import read_texts
     except ModuleNotFoundError as missing:
         line = f"embedding needs {missing.name}; pip install 'jaxrec[embed]'"
@@ -648,6 +651,7 @@ def _embed(
     if there and not again and opened.read_embeddings(name).card["model"] == model_id(model):
         terminal.say(f"{name}: embeddings are there already")
         return
+    check_dtype((loading or {}).get("dtype"))
     encoder = load_encoder(model, **_given(loading or {}))
     encoded = [run / "embeddings" / f"{name}.safetensors" for run in like]
     for kind in opened.kinds_of_texts:
@@ -685,7 +689,7 @@ def _finetune(
     try:
         from torch_embed import processes
         from torch_embed.adapters import Lora
-        from torch_embed.encoder import HUB_IDS, load_encoder, short_name, silence
+        from torch_embed.encoder import HUB_IDS, check_dtype, load_encoder, short_name, silence
         from torch_embed.learn import learn
         from torch_embed.preflight import check_fits
         from torch_embed.settings import PAIRS_OF, preset
@@ -694,6 +698,7 @@ def _finetune(
     from dataclasses import replace
 
     silence()
+    check_dtype(loading["dtype"])
     processes.start()
     if not processes.is_first():
         terminal.verbosity = -1
@@ -772,6 +777,20 @@ def _finetune(
         )
         opened.read_embeddings(name, texts)
         _tell_stale(opened, terminal)
+
+
+def _finetune_once(opened: RunFolder, model: str, terminal: Terminal) -> None:
+    """Fine-tune by the preset `best`, if that has not been done."""
+    from torch_embed.encoder import short_name
+
+    name = f"{short_name(model)}-ft"
+    if opened.embeddings_path(name, "honest").exists():
+        opened.read_embeddings(name, "honest")
+        terminal.say(f"{name}: embeddings are there already")
+        return
+    nothing: dict[str, Any] = {"preset": None, "lora": None, "modules": ()}
+    loading = {"dim": None, "nf4": None, "dtype": None}
+    _finetune(opened.path, None, None, None, model, loading, nothing, terminal)
 
 
 def _plan(

@@ -18,6 +18,7 @@ from jaxrec.fusion import FUSIONS
 from jaxrec.pmf import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
 from jaxrec.protocol import PROTOCOLS
 from jaxrec.steps import PUBLISHED
+from tests.tiny_models import tiny_bert
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -215,6 +216,48 @@ def test_time_is_cut_once(tmp_path: Path) -> None:
     result = jaxrec("run", "--run", tmp_path, "--protocol", "temporal", "--seeds", 2)
     assert result.exit_code == 2
     assert "temporal has one split; give --inits instead" in result.output
+
+
+def test_an_encoder_is_fine_tuned_and_used(tmp_path: Path) -> None:
+    bert, run = tiny_bert(tmp_path / "bert"), tmp_path / "run"
+    common = ("--run", run, "--data", "synthetic", "--model", bert)
+    assert jaxrec("embed", *common).exit_code == 0
+    result = jaxrec(
+        "embed", *common, "--finetune", "--epochs", 2, "--folds", 2, "--rate", 0.003
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "bert-ft: trained" in result.output
+    card = json.loads((run / "embeddings" / "bert-ft.json").read_text())
+    assert card["settings"]["loss"] == "alignment"
+    assert {"before", "best"} == set(card["validation"])
+    assert (run / "encoders" / "bert-ft" / "fold-1" / "model.safetensors").exists()
+    assert not (run / "training" / "bert-ft" / "checkpoints").exists()
+    assert jaxrec("eval", "--run", run, "--row", "text").exit_code == 0
+    for best, used in ((1.0, "bert-ft"), (0.0, "bert")):
+        card["validation"]["best"] = best
+        (run / "embeddings" / "bert-ft.json").write_text(json.dumps(card))
+        result = jaxrec("eval", "--run", run, "--row", "text")
+        assert f"text rows read: {used}, year and genres" in result.output
+
+
+def test_options_of_fine_tuning_need_it(tmp_path: Path) -> None:
+    common = ("embed", "--run", tmp_path, "--data", "synthetic")
+    result = jaxrec(*common, "--loss", "triplet")
+    assert (result.exit_code, "--loss needs --finetune" in result.output) == (2, True)
+    result = jaxrec(*common, "--finetune", "--full", "--nf4")
+    assert (result.exit_code, "--full trains no 4-bit weights" in result.output) == (2, True)
+
+
+def test_what_does_not_fit_is_refused_before_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch_embed.preflight._free_memory", lambda: 2**30)
+    result = jaxrec(
+        "embed", "--run", tmp_path, "--data", "synthetic", "--finetune", "--model", "qwen3-4b"
+    )
+    assert result.exit_code == 2
+    assert "fine-tuning qwen3-4b takes about" in result.output
+    assert "Traceback" not in result.output
 
 
 def test_a_row_that_cannot_be_made_is_named(tmp_path: Path) -> None:

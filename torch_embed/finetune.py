@@ -5,10 +5,10 @@ side by side. An item is embedded by the model of its fold, which has seen none 
 an item without ratings by the unit mean of all. After each epoch the caller's validation judges
 these embeddings; the best epoch's are kept.
 
-Dropout is seeded by step and micro-batch. So a large batch can go through the encoder twice, first
-without gradients to get the loss of all embeddings together, then again micro-batch by micro-batch
-to carry its gradient on (Gao et al. 2021, GradCache); several processes share the micro-batches and
-take the steps that one would; and a resumed run draws what an unbroken one draws.
+Dropout is seeded by step and group of texts. So a batch too large for the memory can go through the
+encoder twice, first without gradients to get the loss of all embeddings together, then again group
+by group to carry its gradient on (Gao et al. 2021, GradCache); several processes share the groups
+and take the steps that one would; and a resumed run draws what an unbroken one draws.
 """
 
 import json
@@ -37,6 +37,8 @@ from torch_embed.training_files import Training
 
 LARGEST_GRADIENT = 1.0
 """Gradients are scaled down to this norm."""
+GROUP_TOKENS = 1024
+"""Padded tokens of texts of similar length; more of them together are mostly padding."""
 HEAD = "head"
 
 
@@ -185,14 +187,16 @@ class _Run:
         return load_file(path)["embeddings"]
 
     def _embed_all(self, before: NDArray[np.float32]) -> NDArray[np.float32]:
-        each = []
+        of_all = self.training.fold < 0
+        E, each = np.empty_like(before), []
         for fold in range(self.folds):
             self._put(_load(self._checkpoint(fold))["weights"])
-            each.append(encode(self.encoder, self.training.texts))
-        E = unit_mean(each) if self.folds > 1 else each[0]
-        for fold in range(self.folds if self.folds > 1 else 0):
-            own = self.training.fold == fold
-            E[own] = each[fold][own]
+            if self.folds == 1:
+                return encode(self.encoder, self.training.texts)
+            own = np.flatnonzero((self.training.fold == fold) | of_all)
+            E[own] = encode(self.encoder, [self.training.texts[item] for item in own])
+            each.append(E[of_all])
+        E[of_all] = unit_mean(each)
         return E
 
     def _epoch(self, fold: int, epoch: int, base: dict[str, Tensor], head: Tensor) -> float:
@@ -268,12 +272,16 @@ class _Run:
             self.tokens[int(p)][item]
             for p, item in zip(plain.tolist(), batch.items.tolist(), strict=True)
         ]
-        plan = list(batches([len(ids) for ids in tokens], self.settings.micro_tokens))
+        most = self.settings.micro_tokens
+        plan = list(batches([len(ids) for ids in tokens], min(most, GROUP_TOKENS)))
         place, size = processes.place()
         seen = sum(map(len, tokens))
-        if len(plan) == 1 and size == 1:
-            E = self._embed([tokens[i] for i in plan[0]], [*seed, 0])[np.argsort(plan[0])]
-            loss = batch.loss(E, head)
+        if size == 1 and sum(len(own) * len(tokens[own[0]]) for own in plan) <= most:
+            each = [
+                self._embed([tokens[i] for i in own], [*seed, number])
+                for number, own in enumerate(plan)
+            ]
+            loss = batch.loss(torch.cat(each)[np.argsort(np.concatenate(plan))], head)
             loss.backward()
             return loss.item(), seen
         own = [number for number in range(len(plan)) if number % size == place]

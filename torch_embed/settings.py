@@ -41,7 +41,7 @@ class Settings:
     patience: int | None = 1
     """Stop after so many epochs without a better validation figure; None: never."""
     micro_tokens: int = 8192
-    """Padded tokens that go through the encoder at once; more memory, less time."""
+    """Padded tokens whose activations are held; a larger batch goes through the encoder twice."""
     checkpoint_every: int = 100
     """Steps."""
     bfloat16: bool = False
