@@ -34,6 +34,11 @@ from jaxrec.topk import Product, Table
 
 Settings = dict[str, Any]
 
+KEPT = 8
+"""Fits of PMF without text that are remembered: `text` and `pmf` share them, and so do the trials
+of a search that moves other settings."""
+_plain: dict[tuple, Factors] = {}
+
 
 class Known(NamedTuple):
     """All that a model may learn from."""
@@ -121,8 +126,19 @@ def with_given(
     return Factors(U, factors.V)
 
 
+def _plain_factors(known: Known, settings: Settings) -> Factors:
+    """`_pmf_factors` without text; of the same data and settings fitted once."""
+    data, split = known.dataset.sha256, known.split.sha256()
+    key = data, split, known.seed, pmf_settings(settings)
+    if key not in _plain:
+        while len(_plain) >= KEPT:
+            _plain.pop(next(iter(_plain)))
+        _plain[key] = _pmf_factors(known, settings, None)
+    return _plain[key]
+
+
 def _pmf(known: Known, settings: Settings) -> Product:
-    return mf_scorer(_pmf_factors(known, settings, None))
+    return mf_scorer(_plain_factors(known, settings))
 
 
 def _pmf_with_text(known: Known, settings: Settings) -> Product:
@@ -131,7 +147,7 @@ def _pmf_with_text(known: Known, settings: Settings) -> Product:
 
 def _text(known: Known, settings: Settings) -> Product:
     """`pmf`, each item's factors replaced by what a ridge of all factors on features says."""
-    U, V = _pmf_factors(known, settings, None)
+    U, V = _plain_factors(known, settings)
     E = features(known, settings).astype(np.float64)
     train = known.dataset.ratings.items[known.split.train]
     count = np.bincount(train, minlength=len(V))
