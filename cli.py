@@ -48,7 +48,7 @@ def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
         import torch_embed.errors
         from jaxrec.terminal import Terminal
 
-        _keep_compiled_programs()
+        _prepare_jax()
         try:
             command(*args, terminal=Terminal(int(verbose) - int(quiet)), **options)
         except (jaxrec.errors.InputError, torch_embed.errors.InputError) as error:
@@ -59,13 +59,17 @@ def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def _keep_compiled_programs() -> None:
-    """Let JAX find what an earlier command compiled; read when JAX is imported, later on."""
+def _prepare_jax() -> None:
+    """Let JAX find what an earlier command compiled, and leave torch its part of a GPU's memory.
+
+    Read when JAX is imported, later on.
+    """
     import platformdirs
 
     folder = Path(platformdirs.user_cache_dir("jaxrec")) / "compiled"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def _stop(line: str, status: int) -> NoReturn:
@@ -367,10 +371,12 @@ def finetune_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--batch", help="Examples of a step.", **positive),
         click.option("--rate", help="Learning rate.", **number),
         click.option("--folds", help="Models for cross-fitting; 1 for none.", **positive),
-        click.option("--temperature", help="Of info-nce.", **number),
+        click.option("--temperature", type=click.FloatRange(0, min_open=True), help="Of info-nce."),
         click.option("--symmetric", is_flag=True, default=None, help="info-nce both ways."),
         click.option("--margin", help="Of contrastive and triplet.", **number),
-        click.option("--tag-dropout", help="Share of texts read without tags.", **number),
+        click.option(
+            "--tag-dropout", type=click.FloatRange(0, 1), help="Share of texts read without tags."
+        ),
         click.option("--pairs", "per_user", help="Training pairs of a user.", **positive),
         click.option("--popularity", help="Draw often liked items less by this power.", **number),
         click.option(
@@ -437,7 +443,8 @@ def embed(
         return
     given = [name for name, value in options.items() if value not in (None, ())]
     if given:
-        raise click.UsageError(f"--{given[0].replace('_', '-')} needs --finetune")
+        option = {"modules": "lora-module", "per_user": "pairs"}.get(given[0], given[0])
+        raise click.UsageError(f"--{option.replace('_', '-')} needs --finetune")
     opened = _open(run_path, data, protocol, seed, terminal)
     _embed(opened, model, terminal, again=True, loading=loading)
 
@@ -684,14 +691,12 @@ def _finetune(
     terminal: Terminal,
 ) -> None:
     """Fine-tune an encoder on the train part; validation of the fusion stops it."""
-    # The GPU's memory is torch's; what JAX does here is small
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     try:
         from torch_embed import processes
         from torch_embed.adapters import Lora
-        from torch_embed.encoder import HUB_IDS, check_dtype, load_encoder, short_name, silence
+        from torch_embed.encoder import check_dtype, load_encoder, short_name, silence
         from torch_embed.learn import learn
-        from torch_embed.preflight import check_fits
+        from torch_embed.preflight import check_fits, shape_of
         from torch_embed.settings import PAIRS_OF, preset
     except ModuleNotFoundError as missing:
         _stop(f"fine-tuning needs {missing.name}; pip install 'jaxrec[embed]'", 2)
@@ -703,7 +708,7 @@ def _finetune(
     if not processes.is_first():
         terminal.verbosity = -1
         processes.wait()  # for the run folder and the training data
-    large = model in HUB_IDS and model != "minilm"
+    large = shape_of(model).model_type.startswith("qwen")
     nf4 = large if loading["nf4"] is None else loading["nf4"]
     lora, modules = options.pop("lora"), options.pop("modules")
     if lora is False and nf4:
@@ -723,16 +728,20 @@ def _finetune(
     texts = opened.kinds_of_texts[0] if published else "honest"
     from jaxrec.training_data import Learning, write_training_data
 
-    folder = opened.training_path(name)
+    folder = opened.training_path(name, texts)
     watched = settings.patience is not None
     if processes.is_first():
         learning = Learning(
-            PAIRS_OF[settings.loss], chosen.per_user, chosen.popularity, chosen.folds, watched
+            PAIRS_OF[settings.loss],
+            chosen.per_user,
+            chosen.popularity,
+            chosen.folds,
+            watched or opened.protocol.name != "published",
         )
         card = write_training_data(opened, folder, texts, learning)
-        what = card.get("pairs", card.get("targets"))
-        terminal.say(f"{name}: {what:,} examples for {settings.loss} in {folder}")
-        plan = _plan(model, nf4, adapters, settings, int(str(what)), chosen.folds, folder)
+        count: int = card["examples"]
+        terminal.say(f"{name}: {count:,} examples for {settings.loss} in {folder}")
+        plan = _plan(model, nf4, adapters, settings, count, folder)
         terminal.say(f"{name}: {check_fits(plan)}")
         processes.wait()
     encoder = load_encoder(model, **_given(loading | {"nf4": nf4, "dtype": None}))
@@ -740,8 +749,7 @@ def _finetune(
     def validate(E: Any) -> float:
         from jaxrec.fitting import validation_ndcg
 
-        inner = 1 if chosen.folds == 1 else None
-        figure = validation_ndcg(opened, E, inner)
+        figure = validation_ndcg(opened, E)
         terminal.say(f"{name}: validation NDCG@25 {figure:.4f}")
         return figure
 
@@ -752,7 +760,7 @@ def _finetune(
                 folder,
                 settings,
                 opened.embeddings_path(name, texts),
-                opened.encoder_path(name),
+                opened.encoder_path(name, texts),
                 adapters,
                 chosen.folds,
                 validate if watched else None,
@@ -767,13 +775,13 @@ def _finetune(
             1,
         )
     except RuntimeError as error:
-        _stop(str(error), 1)
+        _stop(str(error).splitlines()[0], 1)
     if processes.is_first():
         share = card["trained_parameters"] / card["parameters"]
         terminal.say(
             f"{name}: trained {card['trained_parameters']:,} of {card['parameters']:,} parameters"
             f" ({share:.3%}), best epoch {card['best_epoch']}; saved in"
-            f" {opened.encoder_path(name)}"
+            f" {opened.encoder_path(name, texts)}"
         )
         opened.read_embeddings(name, texts)
         _tell_stale(opened, terminal)
@@ -781,8 +789,10 @@ def _finetune(
 
 def _finetune_once(opened: RunFolder, model: str, terminal: Terminal) -> None:
     """Fine-tune by the preset `best`, if that has not been done."""
-    from torch_embed.encoder import short_name
-
+    try:
+        from torch_embed.encoder import short_name
+    except ModuleNotFoundError:
+        return  # `_embed` has told
     name = f"{short_name(model)}-ft"
     if opened.embeddings_path(name, "honest").exists():
         opened.read_embeddings(name, "honest")
@@ -799,24 +809,25 @@ def _plan(
     lora: Any,
     settings: Any,
     examples: int,
-    folds: int,
     folder: Path,
 ) -> Any:
     """What the fine-tuning will take, for the preflight."""
+    import numpy as np
     import polars as pl
 
     from torch_embed.preflight import Plan
 
-    words = pl.read_parquet(folder / "texts.parquet")["text"].str.split(" ").list.len().mean()
+    words = np.mean(
+        [len(text.split()) for text in pl.read_parquet(folder / "texts.parquet")["text"]]
+    )
     texts_of_example = {"alignment": 1, "info-nce": 2, "contrastive": 3}.get(settings.loss, 7)
-    length = min(settings.max_tokens, 2 + 1.5 * float(str(words)))
-    passes = settings.epochs * (folds - 1 if folds > 1 else 1)
+    length = min(settings.max_tokens, 2 + 1.5 * float(words))
     return Plan(
         model,
         nf4,
         None if lora is None else lora.rank,
         min(settings.micro_tokens, round(settings.batch * texts_of_example * length)),
-        passes * examples * texts_of_example * length,
+        settings.epochs * examples * texts_of_example * length,
     )
 
 

@@ -52,7 +52,7 @@ def main(loss: str, protocol: str, epochs: int, folds: int) -> None:
             replace(BEST.settings, loss=loss, epochs=epochs),
             Path(scratch) / "checkpoints",
             folds,
-            lambda E: validation_ndcg(run, E, 1 if folds == 1 else None),
+            lambda E: validation_ndcg(run, E),
         )
         spent = time.perf_counter() - start
         print(f"{loss}: best epoch {found.epoch}, {spent:.0f} s, {found.history}")

@@ -70,7 +70,14 @@ def texts(count: int, tokens: int) -> list[str]:
 def our_training(folder: str, tokens: int, scratch: Path) -> list[float]:
     """Seconds of each step."""
     n = BATCH * STEPS
-    pairs = Pairs(np.arange(n), np.arange(n)[:, None], n + np.arange(n), np.full(n, NONE), set())
+    pairs = Pairs(
+        np.zeros(n, np.int64),
+        np.arange(n),
+        np.arange(n)[:, None],
+        n + np.arange(n),
+        np.full(n, NONE),
+        set(),
+    )
     own = texts(2 * n, tokens)
     of_no_fold, card = np.full(2 * n, -1), {"kind": "liked"}
     training = Training(np.arange(2 * n), own, own, of_no_fold, pairs, None, card)

@@ -26,21 +26,28 @@ SIGNALS = ("pmf+text", "ease-graded+text", "text")
 
 
 def content_name(run: RunFolder) -> str | None:
-    """The embeddings that text models read, None if there are none.
+    """The embeddings that text models read: of several those that validation prefers.
 
-    Those of the fine-tuned encoder that validation prefers to its base; without one, `minilm` or
-    else the first.
+    None if there are none. `validation_ndcg` of each is kept in `content.json`.
     """
-    there = run.embedding_names("honest")
-    better = {}
-    for name in there:
-        figures = read_json(run.embeddings_path(name, "honest").with_suffix(".json"))
-        if (found := figures.get("validation")) and found["best"] > found["before"]:
-            better[name] = found["best"]
-    if better:
-        return max(better, key=lambda name: better[name])
-    untuned = [name for name in there if not name.endswith("-ft")]
-    return "minilm" if "minilm" in untuned else next(iter(untuned), None)
+    names = run.embedding_names("honest")
+    if len(names) < 2:
+        return next(iter(names), None)
+    paths = {name: run.embeddings_path(name, "honest") for name in names}
+    hashes = {
+        name: read_json(path.with_suffix(".json")).get("sha256") for name, path in paths.items()
+    }
+    settings = {row: settings_of(run, row) for row in SIGNALS}
+    there = read_json(run.content_path) if run.content_path.exists() else {}
+    figures = there.get("ndcg", {}) if there.get("settings") == settings else {}
+    known_figures = {name: figures.get(name, {}) for name in names}
+    for name in names:
+        if known_figures[name].get("sha256") != hashes[name]:
+            ndcg = validation_ndcg(run, run.read_embeddings(name, "honest").E)
+            known_figures[name] = {"sha256": hashes[name], "validation_ndcg@25": ndcg}
+    if known_figures != figures:
+        write_json(run.content_path, {"settings": settings, "ndcg": known_figures})
+    return max(names, key=lambda name: known_figures[name]["validation_ndcg@25"])
 
 
 def known(run: RunFolder, split: Split) -> Known:
@@ -83,20 +90,17 @@ def fitted_factors(run: RunFolder, row: str) -> Factors:
     return Factors(np.asarray(model.left), np.asarray(model.right))
 
 
-def validation_ndcg(
-    run: RunFolder, E: NDArray[np.float32], parts: int | None = None, memory: int = MEMORY
-) -> float:
+def validation_ndcg(run: RunFolder, E: NDArray[np.float32], memory: int = MEMORY) -> float:
     """NDCG@25 on validation of the fusion, were E [items, dim] the embeddings of the texts.
 
     Args:
         run: its settings and splits.
         E: unit embeddings.
-        parts: only the first so many inner folds of `cold-items`.
         memory: bytes that the arrays of ranking may take.
     """
     from jaxrec.hybrid import learn_fusion
 
-    tasks = validation_tasks(run.dataset, run.protocol)[:parts]
+    tasks = validation_tasks(run.dataset, run.protocol)
     learned = learn_fusion([_part(run, *task, E) for task in tasks], run.protocol.seed, memory)
     return max(learned.ndcg.values())
 
@@ -105,9 +109,7 @@ def _part(run: RunFolder, split: Split, task: Task, E: NDArray[np.float32] | Non
     """The signals fitted on an inner split, and what they are judged by."""
     from jaxrec.hybrid import Part
 
-    inner = known(run, split)
-    if E is not None:
-        inner = inner._replace(E=E)
+    inner = known(run, split) if E is None else Known(run.dataset, split, E, run.fit_seed)
     signals = tuple(fit(row, inner, settings_of(run, row)) for row in SIGNALS)
     return Part(signals, _knowledge(run, split), task)
 

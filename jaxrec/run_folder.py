@@ -8,8 +8,9 @@ mf.safetensors, .json    factors of the published fit
 pmf.safetensors, .json   factors of any other fit
 embeddings/NAME.safetensors, .json
 embeddings/honest/NAME.safetensors, .json   of the honest texts, under `published`
-training/NAME/           what a fine-tuned encoder learned from, and checkpoints under way
-encoders/NAME/           a fine-tuned encoder; with folds a folder for each
+training/KIND/NAME/      what a fine-tuned encoder learned from, and checkpoints under way
+encoders/KIND/NAME/      a fine-tuned encoder; with folds a folder for each
+content.json             validation figures of the embeddings, if there are several
 models/ROW.safetensors, .json   a baseline or text model as a product of two factors
 hybrid.json              the fusion that was learned, and its validation figures
 tuned/                   trials of `jaxrec tune` and the best settings of each row
@@ -117,15 +118,21 @@ class RunFolder:
     def embedding_names(self, kind: str | None = None) -> list[str]:
         """Names of the embeddings that are there; of the first kind of texts by default."""
         folder = self.embeddings_path("any", kind).parent
-        return sorted(path.stem for path in folder.glob("*.safetensors"))
+        found = folder.glob("*.safetensors")
+        return sorted(path.stem for path in found if path.with_suffix(".json").exists())
 
-    def training_path(self, name: str) -> Path:
-        """Where the data are that a fine-tuned encoder learns from."""
-        return self.path / "training" / name
+    def training_path(self, name: str, kind: str) -> Path:
+        """Where the data are that a fine-tuned encoder of one kind of texts learns from."""
+        return self.path / "training" / kind / name
 
-    def encoder_path(self, name: str) -> Path:
-        """Where a fine-tuned encoder is saved."""
-        return self.path / "encoders" / name
+    def encoder_path(self, name: str, kind: str) -> Path:
+        """Where a fine-tuned encoder of one kind of texts is saved."""
+        return self.path / "encoders" / kind / name
+
+    @property
+    def content_path(self) -> Path:
+        """Where the validation figures of several embeddings are."""
+        return self.path / "content.json"
 
     def identity(self) -> dict[str, str]:
         """What factors must have been fitted on."""

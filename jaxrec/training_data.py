@@ -1,10 +1,13 @@
 """The border with torch_embed's fine-tuning: a folder of texts, pairs, likes and targets.
 
-texts.parquet    item_id, text, plain (the text without tags), fold (-1 for an item without ratings)
-pairs.parquet    user_id, anchors (list of item_id), positive, negative (null where there is none)
-likes.parquet    user_id, item_id: what each user likes, to tell false negatives
-targets.safetensors   item_ids [n], targets [n, factors], weights [n]; features [items, m]
-card.json        counts, seeds and hashes
+texts.parquet         item_id, text, plain (without tags), fold (-1 for an item without ratings)
+pairs.parquet         fold, user_id, anchors (list of item_id), positive, negative (null if none)
+likes.parquet         user_id, item_id: what each user likes, to tell false negatives
+targets.safetensors   fold, item_ids, weights [n], targets [n, factors]; features [items, m]
+card.json             counts, seeds and hashes
+
+Rows of fold k are for the model of fold k and are drawn, or fitted, without any rating of its
+items: that model knows nothing of them, not even what their ratings say of users.
 """
 
 from pathlib import Path
@@ -16,16 +19,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from jaxrec.alignment import alignment_targets
-from jaxrec.factors import Factors
+from jaxrec.dataset import Ratings
+from jaxrec.errors import InputError
 from jaxrec.features import item_features
-from jaxrec.files import whole_file, write_json
-from jaxrec.fitting import known, settings_of
-from jaxrec.models import fit
+from jaxrec.files import file_sha256, whole_file, write_json
+from jaxrec.fitting import settings_of
+from jaxrec.models import pmf_settings
 from jaxrec.pairs import NONE, draw_pairs
+from jaxrec.pmf import fit_pmf
 from jaxrec.protocol import validation_splits
 from jaxrec.run_folder import RunFolder
 from jaxrec.texts import texts_sha256
-from jaxrec.topk import Product
 
 
 class Learning(NamedTuple):
@@ -52,15 +56,20 @@ def write_training_data(
         texts: one of `run.kinds_of_texts`.
         learning: what of.
 
-    Validation is kept out; not under `cold-items` with folds, for there the inner cold folds are
-    the folds: an item's text is embedded by a model that has seen none of its ratings.
+    Validation is kept out; not under `cold-items`, for there the inner cold folds are the folds,
+    and a cold item's text is embedded by a model that has seen none of its ratings.
 
     Returns:
         The card.
+
+    Raises:
+        InputError: under `cold-items`, folds that do not keep the inner folds apart.
     """
     dataset, seed = run.dataset, run.protocol.seed
     inner = validation_splits(dataset, run.protocol)
-    cold_folds = run.protocol.name == "cold-items" and learning.folds > 1
+    cold_folds = run.protocol.name == "cold-items"
+    if cold_folds and not 2 <= learning.folds <= len(inner):
+        raise InputError(f"cold-items is validated on its folds; give --folds 2 to {len(inner)}")
     split = inner[0] if learning.validation and not cold_folds else run.protocol.split
     train = dataset.ratings.at(split.train)
     counts = np.bincount(train.items, minlength=dataset.items)
@@ -88,34 +97,14 @@ def write_training_data(
         "texts": texts,
         **learning._asdict(),
     }
+    of_fold = [
+        train.at(np.flatnonzero(fold[train.items] != number)) if learning.folds > 1 else train
+        for number in range(learning.folds)
+    ]
     if learning.kind is None:
-        model = fit("pmf", known(run, split)._replace(E=None), settings_of(run, "pmf"))
-        assert isinstance(model, Product)
-        found = alignment_targets(Factors(np.asarray(model.left), np.asarray(model.right)), counts)
-        with whole_file(folder / "targets.safetensors") as partial:
-            save_file(
-                {
-                    "item_ids": dataset.item_ids[found.items],
-                    "targets": found.targets,
-                    "weights": found.weights,
-                    "features": item_features(dataset),
-                },
-                partial,
-            )
-        card |= {"targets": len(found.items)}
+        path, written = folder / "targets.safetensors", _write_targets(run, of_fold, folder)
     else:
-        pairs = draw_pairs(train, learning.kind, learning.per_user, seed, learning.popularity)
-        anchors = [dataset.item_ids[row[row != NONE]].tolist() for row in pairs.anchors]
-        negatives = pl.Series(dataset.item_ids[pairs.negatives])
-        with whole_file(folder / "pairs.parquet") as partial:
-            pl.DataFrame(
-                {
-                    "user_id": dataset.user_ids[pairs.users],
-                    "anchors": pl.Series(anchors, dtype=pl.List(pl.Int64)),
-                    "positive": dataset.item_ids[pairs.positives],
-                    "negative": negatives.set(pl.Series(pairs.negatives == NONE), None),
-                }
-            ).write_parquet(partial)
+        path, written = folder / "pairs.parquet", _write_pairs(run, of_fold, learning, folder)
         likes = train.liked
         with whole_file(folder / "likes.parquet") as partial:
             pl.DataFrame(
@@ -124,9 +113,52 @@ def write_training_data(
                     "item_id": dataset.item_ids[likes.items],
                 }
             ).write_parquet(partial)
-        card |= {"pairs": len(pairs.users), "users": len(np.unique(pairs.users))}
+    card |= {"examples": written, "examples_sha256": file_sha256(path)}
     write_json(folder / "card.json", card)
     return card
+
+
+def _write_targets(run: RunFolder, of_fold: list[Ratings], folder: Path) -> int:
+    dataset, settings = run.dataset, pmf_settings(settings_of(run, "pmf"))
+    shape, parts = (dataset.users, dataset.items), []
+    for number, ratings in enumerate(of_fold):
+        factors, _ = fit_pmf(ratings, *shape, settings, seed=run.fit_seed)
+        counts = np.bincount(ratings.items, minlength=dataset.items)
+        parts.append((number, alignment_targets(factors, counts)))
+    arrays = {
+        "fold": np.concatenate([np.full(len(part.items), k, np.int32) for k, part in parts]),
+        "item_ids": np.concatenate([dataset.item_ids[part.items] for _, part in parts]),
+        "weights": np.concatenate([part.weights for _, part in parts]),
+        "targets": np.concatenate([part.targets for _, part in parts]),
+        "features": item_features(dataset),
+    }
+    with whole_file(folder / "targets.safetensors") as partial:
+        save_file(arrays, partial)
+    return len(arrays["fold"])
+
+
+def _write_pairs(run: RunFolder, of_fold: list[Ratings], learning: Learning, folder: Path) -> int:
+    ids, users, tables = run.dataset.item_ids, run.dataset.user_ids, []
+    assert learning.kind is not None
+    for number, ratings in enumerate(of_fold):
+        seed = run.protocol.seed + 1000 * number
+        pairs = draw_pairs(ratings, learning.kind, learning.per_user, seed, learning.popularity)
+        anchors = [ids[row[row != NONE]].tolist() for row in pairs.anchors]
+        negatives = pl.Series(ids[pairs.negatives])
+        tables.append(
+            pl.DataFrame(
+                {
+                    "fold": np.full(len(pairs.users), number, np.int32),
+                    "user_id": users[pairs.users],
+                    "anchors": pl.Series(anchors, dtype=pl.List(pl.Int64)),
+                    "positive": ids[pairs.positives],
+                    "negative": negatives.set(pl.Series(pairs.negatives == NONE), None),
+                }
+            )
+        )
+    with whole_file(folder / "pairs.parquet") as partial:
+        pl.concat(tables).write_parquet(partial)
+    return sum(map(len, tables))
 
 
 def _folds(counts: NDArray[np.integer], folds: int, seed: int) -> NDArray[np.int32]:

@@ -14,10 +14,11 @@ ORDER = [
     ["movielens", "synthetic", "split", "sparse_rows", "texts", "tiles", "text_prior"],
     ["sources", "protocol", "factors", "sweeps", "embeddings", "rows", "gradient", "features"],
     ["sequential", "pmf", "content", "fusion", "metrics", "topk", "run_folder", "significance"],
-    ["scorers", "evaluation", "baselines", "hybrid"],
-    ["models"],
+    ["pairs", "alignment"],
+    ["scorers", "evaluation", "baselines"],
+    ["hybrid", "models"],
     ["scorecard", "fitting", "foreign_metrics", "plot"],
-    ["steps", "study", "tuning"],
+    ["steps", "study", "tuning", "training_data"],
 ]
 LEVEL = {module: level for level, modules in enumerate(ORDER) for module in modules}
 PEERS = {"cornac", "implicit", "irspack", "lenskit", "libmf", "ranx", "sentence_transformers"}

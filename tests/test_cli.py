@@ -230,12 +230,15 @@ def test_an_encoder_is_fine_tuned_and_used(tmp_path: Path) -> None:
     card = json.loads((run / "embeddings" / "bert-ft.json").read_text())
     assert card["settings"]["loss"] == "alignment"
     assert {"before", "best"} == set(card["validation"])
-    assert (run / "encoders" / "bert-ft" / "fold-1" / "model.safetensors").exists()
-    assert not (run / "training" / "bert-ft" / "checkpoints").exists()
+    assert (run / "encoders/honest/bert-ft/fold-1/model.safetensors").exists()
+    assert not (run / "training/honest/bert-ft/checkpoints").exists()
     assert jaxrec("eval", "--run", run, "--row", "text").exit_code == 0
-    for best, used in ((1.0, "bert-ft"), (0.0, "bert")):
-        card["validation"]["best"] = best
-        (run / "embeddings" / "bert-ft.json").write_text(json.dumps(card))
+    content = json.loads((run / "content.json").read_text())
+    figure = content["ndcg"]["bert-ft"]["validation_ndcg@25"]
+    assert figure == pytest.approx(card["validation"]["best"], abs=1e-6)
+    for better, used in ((1, "bert-ft"), (-1, "bert")):
+        content["ndcg"]["bert"]["validation_ndcg@25"] = figure - better * 0.1
+        (run / "content.json").write_text(json.dumps(content))
         result = jaxrec("eval", "--run", run, "--row", "text")
         assert f"text rows read: {used}, year and genres" in result.output
 

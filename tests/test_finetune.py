@@ -1,6 +1,6 @@
 """Fine-tuning on planted tasks, with encoders made by the test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tests.tiny_models import tiny_bert
 from torch_embed.adapters import Lora, count, trainable, with_lora
 from torch_embed.encoder import Encoder, load_encoder
 from torch_embed.errors import InputError
-from torch_embed.examples import examples_without, make_batch
+from torch_embed.examples import make_batch
 from torch_embed.finetune import OnStep, Progress, Tuned, _Run, finetune
 from torch_embed.settings import LOSSES, Settings
 from torch_embed.training_files import NONE, Pairs, Targets, Training
@@ -34,30 +34,33 @@ SETTINGS = Settings(
 )  # fmt: skip
 
 
-def planted(loss: str, seed: int = 0) -> Training:
+def planted(loss: str, folds: int = 1, seed: int = 0) -> Training:
     """The first word of a text is its kind; users like one kind and dislike the others."""
     rng = np.random.default_rng(seed)
     kind = np.arange(ITEMS) % 4
     texts = [" ".join([WORDS[k], *rng.choice(list(WORDS[4:]), 4)]) for k in kind]
     of_kind = [np.flatnonzero(kind == k) for k in range(4)]
     fold = rng.permutation(ITEMS) % 3
-    item_ids = 100 + np.arange(ITEMS)
+    training = Training(100 + np.arange(ITEMS), texts, texts, fold, None, None, {"kind": None})
     if loss == "alignment":
+        for_fold, items = np.divmod(np.arange(folds * ITEMS), ITEMS)
+        kept = (fold[items] != for_fold) | (folds == 1)
         targets = Targets(
-            np.arange(ITEMS),
-            rng.normal(size=(4, 6)).astype(np.float32)[kind],
-            np.ones(ITEMS, np.float32),
+            for_fold[kept],
+            items[kept],
+            rng.normal(size=(4, 6)).astype(np.float32)[kind[items[kept]]],
+            np.ones(int(kept.sum()), np.float32),
             np.ones((ITEMS, 1), np.float32),
         )
-        return Training(item_ids, texts, texts, fold, None, targets, {"kind": None})
+        return training._replace(targets=targets)
     users = rng.integers(0, 12, 160)
     drawn = np.array([rng.permutation(of_kind[u % 4])[:3] for u in users])
     disliked = np.array([rng.choice(of_kind[(u + 1 + rng.integers(3)) % 4]) for u in users])
     anchors = drawn[:, :2] if loss == "triplet" else drawn[:, :1]
     negatives = np.full(len(users), NONE) if loss == "info-nce" else disliked
     likes = {(int(u), int(i)) for u in range(12) for i in of_kind[u % 4]}
-    pairs = Pairs(users, anchors, drawn[:, 2], negatives, likes)
-    return Training(item_ids, texts, texts, fold, pairs, None, {"kind": "pairs"})
+    pairs = Pairs(np.zeros(160, np.int64), users, anchors, drawn[:, 2], negatives, likes)
+    return training._replace(pairs=pairs, card={"kind": "pairs"})
 
 
 @pytest.fixture(autouse=True)
@@ -99,8 +102,9 @@ def test_likes_and_equal_texts_are_no_negatives(bert: Encoder) -> None:
     training = planted("info-nce")
     training.texts[5] = training.texts[8]
     likes = {(1, 8), (2, 9)}
-    pairs = Pairs(np.array([1, 2, 3]), np.array([[4], [5], [6]]), np.array([8, 9, 10]),
-                  np.full(3, NONE), likes)  # fmt: skip
+    users, anchors = np.array([1, 2, 3]), np.array([[4], [5], [6]])
+    fold, none = np.zeros(3, np.int64), np.full(3, NONE)
+    pairs = Pairs(fold, users, anchors, np.array([8, 9, 10]), none, likes)
     training = training._replace(pairs=pairs)
     from torch_embed.examples import _false_negatives
 
@@ -161,19 +165,19 @@ def stopped_after(steps: int) -> OnStep:
     return on_step
 
 
-@pytest.mark.parametrize("folds", [1, 3])
 @pytest.mark.parametrize("steps", [1, 3, 10])
+@pytest.mark.parametrize(("folds", "lora"), [(1, None), (3, None), (1, Lora(rank=4))])
 def test_a_killed_run_ends_like_an_unbroken_one(
-    bert_folder: str, tmp_path: Path, folds: int, steps: int
+    bert_folder: str, tmp_path: Path, folds: int, lora: Lora | None, steps: int
 ) -> None:
-    training = planted("alignment")
+    training = planted("alignment", folds)
     settings = replace(SETTINGS, loss="alignment", batch=8, patience=1)
 
     def judge(E: NDArray[np.float32]) -> float:
         return purity(E)
 
     def run(folder: str, **more: Any) -> Tuned:
-        encoder = trainable(load_encoder(bert_folder, "cpu"), None)
+        encoder = trainable(load_encoder(bert_folder, "cpu"), lora)
         return finetune(encoder, training, settings, tmp_path / folder, folds, judge, **more)
 
     whole = run("whole")
@@ -182,6 +186,30 @@ def test_a_killed_run_ends_like_an_unbroken_one(
     again = run("broken")
     np.testing.assert_array_equal(again.E, whole.E)
     assert again.history == whole.history
+
+
+def test_a_run_killed_before_it_was_judged_ends_like_an_unbroken_one(
+    bert_folder: str, tmp_path: Path
+) -> None:
+    """All steps of the epoch are done, dropout of fresh adapters is still on."""
+    training, settings = planted("info-nce"), replace(SETTINGS, epochs=1, patience=1)
+
+    def run(folder: str, judge: Callable[[NDArray[np.float32]], float]) -> Tuned:
+        encoder = trainable(load_encoder(bert_folder, "cpu"), Lora(rank=4, dropout=0.5))
+        return finetune(encoder, training, settings, tmp_path / folder, validate=judge)
+
+    calls: list[int] = []
+
+    def dies(E: NDArray[np.float32]) -> float:
+        calls.append(1)
+        if len(calls) == 2:
+            raise Killed
+        return purity(E)
+
+    whole = run("whole", purity)
+    with pytest.raises(Killed):
+        run("broken", dies)
+    np.testing.assert_array_equal(run("broken", purity).E, whole.E)
 
 
 def test_other_settings_begin_anew(bert_folder: str, tmp_path: Path) -> None:
@@ -197,33 +225,24 @@ def test_other_settings_begin_anew(bert_folder: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.E, fresh.E)
 
 
-def test_a_fold_s_model_never_sees_its_items() -> None:
-    for loss in LOSSES:
-        training = planted(loss)
-        for fold in range(3):
-            rows = examples_without(training, fold, 3)
-            batch = make_batch(training, replace(SETTINGS, loss=loss), rows, torch.device("cpu"))
-            assert not (training.fold[batch.items] == fold).any(), loss
-    assert len(examples_without(training, 0, 1)) == ITEMS
-
-
 def test_items_are_embedded_by_the_model_of_their_fold(bert_folder: str, tmp_path: Path) -> None:
     """Changing the target of an item moves every embedding but those of its own fold."""
     settings = replace(SETTINGS, loss="alignment", epochs=1)
-    training = planted("alignment")
-    training.fold[:4] = -1  # nobody has rated these: none has a target
+    training = planted("alignment", 3)
     targets = training.targets
     assert targets is not None
-    items, of_items, weights, features = targets
-    targets = Targets(items[4:], of_items[4:], weights[4:], features)
+    rated = targets.items >= 4  # nobody has rated the others: none has a target
+    training.fold[:4] = -1
+    fold, items, of_items, weights, features = targets
+    targets = Targets(fold[rated], items[rated], of_items[rated], weights[rated], features)
     training = training._replace(targets=targets)
     bert, again = (trainable(load_encoder(bert_folder, "cpu"), None) for _ in range(2))
     first = finetune(bert, training, settings, tmp_path / "first", folds=3).E
     moved = targets._replace(targets=targets.targets.copy())
-    moved.targets[0] += 3
+    moved.targets[targets.items == 4] += 3
     second = finetune(again, training._replace(targets=moved), settings, tmp_path / "second", 3).E
     same = np.abs(first - second).max(axis=1) == 0
-    own = training.fold == training.fold[targets.items[0]]
+    own = training.fold == training.fold[4]
     np.testing.assert_array_equal(same, own)
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-5)
 

