@@ -217,6 +217,8 @@ def run(
             shutil.copytree(tuned, path / "tuned", dirs_exist_ok=True)
         _do_everything(opened, model, ks, only, None if tuned else trials, like, finetune, terminal)
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise click.UsageError("several processes share `jaxrec embed`; start `run` as one")
     if protocol == "temporal" and seeds is not None:
         raise click.UsageError("temporal has one split; give --inits instead of --seeds")
     folds = range(FOLDS if protocol == "cold-items" else 1)
@@ -445,7 +447,10 @@ def embed(
     if given:
         option = {"modules": "lora-module", "per_user": "pairs"}.get(given[0], given[0])
         raise click.UsageError(f"--{option.replace('_', '-')} needs --finetune")
+    several = _join(terminal)
     opened = _open(run_path, data, protocol, seed, terminal)
+    if several:
+        _release()
     _embed(opened, model, terminal, again=True, loading=loading)
 
 
@@ -676,6 +681,27 @@ def _embed(
     _tell_stale(opened, terminal)
 
 
+def _join(terminal: Terminal) -> bool:
+    """Under a launcher of several processes, join them; all but the first wait and are quiet."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return False
+    from torch_embed import processes
+
+    processes.start()
+    if not processes.is_first():
+        terminal.verbosity = -1
+        processes.wait()
+    return True
+
+
+def _release() -> None:
+    """Let those go on who wait in `_join`."""
+    from torch_embed import processes
+
+    if processes.is_first():
+        processes.wait()
+
+
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
@@ -704,10 +730,7 @@ def _finetune(
 
     silence()
     check_dtype(loading["dtype"])
-    processes.start()
-    if not processes.is_first():
-        terminal.verbosity = -1
-        processes.wait()  # for the run folder and the training data
+    _join(terminal)  # the others wait for run folder and training data
     large = shape_of(model).model_type.startswith("qwen")
     nf4 = large if loading["nf4"] is None else loading["nf4"]
     lora, modules = options.pop("lora"), options.pop("modules")
@@ -743,7 +766,7 @@ def _finetune(
         terminal.say(f"{name}: {count:,} examples for {settings.loss} in {folder}")
         plan = _plan(model, nf4, adapters, settings, count, folder)
         terminal.say(f"{name}: {check_fits(plan)}")
-        processes.wait()
+        _release()
     encoder = load_encoder(model, **_given(loading | {"nf4": nf4, "dtype": None}))
 
     def validate(E: Any) -> float:

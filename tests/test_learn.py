@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -254,38 +253,28 @@ def test_gradients_reach_adapters_through_checkpoints(qwen3_folder: str) -> None
     assert encoder.model.is_gradient_checkpointing
 
 
-@pytest.mark.parametrize("folds", [1, 2])
-def test_two_processes_do_what_one_does(data: Path, tmp_path: Path, folds: int) -> None:
-    base = str(tiny_bert(tmp_path / "bert"))
-    script = tmp_path / "train.py"
-    script.write_text(
-        f"""
-import json, sys
-from pathlib import Path
-from torch_embed import processes
-processes.start()
-from tests.test_learn import SETTINGS
-from dataclasses import replace
-from torch_embed.encoder import load_encoder
-from torch_embed.learn import learn
-out = Path(sys.argv[1])
-card = learn(load_encoder({base!r}, "cpu"), out / "data", replace(SETTINGS, micro_tokens=24),
-             out / "E.safetensors", out / "encoder", folds={folds})
-"""
-    )
-    found = []
-    for count_, launcher in ((1, []), (2, ["-m", "accelerate.commands.launch", "--cpu",
-                                            "--num_processes", "2", "--num_machines", "1",
-                                            "--mixed_precision", "no", "--dynamo_backend", "no",
-                                            "--main_process_port", "0"])):  # fmt: skip
-        out = tmp_path / str(count_)
-        shutil.copytree(data, out / "data")
+LAUNCHER = [
+    "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+    "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("what", [["--finetune", "--epochs", "1", "--folds", "2"], []])
+def test_two_processes_do_what_one_does(tmp_path: Path, what: list[str]) -> None:
+    """The batches of training, and of encoding, are shared."""
+    base, found = str(tiny_bert(tmp_path / "bert")), []
+    if what:
+        what = [*what, "--micro-tokens", "60", "--rate", "0.003"]
+    for number, launcher in enumerate(([], LAUNCHER)):
+        run = tmp_path / str(number)
+        command = ["embed", "--run", str(run), "--data", "synthetic", "--model", base, *what]
         done = subprocess.run(
-            [sys.executable, *launcher, str(script), str(out)],
+            [sys.executable, *launcher, str(ROOT / "cli.py"), *command],
             capture_output=True,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         )
         assert done.returncode == 0, done.stderr
-        found.append(load_file(out / "E.safetensors")["embeddings"])
+        (path,) = (run / "embeddings").glob("*.safetensors")
+        found.append(load_file(path)["embeddings"])
     np.testing.assert_allclose(found[0], found[1], atol=1e-4)

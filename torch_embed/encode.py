@@ -152,5 +152,7 @@ def embed_file(
         "items": len(read.texts),
         "texts_sha256": read.sha256,
     }
-    write_embeddings(out, read, E, card)
+    if processes.is_first():
+        write_embeddings(out, read, E, card)
+    processes.wait()
     return card

@@ -1,6 +1,7 @@
 """Several processes as one: under `accelerate launch` each does its share of the micro-batches."""
 
 import os
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -15,7 +16,8 @@ def start() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         from accelerate import PartialState
 
-        PartialState(cpu=not torch.cuda.is_available())
+        # the others wait while the first one validates
+        PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=6))
 
 
 def place() -> tuple[int, int]:
