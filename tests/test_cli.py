@@ -129,7 +129,7 @@ def test_a_small_memory_changes_no_list(
         (["eval", "--alpha", "2"], "'2' is neither a number from 0 to 1 nor `grid`"),
         (["eval", "--data", "nowhere"], "no data set 'nowhere'"),
         (["embed", "--model", "gpt"], "no model 'gpt'"),
-        (["recommend", "--user", "1", "--row", "mf+minilm-ft"], "not in this version"),
+        (["recommend", "--user", "1", "--row", "mf+minilm-ft"], "--finetune --preset published"),
         (["eval", "--seed", "5000000000"], "5000000000 is not in the range"),
         (["train-pmf", "--lambda", "nan"], "nan is not a finite number"),
         (["train-pmf", "--likelihood", "gaussian", "--w0", "1"], "only the all-pairs likelihood"),
