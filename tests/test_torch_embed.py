@@ -80,10 +80,9 @@ def test_order_is_kept_and_batches_do_not_matter(
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
 
 
-def test_batches_cover_every_text_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "BATCH_TOKENS", 100)
+def test_batches_cover_every_text_within_the_budget() -> None:
     lengths = np.random.default_rng(0).integers(1, 130, 200).tolist()
-    plan = list(batches(lengths))
+    plan = list(batches(lengths, 100))
     assert sorted(i for batch in plan for i in batch) == list(range(200))
     for batch in plan:
         assert len(batch) * max(lengths[i] for i in batch) <= 100 or len(batch) == 1
