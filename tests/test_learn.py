@@ -259,6 +259,7 @@ LAUNCHER = [
 ]  # fmt: skip
 
 
+@pytest.mark.timeout(500)  # four commands, each compiling anew
 @pytest.mark.parametrize("what", [["--finetune", "--epochs", "1", "--folds", "2"], []])
 def test_two_processes_do_what_one_does(tmp_path: Path, what: list[str]) -> None:
     """The batches of training, and of encoding, are shared."""

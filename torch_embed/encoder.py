@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.utils import disable_progress_bars
 from transformers import (
     AutoModel,
     AutoTokenizer,
@@ -255,4 +256,5 @@ def silence() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    disable_progress_bars()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
