@@ -59,6 +59,8 @@ class Tags(NamedTuple):
     """[n] positions in `Dataset.item_ids`."""
     words: list[str]
     """[n] the tags as written."""
+    times: NDArray[np.int64]
+    """[n] seconds since 1970-01-01 UTC."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Dataset:
             *self.ratings,
             self.tags.users,
             self.tags.items,
+            self.tags.times,
         ):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())

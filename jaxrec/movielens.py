@@ -79,6 +79,7 @@ def read_movielens(folder: Path, name: str | None = None) -> Dataset:
             users=_positions(tags["userId"], user_ids),
             items=_movie_positions(tags_path, tags["movieId"], item_ids),
             words=tags["tag"].to_list(),
+            times=tags["timestamp"].to_numpy(),
         ),
     )
 

@@ -146,16 +146,20 @@ def readable_tags(dataset: Dataset, protocol: Protocol) -> NDArray[np.bool_]:
     """[tags] which tags an honest item text may hold.
 
     A tag betrays that its author has seen the movie, so one whose (user, movie) pair is held out,
-    for the test or for validation, may not be read. Under `cold-items` no tag may: a cold item has
-    none, and its warm neighbours' texts should be like its own.
+    for the test or for validation, may not be read; under `temporal` none that was written since
+    the first rating of validation. Under `cold-items` no tag may: a cold item has none, and its
+    warm neighbours' texts should be like its own.
     """
     tags = dataset.tags
     if protocol.name == "cold-items":
         return np.zeros(len(tags.words), bool)
-    validation = (split.test for split in validation_splits(dataset, protocol))
+    validation = [split.test for split in validation_splits(dataset, protocol)]
     held = dataset.ratings.at(np.concatenate([protocol.split.test, *validation]))
     pairs = held.users.astype(np.int64) * dataset.items + held.items
-    return ~np.isin(tags.users.astype(np.int64) * dataset.items + tags.items, pairs)
+    readable = ~np.isin(tags.users.astype(np.int64) * dataset.items + tags.items, pairs)
+    if protocol.name == "temporal" and len(held.times):
+        readable &= tags.times < held.times.min()
+    return readable
 
 
 def vocabulary(dataset: Dataset, split: Split) -> NDArray[np.bool_]:

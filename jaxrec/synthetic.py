@@ -71,6 +71,7 @@ def synthetic_dataset(users: int = 300, items: int = 800, seed: int = 0) -> Data
             np.array([u for u, _, _ in tagged], np.int32),
             np.array([i for _, i, _ in tagged], np.int32),
             [word for _, _, word in tagged],
+            np.zeros(len(tagged), np.int64),
         ),
         synthetic=True,
     )

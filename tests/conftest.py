@@ -52,6 +52,7 @@ def make_dataset() -> Callable[..., Dataset]:
                 np.array([u for u, _, _ in tags], np.int32),
                 np.array([i for _, i, _ in tags], np.int32),
                 [word for _, _, word in tags],
+                np.zeros(len(tags), np.int64),
             ),
         )
 

@@ -1,6 +1,7 @@
 """Protocols beside the published one: what is held out, who may be ranked what."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,6 +159,19 @@ def test_a_held_out_tag_never_reaches_a_text(name: str, seed: int) -> None:
         assert kept == len(ratings.users) - sum(map(len, held))
 
 
+def test_under_temporal_no_tag_of_a_later_time_is_read() -> None:
+    """Not even one on a pair that nobody holds out."""
+    dataset = _with_tags([(u, i, 5.0, 10 * u + i) for u in range(6) for i in range(10)])
+    tags = dataset.tags._replace(times=dataset.tags.times[::-1])
+    late = replace(dataset, tags=tags)
+    protocol = Protocol.of("temporal", late, 1)
+    validation = validation_splits(late, protocol)[0].test
+    cut = late.ratings.times[validation].min()
+    readable = readable_tags(late, protocol)
+    assert readable.any()
+    assert (tags.times[readable] < cut).all()
+
+
 def _with_tags(rows: list[tuple[int, int, float, int]]) -> Dataset:
     from jaxrec.dataset import Tags
 
@@ -173,6 +187,7 @@ def _with_tags(rows: list[tuple[int, int, float, int]]) -> Dataset:
             np.array([row[0] for row in rows], np.int32),
             np.array([row[1] for row in rows], np.int32),
             [f"tag{row[0]}x{row[1]}" for row in rows],
+            np.array([row[3] for row in rows]),
         ),
     )
 
