@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,17 @@ def movielens() -> Dataset:
 @pytest.fixture(scope="session")
 def synthetic() -> Dataset:
     return synthetic_dataset(users=60, items=120)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Of torch: more only wait for one another on layers as small as a test's."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Fine-tuning on planted tasks, with encoders made by the test."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch_embed.settings import LOSSES, Settings
 from torch_embed.training_files import NONE, Pairs, Targets, Training
 
 pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
     pytest.mark.timeout(120),
 ]
@@ -61,15 +62,6 @@ def planted(loss: str, folds: int = 1, seed: int = 0) -> Training:
     likes = {(int(u), int(i)) for u in range(12) for i in of_kind[u % 4]}
     pairs = Pairs(np.zeros(160, np.int64), users, anchors, drawn[:, 2], negatives, likes)
     return training._replace(pairs=pairs, card={"kind": "pairs"})
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """More only wait for one another on layers this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from torch_embed.preflight import QWEN3, SHARED, Plan, bytes_needed, check_fits,
 from torch_embed.settings import Settings
 
 pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
     pytest.mark.timeout(240),
 ]
@@ -189,15 +189,6 @@ def test_an_encoder_that_was_saved_wrongly_fails(
     with pytest.raises(RuntimeError, match="gives other embeddings than what was trained"):
         learned(base, data, tmp_path, loading={"nf4": nf4}, lora=Lora() if nf4 else None)
     assert not (tmp_path / "encoder").exists()
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """More only wait for one another on layers this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_matryoshka_keeps_the_first_dimensions(
