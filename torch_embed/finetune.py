@@ -192,7 +192,7 @@ class _Run:
         of_all = self.training.fold < 0
         E, each = np.empty_like(before), []
         for fold in range(self.folds):
-            self._put(_load(self._checkpoint(fold))["weights"])
+            put_weights(self.encoder.model, _load(self._checkpoint(fold))["weights"])
             if self.folds == 1:
                 return encode(self.encoder, self.training.texts)
             own = np.flatnonzero((self.training.fold == fold) | of_all)
@@ -207,7 +207,7 @@ class _Run:
         state = _load(path) if path.exists() else None
         if state is not None and state["epoch"] > epoch:
             return state["loss"]
-        self._put(base if state is None else state["weights"])
+        put_weights(model, base if state is None else state["weights"])
         head = head if state is None else state["weights"][HEAD]
         head = head.to(model.device).requires_grad_()
         optimiser = torch.optim.AdamW(
@@ -320,11 +320,6 @@ class _Run:
         pooled = pool(hidden.float(), padded["attention_mask"], encoder.pooling)
         return torch.nn.functional.normalize(pooled[:, : encoder.dim], dim=-1)
 
-    def _put(self, weights: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(weights[name])
-
     def _checkpoint(self, fold: int) -> Path:
         return self.folder / f"fold-{fold}.pt"
 
@@ -391,6 +386,14 @@ class _Run:
             text = json.dumps(history, indent=2)
             path = self.folder / "history.json"
             _whole(path, lambda place: place.write_text(text, encoding="utf-8"))
+
+
+def put_weights(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
+    """Give the trained parameters of a model the values of `weights`, by name."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in weights:
+                parameter.copy_(weights[name])
 
 
 def clear(folder: Path) -> None:

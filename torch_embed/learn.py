@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from safetensors.numpy import load_file
-from torch import Tensor
 
 from torch_embed import processes
 from torch_embed.adapters import Lora, count, trainable
@@ -15,7 +14,7 @@ from torch_embed.encode import check
 from torch_embed.encoder import Encoder, weights_sha256
 from torch_embed.export import prove, save_encoder
 from torch_embed.files import Texts, write_embeddings
-from torch_embed.finetune import OnStep, Validate, clear, finetune
+from torch_embed.finetune import OnStep, Validate, clear, finetune, put_weights
 from torch_embed.settings import Settings
 from torch_embed.training_files import read_training
 
@@ -80,7 +79,7 @@ def learn(
     if processes.is_first():
         shutil.rmtree(beside, ignore_errors=True)
         for weights, place in zip(found.weights, saved, strict=True):
-            _put(encoder.model, weights)
+            put_weights(encoder.model, weights)
             encoder.model.eval()
             check(encoder, training.texts)
             save_encoder(encoder, place, card)
@@ -108,10 +107,3 @@ def learn(
         clear(checkpoints)
     processes.wait()
     return card
-
-
-def _put(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in weights:
-                parameter.copy_(weights[name])

@@ -73,7 +73,9 @@ BEST = Preset(
     folds=3,
     popularity=0.5,
 )
-"""What validation prefers (benchmarks/LOG.md)."""
+"""Alignment, which validation prefers to base embeddings (benchmarks/LOG.md).
+
+The other losses, and tag dropout, have not been compared with it yet."""
 PRESETS = {"best": BEST, "published": PUBLISHED}
 
 
