@@ -265,7 +265,7 @@ def _do_everything(
 
     _embed(opened, model, terminal, again=False, like=like)
     if finetune:
-        _finetune_once(opened, model, terminal)
+        _finetune_once(opened, model, like, terminal)
     if trials is not None:
         _tune(opened, only, trials, 2**30, terminal)
     for row, settings in (("mf", PUBLISHED), ("pmf", pmf_settings_of(opened))):
@@ -810,17 +810,34 @@ def _finetune(
         _tell_stale(opened, terminal)
 
 
-def _finetune_once(opened: RunFolder, model: str, terminal: Terminal) -> None:
-    """Fine-tune by the preset `best`, if that has not been done."""
+def _finetune_once(
+    opened: RunFolder, model: str, like: tuple[Path, ...], terminal: Terminal
+) -> None:
+    """Fine-tune by the preset `best`, if neither this run folder nor one of `like` has done so."""
     try:
         from torch_embed.encoder import short_name
     except ModuleNotFoundError:
         return  # `_embed` has told
+    import shutil
+
+    from jaxrec.files import read_json, whole_file
+    from jaxrec.training_data import same_lesson
+
     name = f"{short_name(model)}-ft"
-    if opened.embeddings_path(name, "honest").exists():
+    path = opened.embeddings_path(name, "honest")
+    if path.exists() and path.with_suffix(".json").exists():
         opened.read_embeddings(name, "honest")
         terminal.say(f"{name}: embeddings are there already")
         return
+    for other in like:
+        made = other / path.relative_to(opened.path)
+        card = made.with_suffix(".json")
+        if card.exists() and same_lesson(opened, read_json(card)["training"]):
+            for source, place in ((made, path), (card, path.with_suffix(".json"))):
+                with whole_file(place) as partial:
+                    shutil.copyfile(source, partial)
+            terminal.say(f"{name}: embeddings of {other}, which has the same texts and split")
+            return
     nothing: dict[str, Any] = {"preset": None, "lora": None, "modules": ()}
     loading = {"dim": None, "nf4": None, "dtype": None}
     _finetune(opened.path, None, None, None, model, loading, nothing, terminal)

@@ -118,6 +118,21 @@ def write_training_data(
     return card
 
 
+def same_lesson(run: RunFolder, card: dict[str, Any]) -> bool:
+    """Were training data of this card made from this run's honest texts and split?
+
+    So they are for the other initialisations of a split, which then share an encoder.
+    """
+    split = validation_splits(run.dataset, run.protocol)[0]
+    if run.protocol.name == "cold-items":
+        split = run.protocol.split
+    own = {
+        "texts_sha256": texts_sha256(run.dataset, run.texts("honest")),
+        "split_sha256": split.sha256(),
+    }
+    return all(card.get(name) == value for name, value in own.items())
+
+
 def _write_targets(run: RunFolder, of_fold: list[Ratings], folder: Path) -> int:
     dataset, settings = run.dataset, pmf_settings(settings_of(run, "pmf"))
     shape, parts = (dataset.users, dataset.items), []

@@ -243,6 +243,21 @@ def test_an_encoder_is_fine_tuned_and_used(tmp_path: Path) -> None:
         assert f"text rows read: {used}, year and genres" in result.output
 
 
+def test_initialisations_share_a_fine_tuned_encoder(tmp_path: Path) -> None:
+    bert, run = tiny_bert(tmp_path / "bert"), tmp_path / "run"
+    result = jaxrec(
+        "run", "--run", run, "--data", "synthetic", "--model", bert, "--finetune",
+        "--seeds", 2, "--inits", 2, "--row", "text",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert result.output.count("bert-ft: trained") == 2
+    first, second, other = (
+        (run / name / "embeddings" / "bert-ft.safetensors").read_bytes()
+        for name in ("seed-1-init-0", "seed-1-init-1", "seed-2-init-0")
+    )
+    assert first == second != other
+
+
 def test_options_of_fine_tuning_need_it(tmp_path: Path) -> None:
     common = ("embed", "--run", tmp_path, "--data", "synthetic")
     result = jaxrec(*common, "--loss", "triplet")
