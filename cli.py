@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
+    from jaxrec.measuring import Fusion
+    from jaxrec.pmf import PmfSettings
     from jaxrec.run_folder import RunFolder
-    from jaxrec.steps import Fusion, PmfSettings
     from jaxrec.terminal import Terminal
 
 
@@ -261,7 +262,8 @@ def _do_everything(
     terminal: Terminal,
 ) -> None:
     """Train, embed and evaluate what is not there yet."""
-    from jaxrec.steps import PUBLISHED, PUBLISHED_FUSION, fitted_by, pmf_settings_of, rows_of
+    from jaxrec.measuring import PUBLISHED_FUSION, rows_of
+    from jaxrec.pmf_rows import PUBLISHED, fitted_by, pmf_settings_of
 
     _embed(opened, model, terminal, again=False, like=like)
     if finetune:
@@ -340,7 +342,7 @@ def train_pmf(
 ) -> None:
     """Fit the collaborative branch; interrupted, the same command resumes."""
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.steps import DEFAULTS, GRADIENT_SWEEPS, PUBLISHED, pmf_settings_of
+    from jaxrec.pmf_rows import DEFAULTS, GRADIENT_SWEEPS, PUBLISHED, pmf_settings_of
 
     default = pmf_settings_of(opened) if likelihood is None else DEFAULTS[likelihood]
     if options["solver"] == "sequential":
@@ -508,7 +510,7 @@ def evaluate(
     """Measure every row that can be made, and print the protocol card with the table."""
     weight = _alpha(alpha)
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.steps import Fusion
+    from jaxrec.measuring import Fusion
 
     results = _evaluate(
         opened, ks, Fusion(fusion, weight), json_path, terminal, memory * 2**20, only, library
@@ -560,7 +562,7 @@ def recommend(
     if everyone != (out is not None):
         raise click.UsageError("--all and --out FILE go together")
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.steps import COLD_ROW, DEFAULT_ROW
+    from jaxrec.serving import COLD_ROW, DEFAULT_ROW
 
     if liked:
         _recommend_liked(opened, liked, k, row or COLD_ROW, terminal, memory * 2**20)
@@ -587,8 +589,8 @@ def similar(
 ) -> None:
     """List the items most like one, by factors and by text."""
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.steps import find_item
-    from jaxrec.steps import similar as nearest
+    from jaxrec.serving import find_item
+    from jaxrec.serving import similar as nearest
 
     position = find_item(opened.dataset, item)
     for space, found in nearest(opened, position, k, memory * 2**20).items():
@@ -628,7 +630,7 @@ def _resumable_fit() -> Iterator[None]:
 
 
 def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
-    from jaxrec.steps import row_of, train_pmf
+    from jaxrec.pmf_rows import row_of, train_pmf
 
     what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
     with _resumable_fit(), terminal.sweeps(what, settings.sweeps) as on_sweep:
@@ -897,8 +899,8 @@ def _evaluate(
     library: str | None = None,
 ) -> dict[str, Any]:
     from jaxrec.files import write_json
+    from jaxrec.measuring import score_card
     from jaxrec.scorecard import card_lines, foreign_table, hybrid_line, table
-    from jaxrec.steps import score_card
 
     ks = tuple(sorted(set(ks)))
     if fusion.alpha is None and "mf" in opened.factors_rows():
@@ -922,7 +924,7 @@ def _evaluate(
         if "alpha_curve" in row:
             terminal.result(f"{row['name']}: alpha {row['alpha']}, chosen on validation NDCG@25")
     if "pmf" in opened.factors_rows() and opened.tuned_path("pmf").exists():
-        from jaxrec.steps import fitted_by, pmf_settings_of
+        from jaxrec.pmf_rows import fitted_by, pmf_settings_of
 
         if not fitted_by(opened, pmf_settings_of(opened)):
             terminal.warn("pmf: not fitted with the tuned settings; run `jaxrec train-pmf`")
@@ -938,7 +940,7 @@ def _recommend_one(
 ) -> None:
     import numpy as np
 
-    from jaxrec.steps import recommend
+    from jaxrec.serving import recommend
 
     dataset = opened.dataset
     (position,) = positions = dataset.user_positions([user])
@@ -958,7 +960,7 @@ def _recommend_one(
 def _recommend_liked(
     opened: RunFolder, liked: tuple[str, ...], k: int, row: str, terminal: Terminal, memory: int
 ) -> None:
-    from jaxrec.steps import find_item, recommend_liked
+    from jaxrec.serving import find_item, recommend_liked
 
     items = [find_item(opened.dataset, asked) for asked in liked]
     found = recommend_liked(opened, items, k, row, memory)
@@ -979,7 +981,7 @@ def _recommend_all(
     opened: RunFolder, k: int, row: str, out: Path, terminal: Terminal, memory: int
 ) -> None:
     from jaxrec.files import whole_file
-    from jaxrec.steps import recommend_all
+    from jaxrec.serving import recommend_all
 
     table, how = recommend_all(opened, k, row, memory)
     with whole_file(out) as partial:

@@ -23,12 +23,12 @@ import numpy as np
 from harness import report, seconds
 
 from jaxrec.evaluation import evaluate
+from jaxrec.measuring import PUBLISHED_FUSION, score_card
 from jaxrec.models import Known, fit
 from jaxrec.protocol import Protocol, evaluation_task
 from jaxrec.run_folder import RunFolder, open_run
 from jaxrec.scorers import content_profiles, hybrid_scorer, mf_scorer
 from jaxrec.split import Split
-from jaxrec.steps import PUBLISHED_FUSION, score_card
 
 SEEDS = (1, 2, 3)
 PUBLISHED = {"mf": (739, 0.049, 0.088, 0.277), "mf+minilm": (712, 0.048, 0.091, 0.278)}

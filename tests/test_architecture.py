@@ -82,7 +82,7 @@ def test_nothing_heavy_is_imported_for_help(code: str) -> None:
 
 def test_a_fit_waits_for_nothing_it_does_not_use() -> None:
     heavy = ("flax", "optax", "optuna", "matplotlib", "orbax.checkpoint", "torch")
-    code = f"import sys, jaxrec.steps; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, jaxrec.serving; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -16,8 +16,8 @@ from jaxrec import __version__, sources
 from jaxrec.foreign_metrics import LIBRARIES
 from jaxrec.fusion import FUSIONS
 from jaxrec.pmf import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
+from jaxrec.pmf_rows import PUBLISHED
 from jaxrec.protocol import PROTOCOLS
-from jaxrec.steps import PUBLISHED
 from tests.tiny_models import tiny_bert
 
 pytestmark = pytest.mark.timeout(180)

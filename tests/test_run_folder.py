@@ -8,9 +8,11 @@ import pytest
 
 from jaxrec.embeddings import Embeddings
 from jaxrec.errors import InputError
+from jaxrec.measuring import Fusion, alpha_curves, score_card
+from jaxrec.pmf_rows import DEFAULTS, PUBLISHED, train_pmf
 from jaxrec.protocol import validation_tasks
 from jaxrec.run_folder import RunFolder, open_run
-from jaxrec.steps import DEFAULTS, PUBLISHED, Fusion, alpha_curves, recommend, score_card, train_pmf
+from jaxrec.serving import recommend
 
 pytestmark = pytest.mark.timeout(120)
 
