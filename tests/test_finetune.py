@@ -93,7 +93,7 @@ def test_every_loss_learns_what_is_planted(bert: Encoder, tmp_path: Path, loss: 
 def test_likes_and_equal_texts_are_no_negatives(bert: Encoder) -> None:
     training = planted("info-nce")
     training.texts[5] = training.texts[8]
-    likes = {(1, 8), (2, 9)}
+    likes = {(1, 8), (1, 10), (2, 9), (3, 5)}
     users, anchors = np.array([1, 2, 3]), np.array([[4], [5], [6]])
     fold, none = np.zeros(3, np.int64), np.full(3, NONE)
     pairs = Pairs(fold, users, anchors, np.array([8, 9, 10]), none, likes)
@@ -102,6 +102,8 @@ def test_likes_and_equal_texts_are_no_negatives(bert: Encoder) -> None:
 
     expected = np.eye(3, dtype=bool)
     expected[1, 0] = True  # user 2's anchor reads as item 8 does
+    expected[0, 2] = True  # user 1 likes item 10
+    expected[1, 2] = True  # user 3 likes item 5
     np.testing.assert_array_equal(_false_negatives(training, pairs), expected)
     settings = replace(SETTINGS, mask=True)
     E = torch.nn.functional.normalize(torch.randn(6, 8), dim=-1)

@@ -21,6 +21,7 @@ from torch_embed.adapters import Lora, count, trainable, with_lora
 from torch_embed.encode import encode
 from torch_embed.encoder import Encoder, load_encoder
 from torch_embed.errors import InputError
+from torch_embed.finetune import Progress
 from torch_embed.learn import learn
 from torch_embed.preflight import QWEN3, SHARED, Plan, bytes_needed, check_fits, shape_of
 from torch_embed.settings import Settings
@@ -124,6 +125,25 @@ def test_a_small_qwen3_learns_in_4_bits_reloads_and_is_exported(
     assert cosines.min() > 1 - 1e-3  # bfloat16 has eight bits
 
 
+def test_a_killed_run_in_4_bits_ends_like_an_unbroken_one(
+    qwen3_folder: str, data: Path, tmp_path: Path
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def dies(progress: Progress) -> None:
+        if progress.step == 3:
+            raise Killed
+
+    settings = replace(SETTINGS, epochs=2, checkpoint_every=2)
+    how: dict[str, Any] = {"loading": {"nf4": True}, "settings": settings}
+    _, whole = learned(qwen3_folder, data, tmp_path / "whole", lora=Lora(), **how)
+    with pytest.raises(Killed):
+        learned(qwen3_folder, data, tmp_path / "broken", lora=Lora(), on_step=dies, **how)
+    _, again = learned(qwen3_folder, data, tmp_path / "broken", lora=Lora(), **how)
+    np.testing.assert_array_equal(again, whole)
+
+
 def test_peft_and_sentence_transformers_load_an_adapter(
     qwen3_folder: str, data: Path, tmp_path: Path
 ) -> None:
@@ -200,6 +220,13 @@ def test_matryoshka_keeps_the_first_dimensions(
     np.testing.assert_allclose(encode(encoder, ["a b", "c"]), expected, atol=1e-5)
     card, E = learned(qwen3_folder, data, tmp_path, lora=Lora(), loading={"dim": 16})
     assert (card["dim"], E.shape[1]) == (16, 16)
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    texts = pl.read_parquet(data / "texts.parquet")["text"].to_list()
+    model = sentence_transformers.SentenceTransformer(
+        str(tmp_path / "encoder"), device="cpu", truncate_dim=16
+    )
+    np.testing.assert_allclose(model.encode(texts, normalize_embeddings=True), E, atol=1e-4)
+    assert "truncate_dim=16)\n" in (tmp_path / "encoder" / "README.md").read_text()
     with pytest.raises(InputError, match="no 100 dimensions; it has 64"):
         load_encoder(qwen3_folder, "cpu", dim=100)
 

@@ -90,17 +90,21 @@ def _alignment(of: Targets, rows: NDArray[np.int64], device: torch.device) -> Ba
 
 
 def _false_negatives(training: Training, pairs: Pairs) -> NDArray[np.bool_]:
-    """[n, n] where positive s is liked by user r too, or has the text of anchor or positive r."""
+    """[n, n] where positive s is no negative of anchor r.
+
+    User r likes both, or user s does, or the text of s is that of anchor or positive r.
+    """
     of_positive, of_anchor = (
         np.array([training.texts[item] for item in items])
         for items in (pairs.positives, pairs.anchors[:, 0])
     )
-    liked = [
-        [(user, item) in pairs.likes for item in pairs.positives.tolist()]
-        for user in pairs.users.tolist()
-    ]
+    users = pairs.users.tolist()
+    by_r, by_s = (
+        np.array([[(user, item) in pairs.likes for item in items.tolist()] for user in users])
+        for items in (pairs.positives, pairs.anchors[:, 0])
+    )
     equal = (of_positive[:, None] == of_positive) | (of_anchor[:, None] == of_positive)
-    return np.array(liked) | equal
+    return by_r | by_s.T | equal
 
 
 def first_head(

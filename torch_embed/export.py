@@ -65,9 +65,11 @@ def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any]) -> None:
 def _model_card(encoder: Encoder, folder: Path, card: dict[str, Any]) -> str:
     adapter = (folder / "adapter_config.json").exists()
     what = "A PEFT adapter for" if adapter else "A fine-tuning of"
+    cut = encoder.dim < encoder.model.config.hidden_size
     loading = f"""from sentence_transformers import SentenceTransformer
 
-model = SentenceTransformer("{folder.name}")
+model = SentenceTransformer("{folder.name}"{f", truncate_dim={encoder.dim}" if cut else ""})
+E = model.encode(texts{", normalize_embeddings=True" if cut else ""})
 """
     if adapter:
         loading += f"""
