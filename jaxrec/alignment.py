@@ -24,7 +24,10 @@ class Targets(NamedTuple):
     targets: NDArray[np.float32]
     """[n, factors] L^T V_i, scaled to a weighted mean square of 1."""
     weights: NDArray[np.float32]
-    """[n] square root of the number of ratings, mean 1: what is known of V_i."""
+    """[n] fourth root of the number of ratings, mean 1.
+
+    Flatter than what is known of V_i: the many items with few ratings teach what few will like.
+    """
 
 
 def alignment_targets(factors: Factors, counts: NDArray[np.integer]) -> Targets:
@@ -39,7 +42,7 @@ def alignment_targets(factors: Factors, counts: NDArray[np.integer]) -> Targets:
     C = U.T @ U / len(U)
     C += JITTER * np.trace(C) / len(C) * np.eye(len(C))
     targets = V[items] @ np.linalg.cholesky(C)
-    weights = np.sqrt(counts[items])
+    weights = counts[items] ** 0.25
     weights /= weights.mean()
     targets /= np.sqrt((weights[:, None] * targets**2).mean())
     return Targets(items.astype(np.int32), targets.astype(np.float32), weights.astype(np.float32))

@@ -37,7 +37,7 @@ from torch_embed.training_files import Training
 
 LARGEST_GRADIENT = 1.0
 """Gradients are scaled down to this norm."""
-GROUP_TOKENS = 1024
+GROUP_TOKENS = 512
 """Padded tokens of texts of similar length; more of them together are mostly padding."""
 HEAD = "head"
 
