@@ -1,0 +1,137 @@
+"""Options that several commands share, or that come in dozens."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+cutoffs = click.option(
+    "-k",
+    "ks",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(25,),
+    show_default=True,
+    help="Cut-off; may be given several times.",
+)
+
+
+memory_option = click.option(
+    "--memory",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    help="MiB that the arrays of ranking may take.",
+)
+
+
+rows_option = click.option(
+    "--row",
+    "only",
+    multiple=True,
+    help="Only this row; may be given several times.  [default: all]",
+)
+
+
+def pmf_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of a PMF fit; unset ones take the likelihood's defaults."""
+    number: dict[str, Any] = {"type": click.FloatRange(min=0), "callback": _finite}
+    options = [
+        click.option(
+            "--likelihood",
+            type=click.Choice(["gaussian", "logistic", "all-pairs"]),
+            help="Of stars, of stars as probabilities, or of every user-item pair."
+            "  [default: all-pairs]",
+        ),
+        click.option(
+            "--target",
+            type=click.Choice(["liked", "graded", "counts"]),
+            help="What all-pairs learns: liked ratings, all ratings by stars, or counts."
+            "  [default: graded]",
+        ),
+        click.option("--factors", type=click.IntRange(min=1), help="Columns of U and V."),
+        click.option("--lambda", "lambda_", help="L2 weight.", **number),
+        click.option("--nu", help="Growth of a row's L2 weight with its ratings.", **number),
+        click.option("--w0", help="Weight of every pair (all-pairs).", **number),
+        click.option("--biases", is_flag=True, default=None, help="Add user and item biases."),
+        click.option("--sweeps", type=click.IntRange(min=1), help="At most so many passes."),
+        click.option("--tolerance", help="Stop when a sweep gains less than this share.", **number),
+        click.option(
+            "--solver",
+            type=click.Choice(["alternating", "gradient", "sequential"]),
+            help="Least squares by rows, L-BFGS, or the published program's RMSProp (logistic;"
+            " its factors make the rows mf).  [default: alternating]",
+        ),
+        click.option("--float64", is_flag=True, default=None, help="Compute in double precision."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def finetune_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of a fine-tuning; unset ones are the preset's."""
+    positive: dict[str, Any] = {"type": click.IntRange(min=1)}
+    number: dict[str, Any] = {"type": click.FloatRange(min=0), "callback": _finite}
+    options = [
+        click.option("--finetune", is_flag=True, help="Learn from who liked what."),
+        click.option(
+            "--preset",
+            type=click.Choice(["best", "published"]),
+            help="Settings to start from.  [default: best]",
+        ),
+        click.option(
+            "--loss",
+            type=click.Choice(["info-nce", "contrastive", "triplet", "alignment"]),
+            help="Contrastive losses, or regression of the PMF factors.",
+        ),
+        click.option("--epochs", help="At most so many passes.", **positive),
+        click.option("--batch", help="Examples of a step.", **positive),
+        click.option("--rate", help="Learning rate.", **number),
+        click.option("--folds", help="Models for cross-fitting; 1 for none.", **positive),
+        click.option("--temperature", type=click.FloatRange(0, min_open=True), help="Of info-nce."),
+        click.option("--symmetric", is_flag=True, default=None, help="info-nce both ways."),
+        click.option("--margin", help="Of contrastive and triplet.", **number),
+        click.option(
+            "--tag-dropout", type=click.FloatRange(0, 1), help="Share of texts read without tags."
+        ),
+        click.option("--pairs", "per_user", help="Training pairs of a user.", **positive),
+        click.option("--popularity", help="Draw often liked items less by this power.", **number),
+        click.option(
+            "--lora/--full",
+            default=None,
+            help="Train adapters or all weights.  [default: adapters with --nf4]",
+        ),
+        click.option(
+            "--lora-module",
+            "modules",
+            multiple=True,
+            help="Attention projection to adapt; may be given several times."
+            "  [default: queries and values]",
+        ),
+        click.option("--micro-tokens", help="Padded tokens held in memory at once.", **positive),
+        click.option("--checkpoint-every", help="Steps between checkpoints.", **positive),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def alpha_of(given: str) -> float | None:
+    """A weight from 0 to 1; None to choose it on validation."""
+    if given == "grid":
+        return None
+    try:
+        alpha = float(given)
+    except ValueError:
+        alpha = -1.0
+    if not 0 <= alpha <= 1:
+        raise click.BadParameter(f"{given!r} is neither a number from 0 to 1 nor `grid`")
+    return alpha
+
+
+def _finite(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number")
+    return value
