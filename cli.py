@@ -614,7 +614,7 @@ def _finetune(
         from torch_embed.adapters import Lora
         from torch_embed.encoder import check_dtype, load_encoder, short_name, silence
         from torch_embed.learn import learn
-        from torch_embed.preflight import check_fits, shape_of
+        from torch_embed.preflight import check_fits, plan_of, shape_of
         from torch_embed.settings import PAIRS_OF, preset
     except ModuleNotFoundError as missing:
         _stop(f"fine-tuning needs {missing.name}; pip install 'jaxrec[embed]'", 2)
@@ -656,7 +656,7 @@ def _finetune(
         card = write_training_data(opened, folder, texts, learning)
         count: int = card["examples"]
         terminal.say(f"{name}: {count:,} examples for {settings.loss} in {folder}")
-        plan = _plan(model, nf4, adapters, settings, count, folder)
+        plan = plan_of(model, nf4, adapters, settings, folder)
         terminal.say(f"{name}: {check_fits(plan)}")
         _release()
     encoder = load_encoder(model, **_given(loading | {"nf4": nf4, "dtype": None}))
@@ -733,34 +733,6 @@ def _finetune_once(
     nothing: dict[str, Any] = {"preset": None, "lora": None, "modules": ()}
     loading = {"dim": None, "nf4": None, "dtype": None}
     _finetune(opened.path, None, None, None, model, loading, nothing, terminal)
-
-
-def _plan(
-    model: str,
-    nf4: bool,
-    lora: Any,
-    settings: Any,
-    examples: int,
-    folder: Path,
-) -> Any:
-    """What the fine-tuning will take, for the preflight."""
-    import numpy as np
-    import polars as pl
-
-    from torch_embed.preflight import Plan
-
-    words = np.mean(
-        [len(text.split()) for text in pl.read_parquet(folder / "texts.parquet")["text"]]
-    )
-    texts_of_example = {"alignment": 1, "info-nce": 2, "contrastive": 3}.get(settings.loss, 7)
-    length = min(settings.max_tokens, 2 + 1.5 * float(words))
-    return Plan(
-        model,
-        nf4,
-        None if lora is None else lora.rank,
-        min(settings.micro_tokens, round(settings.batch * texts_of_example * length)),
-        settings.epochs * examples * texts_of_example * length,
-    )
 
 
 def _has_gpu() -> bool:

@@ -1,15 +1,20 @@
 """Will it fit, and how long will it take? Answered from a model's shape, before it is loaded."""
 
+import json
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import psutil
 import torch
 from transformers import AutoConfig, AutoModel, PretrainedConfig, Qwen3Config
 
+from torch_embed.adapters import Lora
 from torch_embed.encoder import HUB_IDS, default_device, hub_source
 from torch_embed.errors import InputError
+from torch_embed.settings import Settings
 
 QWEN3: dict[str, dict[str, Any]] = {
     "qwen3-0.6b": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28}
@@ -26,6 +31,9 @@ SHARED: dict[str, Any] = {
     "head_dim": 128,
     "tie_word_embeddings": True,
 }
+TOKENS_OF_WORD = 1.5
+TEXTS_OF_EXAMPLE = {"alignment": 1, "info-nce": 2, "contrastive": 3, "triplet": 7}
+"""A triplet holds the five films of a profile, too."""
 SPARE = 0.9
 """Share of the free memory that may be planned for."""
 
@@ -42,6 +50,22 @@ class Plan:
     """Padded tokens in the encoder at once."""
     tokens: float
     """Padded tokens of the whole training."""
+
+
+def plan_of(model: str, nf4: bool, lora: Lora | None, settings: Settings, training: Path) -> Plan:
+    """What fine-tuning on a folder of training data takes; the tokens are an estimate."""
+    texts = pl.read_parquet(training / "texts.parquet")["text"]
+    examples = json.loads((training / "card.json").read_text(encoding="utf-8"))["examples"]
+    words = sum(len(text.split()) for text in texts) / len(texts)
+    length = min(settings.max_tokens, 2 + TOKENS_OF_WORD * words)
+    of_example = TEXTS_OF_EXAMPLE[settings.loss] * length
+    return Plan(
+        model,
+        nf4,
+        None if lora is None else lora.rank,
+        min(settings.micro_tokens, round(settings.batch * of_example)),
+        settings.epochs * examples * of_example,
+    )
 
 
 def shape_of(model: str) -> PretrainedConfig:
