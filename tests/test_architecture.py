@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    ["errors", "terminal"],
+    ["errors", "terminal", "options"],
     ["files", "dataset", "processors"],
     ["movielens", "synthetic", "split", "sparse_rows", "texts", "tiles", "text_prior"],
     ["sources", "protocol", "factors", "sweeps", "embeddings", "rows", "gradient", "features"],
@@ -18,7 +18,9 @@ ORDER = [
     ["scorers", "evaluation", "baselines"],
     ["hybrid", "models"],
     ["scorecard", "fitting", "foreign_metrics", "plot"],
-    ["steps", "study", "tuning", "training_data"],
+    ["pmf_rows", "study", "tuning", "training_data"],
+    ["measuring"],
+    ["serving"],
 ]
 LEVEL = {module: level for level, modules in enumerate(ORDER) for module in modules}
 PEERS = {"cornac", "implicit", "irspack", "lenskit", "libmf", "ranx", "sentence_transformers"}
