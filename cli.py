@@ -556,6 +556,7 @@ def _embed(
         terminal.say(f"{name}: embeddings are there already")
         return
     check_dtype((loading or {}).get("dtype"))
+    _refuse_taught_elsewhere(opened, model)
     encoder = load_encoder(model, **_given(loading or {}))
     encoded = [run / "embeddings" / f"{name}.safetensors" for run in like]
     for kind in opened.kinds_of_texts:
@@ -571,6 +572,18 @@ def _embed(
         opened.read_embeddings(name, kind)
         encoded.append(path)
     _tell_stale(opened, terminal)
+
+
+def _refuse_taught_elsewhere(opened: RunFolder, model: str) -> None:
+    from jaxrec.errors import InputError
+    from jaxrec.training_data import taught_elsewhere
+    from torch_embed.export import training_card
+
+    if taught_elsewhere(opened, training_card(model)):
+        raise InputError(
+            f"{model} was fine-tuned on another split of this data and may know what is held out"
+            " here; give its base model, with --finetune"
+        )
 
 
 def _join(terminal: Terminal) -> bool:
@@ -636,6 +649,7 @@ def _finetune(
     }
     chosen = chosen._replace(**data_of)
     opened = _open(run_path, data, protocol, seed, terminal)
+    _refuse_taught_elsewhere(opened, model)
     bfloat16 = loading["dtype"] == "bfloat16" or (loading["dtype"] is None and _has_gpu())
     settings = replace(chosen.settings, seed=opened.protocol.seed, bfloat16=bfloat16, **asked)
     name = f"{short_name(model)}-ft"
@@ -707,27 +721,35 @@ def _finetune_once(
 ) -> None:
     """Fine-tune by the preset `best`, if neither this run folder nor one of `like` has done so."""
     try:
-        from torch_embed.encoder import short_name
+        from torch_embed.encoder import model_id, short_name
     except ModuleNotFoundError:
         return  # `_embed` has told
     import shutil
 
     from jaxrec.files import read_json, whole_file
-    from jaxrec.training_data import same_lesson
+    from jaxrec.training_data import taught_here
 
     name = f"{short_name(model)}-ft"
     path = opened.embeddings_path(name, "honest")
-    if path.exists() and path.with_suffix(".json").exists():
+
+    def is_it(made: Path) -> bool:
+        if not (made.exists() and made.with_suffix(".json").exists()):
+            return False
+        card = read_json(made.with_suffix(".json"))
+        same_model = card.get("finetuned_from") == model_id(model)
+        return same_model and taught_here(opened, card["training"])
+
+    if is_it(path):
         opened.read_embeddings(name, "honest")
         terminal.say(f"{name}: embeddings are there already")
         return
     for other in like:
         made = other / path.relative_to(opened.path)
-        card = made.with_suffix(".json")
-        if card.exists() and same_lesson(opened, read_json(card)["training"]):
-            for source, place in ((made, path), (card, path.with_suffix(".json"))):
-                with whole_file(place) as partial:
-                    shutil.copyfile(source, partial)
+        if is_it(made):
+            for suffix in (path.suffix, ".json"):
+                with whole_file(path.with_suffix(suffix)) as partial:
+                    shutil.copyfile(made.with_suffix(suffix), partial)
+            opened.read_embeddings(name, "honest")
             terminal.say(f"{name}: embeddings of {other}, which has the same texts and split")
             return
     nothing: dict[str, Any] = {"preset": None, "lora": None, "modules": ()}

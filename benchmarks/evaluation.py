@@ -103,15 +103,18 @@ def cold_users(path: Path) -> None:
 
 
 def finetuned(path: Path) -> None:
-    folders = [path] if (path / "experiment.json").exists() else sorted(path.glob("*/"))
+    cards = sorted([*path.glob("experiment.json"), *path.glob("*/experiment.json")])
     parts = []
-    for folder in folders:
-        with TemporaryDirectory() as scratch:
-            base = Path(scratch) / "base"
-            copytree(folder, base, ignore=ignore_patterns("*-ft*", "training", "encoders"))
-            for one, name in ((folder, "hybrid"), (base, "base")):
-                score_card(open_run(one), only=("hybrid",))
-                table = pl.read_parquet(open_run(one).per_user_path)
+    for folder in (card.parent for card in cards):
+        if not list(folder.glob("embeddings/**/*-ft.safetensors")):
+            raise click.UsageError(f"no fine-tuned embeddings in {folder}")
+        for name, without in (("hybrid", "content.json"), ("base", "*-ft*")):
+            with TemporaryDirectory() as scratch:
+                copy = Path(scratch) / "run"
+                copytree(folder, copy, ignore=ignore_patterns(without, "training", "encoders"))
+                row = score_card(open_run(copy), only=("hybrid",))["rows"][0]
+                print(f"{folder.name} {name}: P@25 {row['metrics']['precision@25']:.4f}")
+                table = pl.read_parquet(copy / "per_user.parquet")
                 parts.append(table.with_columns(row=pl.lit(name)).fill_nan(None))
     users = pl.concat(parts).group_by("row", "user_id").mean().sort("user_id")
     for metric in ("precision@25", "ndcg@25"):

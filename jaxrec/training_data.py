@@ -29,6 +29,7 @@ from jaxrec.pairs import NONE, draw_pairs
 from jaxrec.pmf import fit_pmf
 from jaxrec.protocol import validation_splits
 from jaxrec.run_folder import RunFolder
+from jaxrec.split import Split
 from jaxrec.texts import texts_sha256
 
 
@@ -70,7 +71,7 @@ def write_training_data(
     cold_folds = run.protocol.name == "cold-items"
     if cold_folds and not 2 <= learning.folds <= len(inner):
         raise InputError(f"cold-items is validated on its folds; give --folds 2 to {len(inner)}")
-    split = inner[0] if learning.validation and not cold_folds else run.protocol.split
+    split = _taught(run, learning.validation)
     train = dataset.ratings.at(split.train)
     counts = np.bincount(train.items, minlength=dataset.items)
     fold = _folds(counts, learning.folds, seed)
@@ -89,6 +90,7 @@ def write_training_data(
         ).write_parquet(partial)
     card: dict[str, Any] = {
         "data": dataset.name,
+        "data_sha256": dataset.sha256,
         "synthetic": dataset.synthetic,
         "texts_sha256": texts_sha256(dataset, own),
         "split_sha256": split.sha256(),
@@ -118,19 +120,30 @@ def write_training_data(
     return card
 
 
-def same_lesson(run: RunFolder, card: dict[str, Any]) -> bool:
+def taught_here(run: RunFolder, card: dict[str, Any]) -> bool:
     """Were training data of this card made from this run's honest texts and split?
 
     So they are for the other initialisations of a split, which then share an encoder.
     """
-    split = validation_splits(run.dataset, run.protocol)[0]
-    if run.protocol.name == "cold-items":
-        split = run.protocol.split
-    own = {
-        "texts_sha256": texts_sha256(run.dataset, run.texts("honest")),
-        "split_sha256": split.sha256(),
-    }
-    return all(card.get(name) == value for name, value in own.items())
+    texts = texts_sha256(run.dataset, run.texts("honest"))
+    return card.get("texts_sha256") == texts and _is_of(run, card)
+
+
+def taught_elsewhere(run: RunFolder, card: dict[str, Any]) -> bool:
+    """Were they made from another split of this run's data, whose train part is tested here?"""
+    return card.get("data_sha256") == run.dataset.sha256 and not _is_of(run, card)
+
+
+def _is_of(run: RunFolder, card: dict[str, Any]) -> bool:
+    own = {_taught(run, validation).sha256() for validation in (True, False)}
+    return card.get("data_sha256") == run.dataset.sha256 and card.get("split_sha256") in own
+
+
+def _taught(run: RunFolder, validation: bool) -> Split:
+    """What an encoder may learn from; under `cold-items` its folds keep validation apart."""
+    if validation and run.protocol.name != "cold-items":
+        return validation_splits(run.dataset, run.protocol)[0]
+    return run.protocol.split
 
 
 def _write_targets(run: RunFolder, of_fold: list[Ratings], folder: Path) -> int:

@@ -11,7 +11,7 @@ from jaxrec.errors import InputError
 from jaxrec.files import write_json
 from jaxrec.protocol import validation_splits
 from jaxrec.run_folder import RunFolder, open_run
-from jaxrec.training_data import Learning, write_training_data
+from jaxrec.training_data import Learning, taught_elsewhere, taught_here, write_training_data
 from torch_embed import errors
 from torch_embed.training_files import read_training
 
@@ -150,3 +150,18 @@ def test_damaged_training_data_are_named(tmp_path: Path) -> None:
     (tmp_path / "pairs.parquet").write_bytes(b"PAR1")
     with pytest.raises(errors.InputError, match="damaged"):
         read_training(tmp_path)
+
+
+@pytest.mark.parametrize("protocol", ["strict", "cold-items"])
+def test_whose_lesson_it_was(tmp_path: Path, protocol: str) -> None:
+    run = opened(tmp_path / "run", protocol)
+    card = write_training_data(run, tmp_path / "data", "honest", Learning("liked", folds=3))
+    again = open_run(tmp_path / "again", "synthetic", protocol, seed=1, init=1)
+    other = open_run(tmp_path / "other", "synthetic", protocol, seed=2)
+    fold = open_run(tmp_path / "fold", "synthetic", "cold-items", seed=1, fold=1)
+    assert [taught_here(of, card) for of in (run, again, other, fold)] == [True, True, False, False]
+    assert [taught_elsewhere(of, card) for of in (run, again, other, fold)] == [
+        False, False, True, True,
+    ]  # fmt: skip
+    assert not taught_elsewhere(other, {})
+    assert not taught_elsewhere(other, card | {"data_sha256": "of other data"})

@@ -35,8 +35,8 @@ LAUNCHED = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}
 MODULES = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
 
 
-def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any]) -> None:
-    """Write the encoder as it is now; `card` says how it came about."""
+def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any], name: str) -> None:
+    """Write the encoder as it is now; `card` says how it came about, `name` where it will lie."""
     folder.mkdir(parents=True, exist_ok=True)
     for adapter in getattr(encoder.model, "peft_config", {}).values():
         adapter.base_model_name_or_path = encoder.model_id  # not a path of this machine's packages
@@ -59,16 +59,24 @@ def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any]) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     (folder / "2_Normalize").mkdir(exist_ok=True)
-    (folder / "README.md").write_text(_model_card(encoder, folder, card), encoding="utf-8")
+    (folder / "README.md").write_text(_model_card(encoder, folder, card, name), encoding="utf-8")
 
 
-def _model_card(encoder: Encoder, folder: Path, card: dict[str, Any]) -> str:
+def training_card(model: str) -> dict[str, Any]:
+    """What the encoder in a folder was fine-tuned on; empty if it was not, or not by us."""
+    path = Path(model) / "torch_embed.json"
+    if not path.exists():
+        return {}
+    return json.loads(path.read_text(encoding="utf-8"))["card"]["training"]
+
+
+def _model_card(encoder: Encoder, folder: Path, card: dict[str, Any], name: str) -> str:
     adapter = (folder / "adapter_config.json").exists()
     what = "A PEFT adapter for" if adapter else "A fine-tuning of"
     cut = encoder.dim < encoder.model.config.hidden_size
     loading = f"""from sentence_transformers import SentenceTransformer
 
-model = SentenceTransformer("{folder.name}"{f", truncate_dim={encoder.dim}" if cut else ""})
+model = SentenceTransformer("{name}"{f", truncate_dim={encoder.dim}" if cut else ""})
 E = model.encode(texts{", normalize_embeddings=True" if cut else ""})
 """
     if adapter:
@@ -77,7 +85,7 @@ E = model.encode(texts{", normalize_embeddings=True" if cut else ""})
 from peft import PeftModel
 from transformers import AutoModel
 
-model = PeftModel.from_pretrained(AutoModel.from_pretrained("{encoder.model_id}"), "{folder.name}")
+model = PeftModel.from_pretrained(AutoModel.from_pretrained("{encoder.model_id}"), "{name}")
 """
     rows = "\n".join(f"| {name} | {value} |" for name, value in card.items())
     head = {"base_model": encoder.model_id, "library_name": "peft" if adapter else "transformers"}
@@ -87,7 +95,7 @@ model = PeftModel.from_pretrained(AutoModel.from_pretrained("{encoder.model_id}"
 pipeline_tag: feature-extraction
 ---
 
-# {folder.name}
+# {name}
 
 {what} {encoder.model_id}, made by jaxrec from who liked what.
 Pooling: {encoder.pooling}; embeddings of unit length, {encoder.dim} dimensions; padding on the

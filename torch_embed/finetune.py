@@ -363,6 +363,7 @@ class _Run:
         identity = {
             "settings": asdict(self.settings),
             "folds": self.folds,
+            "group_tokens": GROUP_TOKENS,  # dropout is drawn by group
             "training": self.training.card,
             "encoder": self.encoder.card(),
             "trained": {name: list(p.shape) for name, p in sorted(self.parameters.items())},

@@ -82,7 +82,7 @@ def learn(
             put_weights(encoder.model, weights)
             encoder.model.eval()
             check(encoder, training.texts)
-            save_encoder(encoder, place, card)
+            save_encoder(encoder, place, card, str(encoders.name / place.relative_to(beside)))
         base = load_file(checkpoints / "base.safetensors")["embeddings"]
         exact = encoder.model.dtype == torch.float32
         prove(saved, training, found.E, base, exact)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import psutil
 import torch
@@ -58,15 +59,16 @@ def plan_of(model: str, nf4: bool, lora: Lora | None, settings: Settings, traini
     """What fine-tuning on a folder of training data takes; the tokens are an estimate."""
     texts = pl.read_parquet(training / "texts.parquet")["text"]
     examples = json.loads((training / "card.json").read_text(encoding="utf-8"))["examples"]
-    words = sum(len(text.split()) for text in texts) / len(texts)
-    length = min(settings.max_tokens, 2 + TOKENS_OF_WORD * words)
-    of_example = TEXTS_OF_EXAMPLE[settings.loss] * length
+    words = np.array([len(text.split()) for text in texts])
+    lengths = np.minimum(settings.max_tokens, 2 + TOKENS_OF_WORD * words)
+    of_example = TEXTS_OF_EXAMPLE[settings.loss]
+    long = settings.batch * of_example * float(np.quantile(lengths, 0.95))
     return Plan(
         model,
         nf4,
         None if lora is None else lora.rank,
-        min(settings.micro_tokens, round(settings.batch * of_example)),
-        settings.epochs * examples * of_example,
+        min(settings.micro_tokens, round(long)),
+        settings.epochs * examples * of_example * float(lengths.mean()),
     )
 
 

@@ -33,7 +33,7 @@ class Settings:
     margin: float = 0.2
     """Of `contrastive` and `triplet`."""
     mask: bool = True
-    """Leave false negatives out of InfoNCE: equal texts, pairs that a user of the batch likes."""
+    """Leave false negatives out of InfoNCE: equal texts, pairs that either's user likes."""
     tag_dropout: float = 0.0
     """Share of the texts that are read without tags."""
     drop_last: bool = False
