@@ -8,6 +8,8 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # the user's cache is not the tests' to fill
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # of torch: there are as many workers as cores
 
 from jaxrec.dataset import Dataset, Ratings, Tags
 from jaxrec.sources import DEFAULT, load_dataset
