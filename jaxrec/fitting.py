@@ -61,10 +61,18 @@ def settings_of(run: RunFolder, row: str) -> Settings:
     """Those `jaxrec tune` found in this run folder, else the defaults.
 
     Settings that are no longer the row's are left out.
+
+    Raises:
+        InputError: they were tuned on other data or another split, and so perhaps on what is held
+            out here.
     """
     path, defaults = run.tuned_path(row), MODELS[row].settings
-    tuned = read_json(path)["settings"] if path.exists() else {}
-    return defaults | {name: value for name, value in tuned.items() if name in defaults}
+    if not path.exists():
+        return defaults
+    tuned, own = read_json(path), run.identity()
+    if any(own.get(key, value) != value for key, value in tuned.get("made_from", {}).items()):
+        raise InputError(f"{path} was tuned on another split or other data; remove it")
+    return defaults | {name: v for name, v in tuned["settings"].items() if name in defaults}
 
 
 def fitted(run: RunFolder, row: str) -> Product | Table:

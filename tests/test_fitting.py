@@ -1,5 +1,6 @@
 """Learned rows in a run folder: what decides them, and what must not."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def test_validation_decides_settings(run: RunFolder) -> None:
     stars[positions] = np.random.default_rng(0).permutation(stars[positions])
     other = replace(run, path=run.path.with_name("other"))
     assert tune(other, "ease", trials=1)["validation_ndcg@25"] != before
+
+
+def test_settings_of_another_split_are_refused(run: RunFolder, tmp_path: Path) -> None:
+    tune(run, "ease", trials=1)
+    other = open_run(tmp_path / "other", "synthetic", "strict", seed=2)
+    again = open_run(tmp_path / "again", "synthetic", "strict", seed=1, init=1)
+    for to in (other, again):
+        to.tuned_path("ease").parent.mkdir()
+        shutil.copy(run.tuned_path("ease"), to.tuned_path("ease"))
+    assert settings_of(again, "ease") == settings_of(run, "ease")
+    with pytest.raises(InputError, match=r"ease\.json was tuned on another split"):
+        settings_of(other, "ease")
 
 
 def test_published_rows_do_not_know_what_was_tuned(run: RunFolder) -> None:
