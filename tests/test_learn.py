@@ -201,7 +201,7 @@ def test_an_encoder_that_was_saved_wrongly_fails(
     base = qwen3_folder if nf4 else str(tiny_bert(tmp_path / "bert"))
     untouched = load_encoder(base, "cpu")
 
-    def save(encoder: Encoder, folder: Path, card: dict) -> None:
+    def save(encoder: Encoder, folder: Path, card: dict, name: str) -> None:
         untouched.model.save_pretrained(folder)
         untouched.tokenizer.save_pretrained(folder)
 

@@ -49,13 +49,13 @@ def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any], name: str
     pooling = {flag: mode == encoder.pooling for mode, flag in POOLING_FLAGS.items()}
     width = encoder.model.config.hidden_size
     trained = {"nf4": is_nf4(encoder.model), "dim": encoder.dim}
-    for name, content in (
+    for file, content in (
         ("modules.json", modules),
         ("1_Pooling/config.json", {"word_embedding_dimension": width} | pooling),
         ("sentence_bert_config.json", {"max_seq_length": encoder.max_length}),
         ("torch_embed.json", trained | {"card": card}),
     ):
-        path = folder / name
+        path = folder / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     (folder / "2_Normalize").mkdir(exist_ok=True)
