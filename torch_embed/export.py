@@ -67,7 +67,7 @@ def training_card(model: str) -> dict[str, Any]:
     path = Path(model) / "torch_embed.json"
     if not path.exists():
         return {}
-    return json.loads(path.read_text(encoding="utf-8"))["card"]["training"]
+    return json.loads(path.read_text(encoding="utf-8"))["card"].get("training", {})
 
 
 def _model_card(encoder: Encoder, folder: Path, card: dict[str, Any], name: str) -> str:
