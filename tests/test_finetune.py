@@ -10,14 +10,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from torch import Tensor
 
 from tests.tiny_models import tiny_bert
 from torch_embed.adapters import Lora, count, trainable, with_lora
+from torch_embed.backward import _embed, backward
+from torch_embed.encode import batches, tokenize
 from torch_embed.encoder import Encoder, load_encoder
 from torch_embed.errors import InputError
 from torch_embed.examples import make_batch
-from torch_embed.finetune import OnStep, Progress, Tuned, _Run, finetune
+from torch_embed.finetune import OnStep, Progress, Tuned, finetune
 from torch_embed.settings import LOSSES, Settings
 from torch_embed.training_files import NONE, Pairs, Targets, Training
 
@@ -114,27 +115,22 @@ def test_likes_and_equal_texts_are_no_negatives(bert: Encoder) -> None:
     assert masked < plain
 
 
-def test_micro_batches_change_no_gradient(bert: Encoder, tmp_path: Path) -> None:
+def test_micro_batches_change_no_gradient(bert: Encoder) -> None:
     """Dropout is on: the second pass must draw what the first drew."""
     training = planted("info-nce")
-    settings = replace(SETTINGS, micro_tokens=24)
-    run = _Run(bert, training, settings, tmp_path, 1, None, lambda progress: None)
-    batch = make_batch(training, settings, np.arange(16), torch.device("cpu"))
+    batch = make_batch(training, SETTINGS, np.arange(16), torch.device("cpu"))
     head = torch.zeros(0, 0)
+    tokens = tokenize(bert, [training.texts[item] for item in batch.items])
     bert.model.train()
     bert.model.zero_grad()
-    loss, _ = run._backward(batch, head, [0, 0, 1, 0])
+    loss = backward(bert, tokens, batch.loss, head, [0, 0, 1, 0], 24)
     found = {
         name: p.grad.clone() for name, p in bert.model.named_parameters() if p.grad is not None
     }
-
-    from torch_embed.encode import batches
-
-    tokens = [run.tokens[0][item] for item in batch.items]
     plan = list(batches([len(ids) for ids in tokens], 24))
     assert len(plan) > 3
     parts = [
-        run._embed([tokens[i] for i in own], [0, 0, 1, 0, number])
+        _embed(bert, [tokens[i] for i in own], [0, 0, 1, 0, number], False)
         for number, own in enumerate(plan)
     ]
     E = torch.cat(parts)[np.argsort(np.concatenate(plan))]
@@ -281,18 +277,16 @@ def test_tag_dropout_reads_texts_without_tags(
     bert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = planted("alignment")._replace(plain=["j"] * ITEMS)
-    run = _Run(bert, training, replace(SETTINGS, loss="alignment", tag_dropout=0.5), tmp_path, 1,
-               None, lambda progress: None)  # fmt: skip
-    batch = make_batch(training, SETTINGS, np.arange(ITEMS), torch.device("cpu"))
     seen: list[list[int]] = []
-    embed = run._embed
 
-    def watched(tokens: list[list[int]], seed: list[int]) -> Tensor:
+    def watched(encoder: Encoder, tokens: list[list[int]], *rest: Any) -> float:
         seen.extend(tokens)
-        return embed(tokens, seed)
+        return backward(encoder, tokens, *rest)
 
-    monkeypatch.setattr(run, "_embed", watched)
-    run._backward(batch, torch.zeros(33, 6, requires_grad=True), [0, 0, 1, 0])
+    monkeypatch.setattr("torch_embed.finetune.backward", watched)
+    settings = replace(SETTINGS, loss="alignment", tag_dropout=0.5, batch=ITEMS, epochs=1)
+    finetune(bert, training, settings, tmp_path)
+    assert len(seen) == ITEMS
     without = sum(len(ids) == 3 for ids in seen)  # [CLS] j [SEP]
     assert 8 < without < 32
 

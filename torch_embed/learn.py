@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.numpy import load_file
 
 from torch_embed import processes
 from torch_embed.adapters import Lora, count, trainable
+from torch_embed.checkpoints import clear
 from torch_embed.encode import check
 from torch_embed.encoder import Encoder, weights_sha256
 from torch_embed.export import prove, save_encoder
 from torch_embed.files import Texts, write_embeddings
-from torch_embed.finetune import OnStep, Validate, clear, finetune, put_weights
+from torch_embed.finetune import OnStep, Validate, finetune, put_weights
 from torch_embed.settings import Settings
 from torch_embed.training_files import read_training
 
@@ -83,9 +83,8 @@ def learn(
             encoder.model.eval()
             check(encoder, training.texts)
             save_encoder(encoder, place, card, str(encoders.name / place.relative_to(beside)))
-        base = load_file(checkpoints / "base.safetensors")["embeddings"]
         exact = encoder.model.dtype == torch.float32
-        prove(saved, training, found.E, base, exact)
+        prove(saved, training, found.E, found.base, exact)
         texts = Texts(
             training.item_ids,
             training.texts,

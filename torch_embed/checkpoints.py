@@ -1,0 +1,111 @@
+"""What a fine-tuning leaves on disk as it goes, in whole files, so that a killed run goes on."""
+
+import json
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from torch_embed import processes
+
+
+class Checkpoints:
+    """Those of one run. Every process reads; the first one writes, and the others wait for it."""
+
+    def __init__(self, folder: Path, identity: dict[str, Any]):
+        """Begin anew if what is in `folder` is of a run with another `identity` (JSON)."""
+        self.folder = folder
+        text, path = json.dumps(identity, indent=2), folder / "run.json"
+        if processes.is_first() and not (
+            path.exists() and path.read_text(encoding="utf-8") == text
+        ):
+            clear(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            _whole(path, lambda place: place.write_text(text, encoding="utf-8"))
+        processes.wait()
+
+    def base(self, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """What `make` gave at the run's beginning: embeddings of the untouched encoder."""
+        path = self.folder / "base.safetensors"
+        if not path.exists():
+            E = make()
+            if processes.is_first():
+                _write_embeddings(path, E)
+            processes.wait()
+        return _read_embeddings(path)
+
+    def history(self) -> list[dict[str, float]]:
+        """Of the epochs so far."""
+        path = self.folder / "history.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+    def write_history(self, history: list[dict[str, float]]) -> None:
+        if processes.is_first():
+            text = json.dumps(history, indent=2)
+            path = self.folder / "history.json"
+            _whole(path, lambda place: place.write_text(text, encoding="utf-8"))
+        processes.wait()
+
+    def state(self, fold: int) -> dict[str, Any] | None:
+        """What was saved last of a fold's model."""
+        path = self._of(fold)
+        return _load(path) if path.exists() else None
+
+    def save(self, fold: int, state: dict[str, Any]) -> None:
+        if processes.is_first():
+            _whole(self._of(fold), partial(torch.save, state))
+        processes.wait()
+
+    def keep(self, E: NDArray[np.float32], folds: int) -> None:
+        """Put the folds' weights, and the embeddings they give, aside as the best."""
+        if processes.is_first():
+            self._best.mkdir(exist_ok=True)
+            for fold in range(folds):
+                weights = _load(self._of(fold))["weights"]
+                _whole(self._best / self._of(fold).name, partial(torch.save, weights))
+            _write_embeddings(self._best / "embeddings.safetensors", E)
+        processes.wait()
+
+    def best(self, folds: int) -> tuple[NDArray[np.float32], list[dict[str, Tensor]]]:
+        """What was put aside."""
+        weights = [_load(self._best / self._of(fold).name) for fold in range(folds)]
+        return _read_embeddings(self._best / "embeddings.safetensors"), weights
+
+    @property
+    def _best(self) -> Path:
+        return self.folder / "best"
+
+    def _of(self, fold: int) -> Path:
+        return self.folder / f"fold-{fold}.pt"
+
+
+def clear(folder: Path) -> None:
+    """Remove checkpoints, first of all what says whose they are: half of them are nobody's."""
+    (folder / "run.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_embeddings(path: Path) -> NDArray[np.float32]:
+    return load_file(path)["embeddings"]
+
+
+def _write_embeddings(path: Path, E: NDArray[np.float32]) -> None:
+    _whole(path, partial(save_file, {"embeddings": E}))
+
+
+def _whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside the place, then rename: whole or absent."""
+    beside = path.with_name(f".{path.name}.partial")
+    write(beside)
+    beside.replace(path)
