@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from jaxrec import metrics
 from jaxrec.errors import InputError
 from jaxrec.protocol import Task
-from jaxrec.topk import MEMORY, Scorer, check_k, check_scores, membership, rank, user_blocks
+from jaxrec.topk import (
+    MEMORY,
+    Scorer,
+    best,
+    check_k,
+    check_scores,
+    membership,
+    unseen_scores,
+    user_blocks,
+)
 
 ITEM_THIRDS = ("head", "middle", "tail")
 USER_THIRDS = ("fewest", "some", "most")
@@ -128,9 +137,7 @@ def evaluate(
     thirds = item_thirds(task.item_counts)
     found = [
         _measure_block(
-            scorer,
-            block,
-            task.seen.pairs(block, most_seen),
+            _scores(scorer, block, task.seen.pairs(block, most_seen), task.catalogue),
             task.relevant.pairs(block, most_relevant),
             task.catalogue,
             thirds,
@@ -138,8 +145,8 @@ def evaluate(
         )
         for block in blocks
     ]
-    lists, best, figures = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *found)
-    check_scores(best)
+    lists, first, figures = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *found)
+    check_scores(first)
     everything = {name: values[:, 0] for name, values in figures.items()}
     by_third = {
         third: {name: values[:, number] for name, values in figures.items()}
@@ -148,21 +155,24 @@ def evaluate(
     return Evaluation(users, lists, everything, by_third, task.catalogue, thirds)
 
 
+# a program of its own, so that what is long to compile is not compiled for every kind of scorer
+@jax.jit
+@jax.default_matmul_precision("highest")  # an accelerator's default would reorder the lists
+def _scores(scorer: Scorer, users: Array, seen: tuple[Array, Array], catalogue: Array) -> Array:
+    return unseen_scores(scorer, users, seen, catalogue)
+
+
 @partial(jax.jit, static_argnames="ks")
-@jax.default_matmul_precision("highest")
 def _measure_block(
-    scorer: Scorer,
-    users: Array,
-    seen: tuple[Array, Array],
+    scores: Array,
     relevant: tuple[Array, Array],
     catalogue: Array,
     thirds: Array,
     ks: tuple[int, ...],
 ) -> tuple[Array, Array, dict[str, Array]]:
     """Lists [block, K], best scores [block], figures [block, all and each third of the items]."""
-    shape = len(users), len(catalogue)
-    top_items, top_scores = rank(scorer, users, seen, catalogue, max(ks))
-    is_relevant = membership(relevant, *shape)
+    top_items, top_scores = best(scores, catalogue, max(ks))
+    is_relevant = membership(relevant, *scores.shape)
     hits = jnp.take_along_axis(is_relevant, jnp.maximum(top_items, 0), axis=1) & (top_items >= 0)
     counts = [
         jnp.sum(is_relevant, axis=1),

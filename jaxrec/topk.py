@@ -104,9 +104,15 @@ def rank(
         items: [block, k] int32, best first; -1 where a user has fewer than k candidates.
         scores: [block, k]; -inf there, NaN throughout where a candidate's score is not a number.
     """
+    return best(unseen_scores(scorer, users, seen, catalogue), catalogue, k)
+
+
+def unseen_scores(
+    scorer: Scorer, users: Array, seen: tuple[Array, Array], catalogue: Array
+) -> Array:
+    """[block, items] scores, -inf where an item is among `seen`; arguments as `rank`."""
     candidates = catalogue & ~membership(seen, len(users), len(catalogue))
-    scores = scorer(users, candidates).at[seen].set(-jnp.inf, mode="drop")
-    return _best(scores, catalogue, k)
+    return scorer(users, candidates).at[seen].set(-jnp.inf, mode="drop")
 
 
 def rank_by_item_blocks(
@@ -116,7 +122,7 @@ def rank_by_item_blocks(
     left, items = scorer.left[users], len(catalogue)
     place, item = seen
 
-    def block(number: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
+    def block(number: Array, so_far: tuple[Array, Array]) -> tuple[Array, Array]:
         start = jnp.minimum(number * width, items - width)  # the last block overlaps
         cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=width)
         mine = start + jnp.arange(width) >= number * width
@@ -124,12 +130,12 @@ def rank_by_item_blocks(
         scores = left @ cut(scorer.right).T
         known = jnp.where(here, place, len(users)), item - start
         scores = scores.at[known].set(-jnp.inf, mode="drop")
-        found, found_scores = _best(scores, cut(catalogue) & mine, min(k, width))
-        both = jnp.concatenate([best[1], found_scores], axis=1)
+        found, found_scores = best(scores, cut(catalogue) & mine, min(k, width))
+        both = jnp.concatenate([so_far[1], found_scores], axis=1)
         broken = jnp.any(jnp.isnan(both), axis=1, keepdims=True)
         top_scores, which = jax.lax.top_k(both, k)
         moved = jnp.where(found >= 0, found + start, -1)
-        merged = jnp.take_along_axis(jnp.concatenate([best[0], moved], axis=1), which, axis=1)
+        merged = jnp.take_along_axis(jnp.concatenate([so_far[0], moved], axis=1), which, axis=1)
         return merged, jnp.where(broken, jnp.nan, top_scores)
 
     nothing = (
@@ -139,8 +145,8 @@ def rank_by_item_blocks(
     return jax.lax.fori_loop(0, math.ceil(items / width), block, nothing)
 
 
-def _best(scores: Array, catalogue: Array, k: int) -> tuple[Array, Array]:
-    """Items and scores of the k best of each row among `catalogue`; see `rank`."""
+def best(scores: Array, catalogue: Array, k: int) -> tuple[Array, Array]:
+    """Items and scores of the k best of each row [items] among `catalogue`; see `rank`."""
     block, items = scores.shape
     size = int(np.clip(2 ** round(math.log2(items / k) / 2), 8, 64))
     groups, rest = divmod(items, size)

@@ -42,6 +42,18 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
+def compiled(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[str], int]]:
+    """How often a function of that name has been compiled in this test."""
+    import jax
+
+    jax.config.update("jax_log_compiles", True)  # in all threads, unlike jax.log_compiles()
+    yield lambda name: sum(
+        f"Compiling jit({name})" in record.getMessage() for record in caplog.records
+    )
+    jax.config.update("jax_log_compiles", False)
+
+
+@pytest.fixture
 def make_dataset() -> Callable[..., Dataset]:
     """A data set from (user, item, stars, time) rows; ids are positions + 1."""
 

@@ -11,7 +11,7 @@ from jaxrec.dataset import Dataset
 from jaxrec.evaluation import evaluate
 from jaxrec.protocol import Protocol, Task, evaluation_task
 from jaxrec.sparse_rows import Rows
-from jaxrec.topk import top_k
+from jaxrec.topk import Product, Table, top_k
 from tests.conftest import make_ratings
 
 pytestmark = pytest.mark.timeout(120)
@@ -124,6 +124,15 @@ def test_a_liked_test_item_without_a_train_rating_is_neither_candidate_nor_relev
     task = evaluation_task(data, Protocol.of("published", data, 42))
     assert task.catalogue.sum() == 8
     assert len(task.relevant.items) == 0
+
+
+def test_what_measures_is_compiled_once_for_all_scorers(compiled: Callable[[str], int]) -> None:
+    shape = 3, 7
+    task = Task(rows([(0, 4)], 3), rows([(0, 3), (2, 4)], 3), np.ones(7, bool), np.ones(7, int), {})
+    evaluate(Table(jnp.zeros(shape)), task, ks=(3,))
+    for dim in (2, 3):
+        evaluate(Product(jnp.zeros((3, dim)), jnp.zeros((7, dim))), task, ks=(3,))
+    assert compiled("_measure_block") == 1
 
 
 @pytest.mark.parametrize("k", [0, 6])

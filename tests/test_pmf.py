@@ -1,6 +1,7 @@
 """PMF by alternating least squares, against float64 NumPy on problems small enough to check."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -299,6 +300,11 @@ def test_the_same_seed_gives_the_same_bytes(ratings: Ratings) -> None:
     assert a.U.tobytes() == b.U.tobytes()
     assert a.V.tobytes() == b.V.tobytes()
     assert fit(ratings, GRADED, seed=1)[0].U.tobytes() != a.U.tobytes()
+
+
+def test_each_side_is_compiled_once(ratings: Ratings, compiled: Callable[[str], int]) -> None:
+    fit(ratings, GRADED._replace(factors=7))  # a shape of its own
+    assert compiled("_solve_shard") == 2
 
 
 def test_double_precision_is_one_switch(ratings: Ratings) -> None:
