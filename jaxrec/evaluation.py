@@ -145,8 +145,8 @@ def evaluate(
         )
         for block in blocks
     ]
-    lists, first, figures = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *found)
-    check_scores(first)
+    lists, top, figures = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *found)
+    check_scores(top)
     everything = {name: values[:, 0] for name, values in figures.items()}
     by_third = {
         third: {name: values[:, number] for name, values in figures.items()}

@@ -98,10 +98,13 @@ def lay_out_rows(
     devices = workers()
     single = devices[0].platform == "cpu"
     laid = lay_out(rows, columns, targets, weights, order, workers=len(devices), single=single)
-    # what is put on a named device stays "committed" to it, and a program that gets the first
-    # sweep's factors without that mark and later ones with it is compiled twice
-    places = [None if device == devices[0] else device for device in devices]
-    tiles = [jax.device_put(part, place) for part, place in zip(laid, places, strict=True)]
+    # what is put on a named device is "committed" to it, and so is all that comes of it: a program
+    # would be compiled for the first factors and again for later ones
+    one = len(set(devices)) == 1
+    tiles = [
+        jax.device_put(part, None if one else device)
+        for part, device in zip(laid, devices, strict=True)
+    ]
     size = sum(len(part.first) * part.columns.shape[1] for part in laid[0])
     prior = jnp.asarray(ridge), None if mean is None else jnp.asarray(mean)
     return Shards(tiles, devices, size, len(rows), *prior)

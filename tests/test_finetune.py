@@ -115,18 +115,20 @@ def test_likes_and_equal_texts_are_no_negatives(bert: Encoder) -> None:
     assert masked < plain
 
 
-def test_micro_batches_change_no_gradient(bert: Encoder) -> None:
+@pytest.mark.parametrize("loss_name", ["info-nce", "alignment"])
+def test_micro_batches_change_no_gradient(bert: Encoder, loss_name: str) -> None:
     """Dropout is on: the second pass must draw what the first drew."""
-    training = planted("info-nce")
-    batch = make_batch(training, SETTINGS, np.arange(16), torch.device("cpu"))
-    head = torch.zeros(0, 0)
+    training = planted(loss_name)
+    settings = replace(SETTINGS, loss=loss_name)
+    batch = make_batch(training, settings, np.arange(16), torch.device("cpu"))
+    head = torch.full((33, 6), 0.5, requires_grad=True)
     tokens = tokenize(bert, [training.texts[item] for item in batch.items])
     bert.model.train()
     bert.model.zero_grad()
     loss = backward(bert, tokens, batch.loss, head, [0, 0, 1, 0], 24)
-    found = {
-        name: p.grad.clone() for name, p in bert.model.named_parameters() if p.grad is not None
-    }
+    trained = [p for p in (*bert.model.parameters(), head) if p.grad is not None]
+    found = [p.grad.clone() for p in trained if p.grad is not None]
+    assert (head.grad is not None) == (loss_name == "alignment")
     plan = list(batches([len(ids) for ids in tokens], 24))
     assert len(plan) > 3
     parts = [
@@ -134,13 +136,13 @@ def test_micro_batches_change_no_gradient(bert: Encoder) -> None:
         for number, own in enumerate(plan)
     ]
     E = torch.cat(parts)[np.argsort(np.concatenate(plan))]
-    bert.model.zero_grad()
+    for p in trained:
+        p.grad = None
     whole = batch.loss(E, head)
     whole.backward()
     assert loss == pytest.approx(whole.item(), rel=1e-5)
-    for name, p in bert.model.named_parameters():
-        if p.grad is not None:
-            torch.testing.assert_close(found[name], p.grad, rtol=1e-4, atol=1e-6)
+    for p, gradient in zip(trained, found, strict=True):
+        torch.testing.assert_close(gradient, p.grad, rtol=1e-4, atol=1e-6)
 
 
 class Killed(Exception):
@@ -176,6 +178,8 @@ def test_a_killed_run_ends_like_an_unbroken_one(
     again = run("broken")
     np.testing.assert_array_equal(again.E, whole.E)
     assert again.history == whole.history
+    for mine, theirs in zip(again.weights, whole.weights, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
 
 
 def test_a_run_killed_before_it_was_judged_ends_like_an_unbroken_one(

@@ -1,11 +1,11 @@
 """Gradients of a batch of texts that need not fit into the memory, nor on one machine.
 
 The texts go through the encoder in groups of similar length. Where all groups together are too
-many tokens, they go through twice: first without gradients, to get the loss of all embeddings
-together, then again, group by group, to carry its gradient on (Gao et al. 2021, GradCache).
-Dropout is seeded by step and group, so the second pass draws what the first one drew; several
-processes share the groups and come to the gradients of one; and a resumed run draws what an
-unbroken one draws.
+many tokens, or several processes share them, they go through twice: first without gradients, to get
+the loss of all embeddings together, then again, group by group, to carry its gradient on (Gao et
+al. 2021, GradCache). Dropout is seeded by step and group, so the second pass draws what the first
+one drew; several processes come to the gradients of one; and a resumed run draws what an unbroken
+one draws.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def backward(
     most: int,
     bfloat16: bool = False,
 ) -> float:
-    """Add the gradients of a loss to the encoder's parameters and the head.
+    """Gradients of a loss for the encoder's parameters and the head, which have none before.
 
     Args:
         encoder: in training mode.

@@ -44,7 +44,8 @@ class Checkpoints:
     def history(self) -> list[dict[str, float]]:
         """Of the epochs so far."""
         path = self.folder / "history.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        return processes.share(there)
 
     def write_history(self, history: list[dict[str, float]]) -> None:
         if processes.is_first():
@@ -66,20 +67,20 @@ class Checkpoints:
     def keep(self, E: NDArray[np.float32], folds: int) -> None:
         """Put the folds' weights, and the embeddings they give, aside as the best."""
         if processes.is_first():
-            self._best.mkdir(exist_ok=True)
+            self._kept.mkdir(exist_ok=True)
             for fold in range(folds):
-                weights = _load(self._of(fold))["weights"]
-                _whole(self._best / self._of(fold).name, partial(torch.save, weights))
-            _write_embeddings(self._best / "embeddings.safetensors", E)
+                weights = {"weights": _load(self._of(fold))["weights"]}
+                _whole(self._kept / self._of(fold).name, partial(torch.save, weights))
+            _write_embeddings(self._kept / "embeddings.safetensors", E)
         processes.wait()
 
     def best(self, folds: int) -> tuple[NDArray[np.float32], list[dict[str, Tensor]]]:
         """What was put aside."""
-        weights = [_load(self._best / self._of(fold).name) for fold in range(folds)]
-        return _read_embeddings(self._best / "embeddings.safetensors"), weights
+        weights = [_load(self._kept / self._of(fold).name)["weights"] for fold in range(folds)]
+        return _read_embeddings(self._kept / "embeddings.safetensors"), weights
 
     @property
-    def _best(self) -> Path:
+    def _kept(self) -> Path:
         return self.folder / "best"
 
     def _of(self, fold: int) -> Path:

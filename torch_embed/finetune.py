@@ -130,9 +130,10 @@ class _Run:
         return steps
 
     def run(self) -> Tuned:
+        self.encoder.model.eval()  # adapters begin in training mode
         history = self.checkpoints.history()
         weights = {name: p.detach().cpu().clone() for name, p in self.parameters.items()}
-        base = self.checkpoints.base(self._base_embeddings)
+        base = self.checkpoints.base(lambda: encode(self.encoder, self.training.texts))
         heads = [first_head(self.training, rows, base) for rows in self.rows]
         if not history:
             history = [self._judged(base)]
@@ -163,13 +164,8 @@ class _Run:
             return False
         return len(history) - 1 - _best(history) >= patience
 
-    def _base_embeddings(self) -> NDArray[np.float32]:
-        self.encoder.model.eval()
-        return encode(self.encoder, self.training.texts)
-
     def _embed_all(self) -> NDArray[np.float32]:
         """[items, dim], each item by the model of its fold."""
-        self.encoder.model.eval()  # adapters begin in training mode
         of_all = self.training.fold < 0
         E = np.empty((len(of_all), self.encoder.dim), np.float32)
         each = []
@@ -279,7 +275,8 @@ class _Run:
         last: bool,
     ) -> None:
         """The state after `step` steps of `epoch`, or at the beginning of the next one."""
-        weights = {name: p.detach().cpu() for name, p in self.parameters.items()}
+        trained = self.parameters.items() if processes.is_first() else ()  # who writes them
+        weights = {name: p.detach().cpu() for name, p in trained}
         state = {
             "epoch": epoch + 1 if last else epoch,
             "step": 0 if last else step,
@@ -305,10 +302,10 @@ class _Run:
 
 def put_weights(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
     """Give the trained parameters of a model the values of `weights`, by name."""
+    parameters = dict(model.named_parameters())
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in weights:
-                parameter.copy_(weights[name])
+        for name in weights.keys() - {HEAD}:
+            parameters[name].copy_(weights[name])
 
 
 def _best(history: list[dict[str, float]]) -> int:
