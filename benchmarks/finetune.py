@@ -39,7 +39,8 @@ def precision(run: RunFolder, row: str, E: NDArray[np.float32]) -> float:
 @click.option("--protocol", type=click.Choice(["strict", "cold-items"]), default="strict")
 @click.option("--epochs", default=BEST.settings.epochs, show_default=True)
 @click.option("--folds", default=BEST.folds, show_default=True)
-def main(loss: str, protocol: str, epochs: int, folds: int) -> None:
+@click.option("--tag-dropout", default=BEST.settings.tag_dropout, show_default=True)
+def main(loss: str, protocol: str, epochs: int, folds: int, tag_dropout: float) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run, data = open_run(Path(scratch) / "run", None, protocol, seed=1), Path(scratch) / "data"
         learning = Learning(PAIRS_OF[loss], BEST.per_user, BEST.popularity, folds)
@@ -49,7 +50,7 @@ def main(loss: str, protocol: str, epochs: int, folds: int) -> None:
         found = finetune(
             trainable(load_encoder("minilm"), None),
             read_training(data),
-            replace(BEST.settings, loss=loss, epochs=epochs),
+            replace(BEST.settings, loss=loss, epochs=epochs, tag_dropout=tag_dropout),
             Path(scratch) / "checkpoints",
             folds,
             lambda E: validation_ndcg(run, E),
