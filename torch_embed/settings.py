@@ -75,8 +75,8 @@ BEST = Preset(
 )
 """Alignment; rate, batch and epochs are the best of a few on one inner cold fold.
 
-What they lost against is in benchmarks/LOG.md; the other losses, and tag dropout, have not been
-compared with it yet."""
+What they lost against is in benchmarks/LOG.md, the other losses in benchmarks/README.md. On items
+that have ratings no loss is worth its time (see there)."""
 PRESETS = {"best": BEST, "published": PUBLISHED}
 
 
