@@ -40,13 +40,11 @@ def precision(run: RunFolder, row: str, E: NDArray[np.float32]) -> float:
 @click.option("--epochs", default=BEST.settings.epochs, show_default=True)
 @click.option("--folds", default=BEST.folds, show_default=True)
 @click.option("--tag-dropout", default=BEST.settings.tag_dropout, show_default=True)
-@click.option("--per-user", default=BEST.per_user, show_default=True, help="Pairs of a user.")
-def main(
-    loss: str, protocol: str, epochs: int, folds: int, tag_dropout: float, per_user: int
-) -> None:
+@click.option("--pairs", default=BEST.per_user, show_default=True, help="Of a user.")
+def main(loss: str, protocol: str, epochs: int, folds: int, tag_dropout: float, pairs: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run, data = open_run(Path(scratch) / "run", None, protocol, seed=1), Path(scratch) / "data"
-        learning = Learning(PAIRS_OF[loss], per_user, BEST.popularity, folds)
+        learning = Learning(PAIRS_OF[loss], pairs, BEST.popularity, folds)
         write_training_data(run, data, "honest", learning)
         base = encode(load_encoder("minilm"), run.texts("honest"))
         start = time.perf_counter()
