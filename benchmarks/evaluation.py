@@ -92,7 +92,7 @@ def published_speed(path: Path) -> None:
 
 def strict_seconds(path: Path) -> None:
     """All rows; of what is there only factors, embeddings and settings are used."""
-    with copy_of(path, "models", "hybrid.json") as copy:
+    with copy_of(path, "models", "hybrid.json", "content.json") as copy:
         run = open_run(copy)
         report("strict-seconds", seconds(lambda: score_card(run)), 60.0, "bar", "s")
 
