@@ -31,8 +31,9 @@ from transformers import AutoModel, PreTrainedTokenizerFast, Qwen3Config
 
 from torch_embed.adapters import Lora, trainable
 from torch_embed.encode import encode
-from torch_embed.encoder import default_device, load_encoder, quantisation, silence
+from torch_embed.encoder import default_device, load_encoder, silence
 from torch_embed.finetune import Progress, finetune
+from torch_embed.nf4 import quantisation
 from torch_embed.preflight import QWEN3, SHARED
 from torch_embed.settings import PUBLISHED
 from torch_embed.training_files import NONE, Pairs, Training

@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,23 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # the user's cache is not 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # of torch: there are as many workers as cores
 
+from hypothesis import HealthCheck, settings
+
 from jaxrec.dataset import Dataset, Ratings, Tags
 from jaxrec.sources import DEFAULT, load_dataset
 from jaxrec.synthetic import synthetic_dataset
+
+# the same examples everywhere, and no verdict on how long they take
+settings.register_profile(
+    "jaxrec", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("jaxrec")
+
+
+def pytest_report_header() -> str:
+    """What decides figures, beside the code."""
+    libraries = ("jax", "jaxlib", "numpy", "torch", "transformers", "peft", "bitsandbytes")
+    return ", ".join(f"{name} {version(name)}" for name in libraries)
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +54,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=[False, True], ids=["unpacked", "packed"])
+def packing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Does the processor pack 4-bit layers? Both kinds of it, on every machine."""
+    import bitsandbytes.functional
+    import bitsandbytes.nn.modules
+
+    from tests.packed import gemv_4bit
+
+    there = bitsandbytes.functional.has_avx512bf16()
+    monkeypatch.setattr(bitsandbytes.nn.modules, "has_avx512bf16", lambda: request.param)
+    if not there:
+        monkeypatch.setattr(bitsandbytes.functional, "gemv_4bit", gemv_4bit)
+    return request.param
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def learned(
     return card, load_file(out)["embeddings"]
 
 
-def test_4_bit_layers_are_packed(qwen3_folder: str) -> None:
+def test_linear_layers_hold_4_bits(qwen3_folder: str, packing: bool) -> None:
     from bitsandbytes.nn import Linear4bit
 
     encoder = load_encoder(qwen3_folder, "cpu", nf4=True)
@@ -106,7 +106,7 @@ def test_4_bit_layers_are_packed(qwen3_folder: str) -> None:
 
 
 def test_a_small_qwen3_learns_in_4_bits_reloads_and_is_exported(
-    qwen3_folder: str, data: Path, tmp_path: Path
+    qwen3_folder: str, data: Path, tmp_path: Path, packing: bool
 ) -> None:
     settings = replace(SETTINGS, epochs=20)
     card, E = learned(
@@ -126,7 +126,7 @@ def test_a_small_qwen3_learns_in_4_bits_reloads_and_is_exported(
 
 
 def test_a_killed_run_in_4_bits_ends_like_an_unbroken_one(
-    qwen3_folder: str, data: Path, tmp_path: Path
+    qwen3_folder: str, data: Path, tmp_path: Path, packing: bool
 ) -> None:
     class Killed(Exception):
         pass
@@ -195,7 +195,12 @@ def test_training_that_changes_nothing_fails_and_writes_nothing(data: Path, tmp_
 
 @pytest.mark.parametrize("nf4", [False, True])
 def test_an_encoder_that_was_saved_wrongly_fails(
-    data: Path, tmp_path: Path, qwen3_folder: str, monkeypatch: pytest.MonkeyPatch, nf4: bool
+    data: Path,
+    tmp_path: Path,
+    qwen3_folder: str,
+    monkeypatch: pytest.MonkeyPatch,
+    nf4: bool,
+    packing: bool,
 ) -> None:
     """As a LoRA folder that silently loads the base model does."""
     base = qwen3_folder if nf4 else str(tiny_bert(tmp_path / "bert"))
@@ -260,7 +265,7 @@ def test_the_estimate_holds_the_weights() -> None:
     assert bytes_needed(config, replace(small, nf4=False)) > 15 * 2**30
 
 
-def test_gradients_reach_adapters_through_checkpoints(qwen3_folder: str) -> None:
+def test_gradients_reach_adapters_through_checkpoints(qwen3_folder: str, packing: bool) -> None:
     encoder = trainable(load_encoder(qwen3_folder, "cpu", nf4=True), Lora())
     encoder.model.train()
     tokens = encoder.tokenizer(["a b c"], return_tensors="pt")

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from torch_embed.encoder import Encoder
 from torch_embed.errors import InputError
+from torch_embed.nf4 import never_pack
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "query", "key", "value")
 """Projections that may be adapted, as Qwen3 and BERT call them."""
@@ -63,6 +64,7 @@ def trainable(encoder: Encoder, lora: Lora | None) -> Encoder:
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         return replace(encoder, model=model)
+    never_pack(model)
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     torch.manual_seed(0)
     return replace(encoder, model=with_lora(model, lora))

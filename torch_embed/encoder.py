@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,12 +16,12 @@ from huggingface_hub.utils import disable_progress_bars
 from transformers import (
     AutoModel,
     AutoTokenizer,
-    BitsAndBytesConfig,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import cached_file
 
 from torch_embed.errors import InputError
+from torch_embed.nf4 import is_nf4, pack_only_what_fits, quantisation
 
 HUB_IDS = {
     "minilm": "sentence-transformers/all-MiniLM-L6-v2",
@@ -174,26 +175,13 @@ def check_dtype(dtype: str | None) -> None:
         raise InputError("this processor has no bfloat16 arithmetic; leave --dtype out")
 
 
-def quantisation() -> BitsAndBytesConfig:
-    """NF4 with double quantisation, computing in bfloat16 (Dettmers et al. 2023)."""
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
-
-
-def is_nf4(model: torch.nn.Module) -> bool:
-    """Has the model 4-bit layers?"""
-    return any(type(module).__name__ == "Linear4bit" for module in model.modules())
-
-
 def _network(source: str, device: str, nf4: bool, dtype: str) -> Any:
     if nf4:
-        return AutoModel.from_pretrained(
+        network = AutoModel.from_pretrained(
             source, quantization_config=quantisation(), dtype=torch.bfloat16, device_map=device
         )
+        pack_only_what_fits(network)
+        return network
     return AutoModel.from_pretrained(source, dtype=dtype).to(device)
 
 
@@ -258,3 +246,4 @@ def silence() -> None:
     transformers.logging.disable_progress_bar()
     disable_progress_bars()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

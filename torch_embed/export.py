@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from torch_embed.encoder import Encoder, is_nf4
+from torch_embed.encoder import Encoder
+from torch_embed.nf4 import is_nf4
 from torch_embed.training_files import Training
 
 SAMPLE = 64
