@@ -46,7 +46,7 @@ def by_numpy(hits: list[bool], relevant: int, k: int) -> dict[str, float]:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.booleans(), min_size=1, max_size=10), st.integers(0, 5), st.data())
 def test_equals_numpy_and_lies_between_0_and_1(
     hits: list[bool], missed: int, data: st.DataObject

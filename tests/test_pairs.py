@@ -21,7 +21,7 @@ def some_ratings(seed: int, users: int = 12, items: int = 30) -> Ratings:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), popularity=st.floats(0, 2))
 def test_pairs_say_what_was_rated(kind: str, seed: int, popularity: float) -> None:
     ratings = some_ratings(seed)

@@ -13,6 +13,7 @@ def test_ci_runs_the_readmes_second_command() -> None:
     commands = re.findall(r"```sh\n(.*)\n```", README)
     assert len(commands) == 2
     assert commands[1] in (ROOT / ".ci" / "run").read_text()
+    assert all("-c constraints.txt" in command for command in commands)
 
 
 def test_every_module_is_in_the_layout() -> None:

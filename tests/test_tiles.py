@@ -27,7 +27,7 @@ def entries(shards: list[tuple[Tiles, ...]]) -> list[tuple[int, int, float, floa
     return sorted(found)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_every_rating_has_one_slot(data: st.DataObject) -> None:
     rows, columns = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 12))

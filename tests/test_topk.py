@@ -33,7 +33,7 @@ def by_numpy(
     return lists
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_equals_a_full_sort_with_ties_by_item_index(data: st.DataObject) -> None:
     users, items = data.draw(st.integers(1, 5)), data.draw(st.sampled_from([1, 3, 12, 64, 101]))
@@ -65,7 +65,7 @@ def test_the_memory_budget_changes_blocks_not_lists() -> None:
     assert roomy.tolist() == tight.tolist()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_blocks_of_items_give_the_lists_of_whole_rows(data: st.DataObject) -> None:
     users, items = 3, data.draw(st.sampled_from([40, 101]))
