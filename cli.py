@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from jaxrec.options import (
+from jaxrec.console.options import (
     alpha_of,
     cutoffs,
     finetune_options,
@@ -25,10 +25,10 @@ from jaxrec.options import (
 )
 
 if TYPE_CHECKING:
-    from jaxrec.measuring import Fusion
-    from jaxrec.pmf import PmfSettings
-    from jaxrec.run_folder import RunFolder
-    from jaxrec.terminal import Terminal
+    from jaxrec.console.terminal import Terminal
+    from jaxrec.experiment.folder import RunFolder
+    from jaxrec.experiment.scoring import Fusion
+    from jaxrec.pmf.fit import PmfSettings
 
 
 def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
@@ -55,7 +55,7 @@ def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, verbose: bool, quiet: bool, **options: Any) -> None:
         import jaxrec.errors
         import torch_embed.errors
-        from jaxrec.terminal import Terminal
+        from jaxrec.console.terminal import Terminal
 
         _prepare_jax()
         try:
@@ -134,10 +134,10 @@ def run(
     import itertools
     import shutil
 
+    from jaxrec.data.sources import SYNTHETIC, AbsentError
+    from jaxrec.evaluation.split import FOLDS
+    from jaxrec.experiment.folder import open_run
     from jaxrec.files import write_json
-    from jaxrec.run_folder import open_run
-    from jaxrec.sources import SYNTHETIC, AbsentError
-    from jaxrec.split import FOLDS
 
     def everything(
         path: Path, like: tuple[Path, ...] = (), tuned: Path | None = None, **asked: Any
@@ -179,7 +179,7 @@ def run(
         tuned = done[-init] / "tuned" if init else None  # initialisations share the settings
         everything(path, tuple(done), tuned, seed=of_split, fold=fold, init=init)
         done.append(path)
-    from jaxrec.study import summarise, table
+    from jaxrec.experiment.study import summarise, table
 
     summary = summarise(done)
     write_json(run_path / "summary.json", summary)
@@ -200,8 +200,8 @@ def _do_everything(
     terminal: Terminal,
 ) -> None:
     """Train, embed and evaluate what is not there yet."""
-    from jaxrec.measuring import PUBLISHED_FUSION, rows_of
-    from jaxrec.pmf_rows import PUBLISHED, fitted_by, pmf_settings_of
+    from jaxrec.experiment.pmf_rows import PUBLISHED, fitted_by, pmf_settings_of
+    from jaxrec.experiment.scoring import PUBLISHED_FUSION, rows_of
 
     _embed(opened, model, terminal, again=False, like=like)
     if finetune:
@@ -240,7 +240,7 @@ def tune(
     """
     opened = _open(run_path, data, protocol, seed, terminal)
     from jaxrec.errors import InputError
-    from jaxrec.tuning import tunable
+    from jaxrec.experiment.tuning import tunable
 
     for row in only:
         if row not in tunable():
@@ -253,9 +253,9 @@ def _tune(
     opened: RunFolder, only: tuple[str, ...], trials: int, memory: int, terminal: Terminal
 ) -> None:
     """Tune the rows that can be, or those of `only` and of what `hybrid` fuses if it is there."""
-    from jaxrec.fitting import SIGNALS
-    from jaxrec.models import missing
-    from jaxrec.tuning import tunable, tune
+    from jaxrec.experiment.fitting import SIGNALS
+    from jaxrec.experiment.tuning import tunable, tune
+    from jaxrec.models.registry import missing
 
     wanted = {*only, *(SIGNALS if "hybrid" in only else ())}
     for row in tunable():
@@ -280,7 +280,7 @@ def train_pmf(
 ) -> None:
     """Fit the collaborative branch; interrupted, the same command resumes."""
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.pmf_rows import DEFAULTS, GRADIENT_SWEEPS, PUBLISHED, pmf_settings_of
+    from jaxrec.experiment.pmf_rows import DEFAULTS, GRADIENT_SWEEPS, PUBLISHED, pmf_settings_of
 
     default = pmf_settings_of(opened) if likelihood is None else DEFAULTS[likelihood]
     if options["solver"] == "sequential":
@@ -400,13 +400,13 @@ def evaluate(
     """Measure every row that can be made, and print the protocol card with the table."""
     weight = alpha_of(alpha)
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.measuring import Fusion
+    from jaxrec.experiment.scoring import Fusion
 
     results = _evaluate(
         opened, ks, Fusion(fusion, weight), json_path, terminal, memory * 2**20, only, library
     )
     if plot_path is not None:
-        from jaxrec.plot import plot_card
+        from jaxrec.report.plot import plot_card
 
         plot_card(results, max(ks), plot_path)
         terminal.say(f"drawn: {plot_path}")
@@ -452,7 +452,7 @@ def recommend(
     if everyone != (out is not None):
         raise click.UsageError("--all and --out FILE go together")
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.serving import COLD_ROW, DEFAULT_ROW
+    from jaxrec.serving.recommend import COLD_ROW, DEFAULT_ROW
 
     if liked:
         _recommend_liked(opened, liked, k, row or COLD_ROW, terminal, memory * 2**20)
@@ -479,8 +479,8 @@ def similar(
 ) -> None:
     """List the items most like one, by factors and by text."""
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.serving import find_item
-    from jaxrec.serving import similar as nearest
+    from jaxrec.serving.recommend import find_item
+    from jaxrec.serving.recommend import similar as nearest
 
     position = find_item(opened.dataset, item)
     for space, found in nearest(opened, position, k, memory * 2**20).items():
@@ -491,7 +491,7 @@ def similar(
 def _open(
     path: Path, data: str | None, protocol: str | None, seed: int | None, terminal: Terminal
 ) -> RunFolder:
-    from jaxrec.run_folder import open_run
+    from jaxrec.experiment.folder import open_run
 
     opened = open_run(path, data, protocol, seed, terminal.verbosity >= 0)
     _describe(opened, terminal)
@@ -520,7 +520,7 @@ def _resumable_fit() -> Iterator[None]:
 
 
 def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
-    from jaxrec.pmf_rows import row_of, train_pmf
+    from jaxrec.experiment.pmf_rows import row_of, train_pmf
 
     what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
     with _resumable_fit(), terminal.sweeps(what, settings.sweeps) as on_sweep:
@@ -540,8 +540,8 @@ def _embed(
 ) -> None:
     """Encode the texts; those that a run folder of `like` has encoded are taken from there."""
     try:
-        from torch_embed.encode import embed_file, estimate_seconds
-        from torch_embed.encoder import check_dtype, load_encoder, model_id, short_name
+        from torch_embed.encoding.encode import embed_file, estimate_seconds
+        from torch_embed.encoding.encoder import check_dtype, load_encoder, model_id, short_name
         from torch_embed.files import read_texts
     except ModuleNotFoundError as missing:
         line = f"embedding needs {missing.name}; pip install 'jaxrec[embed]'"
@@ -575,9 +575,9 @@ def _embed(
 
 
 def _refuse_taught_elsewhere(opened: RunFolder, model: str) -> None:
+    from jaxrec.border.lesson import taught_elsewhere
     from jaxrec.errors import InputError
-    from jaxrec.training_data import taught_elsewhere
-    from torch_embed.export import training_card
+    from torch_embed.encoding.saved import training_card
 
     if taught_elsewhere(opened, training_card(model)):
         raise InputError(
@@ -624,11 +624,11 @@ def _finetune(
     """Fine-tune an encoder on the train part; validation of the fusion stops it."""
     try:
         from torch_embed import processes
-        from torch_embed.adapters import Lora
-        from torch_embed.encoder import check_dtype, load_encoder, short_name, silence
+        from torch_embed.encoding.adapters import Lora
+        from torch_embed.encoding.encoder import check_dtype, load_encoder, short_name, silence
         from torch_embed.learn import learn
-        from torch_embed.preflight import check_fits, plan_of, shape_of
-        from torch_embed.settings import PAIRS_OF, preset
+        from torch_embed.training.preflight import check_fits, plan_of, shape_of
+        from torch_embed.training.recipe import PAIRS_OF, preset
     except ModuleNotFoundError as missing:
         _stop(f"fine-tuning needs {missing.name}; pip install 'jaxrec[embed]'", 2)
     from dataclasses import replace
@@ -655,7 +655,7 @@ def _finetune(
     name = f"{short_name(model)}-ft"
     published = options["preset"] == "published"
     texts = opened.kinds_of_texts[0] if published else "honest"
-    from jaxrec.training_data import Learning, write_training_data
+    from jaxrec.border.lesson import Learning, write_training_data
 
     folder = opened.training_path(name, texts)
     watched = settings.patience is not None
@@ -676,7 +676,7 @@ def _finetune(
     encoder = load_encoder(model, **_given(loading | {"nf4": nf4, "dtype": None}))
 
     def validate(E: Any) -> float:
-        from jaxrec.fitting import validation_ndcg
+        from jaxrec.experiment.fitting import validation_ndcg
 
         figure = validation_ndcg(opened, E)
         terminal.say(f"{name}: validation NDCG@25 {figure:.4f}")
@@ -721,13 +721,13 @@ def _finetune_once(
 ) -> None:
     """Fine-tune by the preset `best`, if neither this run folder nor one of `like` has done so."""
     try:
-        from torch_embed.encoder import model_id, short_name
+        from torch_embed.encoding.encoder import model_id, short_name
     except ModuleNotFoundError:
         return  # `_embed` has told
     import shutil
 
+    from jaxrec.border.lesson import taught_here
     from jaxrec.files import read_json, whole_file
-    from jaxrec.training_data import taught_here
 
     name = f"{short_name(model)}-ft"
     path = opened.embeddings_path(name, "honest")
@@ -782,9 +782,9 @@ def _evaluate(
     only: tuple[str, ...] = (),
     library: str | None = None,
 ) -> dict[str, Any]:
+    from jaxrec.evaluation.card import card_lines, foreign_table, hybrid_line, table
+    from jaxrec.experiment.scoring import score_card
     from jaxrec.files import write_json
-    from jaxrec.measuring import score_card
-    from jaxrec.scorecard import card_lines, foreign_table, hybrid_line, table
 
     ks = tuple(sorted(set(ks)))
     if fusion.alpha is None and "mf" in opened.factors_rows():
@@ -808,7 +808,7 @@ def _evaluate(
         if "alpha_curve" in row:
             terminal.result(f"{row['name']}: alpha {row['alpha']}, chosen on validation NDCG@25")
     if "pmf" in opened.factors_rows() and opened.tuned_path("pmf").exists():
-        from jaxrec.pmf_rows import fitted_by, pmf_settings_of
+        from jaxrec.experiment.pmf_rows import fitted_by, pmf_settings_of
 
         if not fitted_by(opened, pmf_settings_of(opened)):
             terminal.warn("pmf: not fitted with the tuned settings; run `jaxrec train-pmf`")
@@ -824,7 +824,7 @@ def _recommend_one(
 ) -> None:
     import numpy as np
 
-    from jaxrec.serving import recommend
+    from jaxrec.serving.recommend import recommend
 
     dataset = opened.dataset
     (position,) = positions = dataset.user_positions([user])
@@ -844,7 +844,7 @@ def _recommend_one(
 def _recommend_liked(
     opened: RunFolder, liked: tuple[str, ...], k: int, row: str, terminal: Terminal, memory: int
 ) -> None:
-    from jaxrec.serving import find_item, recommend_liked
+    from jaxrec.serving.recommend import find_item, recommend_liked
 
     items = [find_item(opened.dataset, asked) for asked in liked]
     found = recommend_liked(opened, items, k, row, memory)
@@ -865,7 +865,7 @@ def _recommend_all(
     opened: RunFolder, k: int, row: str, out: Path, terminal: Terminal, memory: int
 ) -> None:
     from jaxrec.files import whole_file
-    from jaxrec.serving import recommend_all
+    from jaxrec.serving.recommend import recommend_all
 
     table, how = recommend_all(opened, k, row, memory)
     with whole_file(out) as partial:

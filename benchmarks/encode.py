@@ -15,8 +15,8 @@ from harness import interleave, report
 from sentence_transformers import SentenceTransformer
 
 from jaxrec import item_texts, load_dataset
-from torch_embed.encode import encode
-from torch_embed.encoder import load_encoder
+from torch_embed.encoding.encode import encode
+from torch_embed.encoding.encoder import load_encoder
 
 
 @click.command()

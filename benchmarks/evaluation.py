@@ -27,14 +27,14 @@ import numpy as np
 import polars as pl
 from harness import report, seconds
 
-from jaxrec.evaluation import evaluate
-from jaxrec.measuring import PUBLISHED_FUSION, score_card
-from jaxrec.models import Known, fit
-from jaxrec.protocol import Protocol, evaluation_task
-from jaxrec.run_folder import open_run
-from jaxrec.scorecard import against
-from jaxrec.scorers import content_profiles, hybrid_scorer, mf_scorer
-from jaxrec.split import Split
+from jaxrec.evaluation.card import against
+from jaxrec.evaluation.measure import evaluate
+from jaxrec.evaluation.protocol import Protocol, evaluation_task
+from jaxrec.evaluation.split import Split
+from jaxrec.experiment.folder import open_run
+from jaxrec.experiment.scoring import PUBLISHED_FUSION, score_card
+from jaxrec.fusion.published import content_profiles, hybrid_scorer, mf_scorer
+from jaxrec.models.registry import Known, fit
 
 SEEDS = (1, 2, 3)
 PUBLISHED = {"mf": (739, 0.049, 0.088, 0.277), "mf+minilm": (712, 0.048, 0.091, 0.278)}

@@ -15,18 +15,18 @@ import numpy as np
 from harness import report
 from numpy.typing import NDArray
 
-from jaxrec.evaluation import evaluate
-from jaxrec.fitting import known, settings_of, validation_ndcg
-from jaxrec.models import fit
-from jaxrec.protocol import evaluation_task
-from jaxrec.run_folder import RunFolder, open_run
-from jaxrec.training_data import Learning, write_training_data
-from torch_embed.adapters import trainable
-from torch_embed.encode import encode
-from torch_embed.encoder import load_encoder
-from torch_embed.finetune import finetune
-from torch_embed.settings import BEST, LOSSES, PAIRS_OF
-from torch_embed.training_files import read_training
+from jaxrec.border.lesson import Learning, write_training_data
+from jaxrec.evaluation.measure import evaluate
+from jaxrec.evaluation.protocol import evaluation_task
+from jaxrec.experiment.fitting import known, settings_of, validation_ndcg
+from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.models.registry import fit
+from torch_embed.encoding.adapters import trainable
+from torch_embed.encoding.encode import encode
+from torch_embed.encoding.encoder import load_encoder
+from torch_embed.training.finetune import finetune
+from torch_embed.training.lesson import read_training
+from torch_embed.training.recipe import BEST, LOSSES, PAIRS_OF
 
 
 def precision(run: RunFolder, row: str, E: NDArray[np.float32]) -> float:

@@ -57,8 +57,8 @@ from jaxrec import (
     load_dataset,
     published_split,
 )
-from jaxrec.pmf import observe, ridges
-from jaxrec.synthetic import synthetic_dataset
+from jaxrec.data.synthetic import synthetic_dataset
+from jaxrec.pmf.fit import observe, ridges
 
 GAUSSIAN = PmfSettings("gaussian", factors=100, lambda_=0.05, nu=1.0, w0=0.0)
 LOGISTIC = PmfSettings("logistic", factors=100, lambda_=0.001, nu=1.0, w0=0.0)
@@ -76,7 +76,7 @@ def published_train() -> tuple[Ratings, int, int]:
 
 
 def objective(observed: Observed, settings: PmfSettings, factors: Factors) -> float:
-    """The objective of jaxrec.pmf in float64, for anyone's factors."""
+    """The objective of jaxrec.pmf.fit in float64, for anyone's factors."""
     U, V = (np.asarray(X, np.float64) for X in factors)
     users, items, targets, weights = observed
     loss = 0.0
@@ -295,7 +295,7 @@ def limit() -> None:
 DEADLOCK = """
 import sys
 from jaxrec import fit_pmf, PmfSettings
-from jaxrec.synthetic import synthetic_dataset
+from jaxrec.data.synthetic import synthetic_dataset
 data = synthetic_dataset(users=60, items=120)
 w0 = 0.1 if sys.argv[1] == "all-pairs" else 0.0
 for seed in range(200):

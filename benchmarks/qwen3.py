@@ -29,14 +29,14 @@ from sentence_transformers.sentence_transformer import losses, modules
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, PreTrainedTokenizerFast, Qwen3Config
 
-from torch_embed.adapters import Lora, trainable
-from torch_embed.encode import encode
-from torch_embed.encoder import default_device, load_encoder, silence
-from torch_embed.finetune import Progress, finetune
-from torch_embed.nf4 import quantisation
-from torch_embed.preflight import QWEN3, SHARED
-from torch_embed.settings import PUBLISHED
-from torch_embed.training_files import NONE, Pairs, Training
+from torch_embed.encoding.adapters import Lora, trainable
+from torch_embed.encoding.encode import encode
+from torch_embed.encoding.encoder import default_device, load_encoder, silence
+from torch_embed.encoding.nf4 import quantisation
+from torch_embed.training.finetune import Progress, finetune
+from torch_embed.training.lesson import NONE, Pairs, Training
+from torch_embed.training.preflight import QWEN3, SHARED
+from torch_embed.training.recipe import PUBLISHED
 
 TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2} | {
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16

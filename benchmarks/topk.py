@@ -16,7 +16,7 @@ from peers import THREADS, matrix
 from pmf import published_train
 
 from jaxrec import Factors, Ratings, mf_scorer, top_k
-from jaxrec.sparse_rows import Rows
+from jaxrec.topk.item_sets import Rows
 
 
 def ranked(measure: str, train: Ratings, users: int, items: int) -> None:

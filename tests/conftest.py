@@ -14,9 +14,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from hypothesis import HealthCheck, settings
 
-from jaxrec.dataset import Dataset, Ratings, Tags
-from jaxrec.sources import DEFAULT, load_dataset
-from jaxrec.synthetic import synthetic_dataset
+from jaxrec.data.dataset import Dataset, Ratings, Tags
+from jaxrec.data.sources import DEFAULT, load_dataset
+from jaxrec.data.synthetic import synthetic_dataset
 
 # the same examples everywhere, and no verdict on how long they take
 settings.register_profile(

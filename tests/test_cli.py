@@ -11,12 +11,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 import cli
-from jaxrec import __version__, sources
-from jaxrec.foreign_metrics import LIBRARIES
-from jaxrec.fusion import FUSIONS
-from jaxrec.pmf import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
-from jaxrec.pmf_rows import PUBLISHED
-from jaxrec.protocol import PROTOCOLS
+from jaxrec import __version__
+from jaxrec.data import sources
+from jaxrec.evaluation.foreign_metrics import LIBRARIES
+from jaxrec.evaluation.protocol import PROTOCOLS
+from jaxrec.experiment.pmf_rows import PUBLISHED
+from jaxrec.fusion.fuse import FUSIONS
+from jaxrec.pmf.fit import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
 from tests.tiny_models import tiny_bert
 
 pytestmark = pytest.mark.timeout(180)
@@ -96,7 +97,7 @@ def test_recommend_all_writes_k_unseen_items_a_user(run: Path, tmp_path: Path) -
 def test_a_small_memory_changes_no_list(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jaxrec.topk.FEWEST", 64)  # so that 1 MiB asks for blocks of items
+    monkeypatch.setattr("jaxrec.topk.ranking.FEWEST", 64)  # so that 1 MiB asks for blocks of items
     tables = []
     for number, memory in enumerate((1, 1024)):
         out = tmp_path / f"{number}.parquet"
@@ -284,7 +285,7 @@ def test_options_of_fine_tuning_need_it(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused_before_it_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torch_embed.preflight._free_memory", lambda: 2**30)
+    monkeypatch.setattr("torch_embed.training.preflight._free_memory", lambda: 2**30)
     result = jaxrec(
         "embed", "--run", tmp_path, "--data", "synthetic", "--finetune", "--model", "qwen3-4b"
     )
@@ -436,7 +437,7 @@ def test_alpha_is_chosen_on_validation(tmp_path: Path) -> None:
 STOPPED = """
 import signal, sys
 import cli
-from jaxrec.sweeps import Checkpoints
+from jaxrec.pmf.sweeps import Checkpoints
 
 stop, calls = int(sys.argv.pop(1)), 0
 

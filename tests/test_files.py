@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from jaxrec.embeddings import read_embeddings
+from jaxrec.border.embeddings import read_embeddings
 from jaxrec.errors import InputError
-from jaxrec.factors import Factors, read_factors, write_factors
 from jaxrec.files import file_sha256, read_json, whole_file
+from jaxrec.pmf.factors import Factors, read_factors, write_factors
 
 IDS = np.array([3, 1, 2])
 E = np.eye(3, dtype=np.float32)

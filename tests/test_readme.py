@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxrec.dataset import Dataset
+from jaxrec.data.dataset import Dataset
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -19,7 +19,7 @@ def test_ci_runs_the_readmes_second_command() -> None:
 def test_every_module_is_in_the_layout() -> None:
     layout = README.split("## Layout")[1]
     for package in ("jaxrec", "torch_embed"):
-        for path in (ROOT / package).glob("[!_]*.py"):
+        for path in (ROOT / package).rglob("[!_]*.py"):
             assert re.search(rf"\b{path.stem}\b", layout), path.stem
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 
 from torch_embed import processes
-from torch_embed.adapters import Lora, count, trainable
-from torch_embed.checkpoints import clear
-from torch_embed.encode import check
-from torch_embed.encoder import Encoder, weights_sha256
-from torch_embed.export import prove, save_encoder
+from torch_embed.encoding.adapters import Lora, count, trainable
+from torch_embed.encoding.encode import check
+from torch_embed.encoding.encoder import Encoder, weights_sha256
+from torch_embed.encoding.saved import prove, save_encoder
 from torch_embed.files import Texts, write_embeddings
-from torch_embed.finetune import OnStep, Validate, finetune, put_weights
-from torch_embed.settings import Settings
-from torch_embed.training_files import read_training
+from torch_embed.training.checkpoints import clear
+from torch_embed.training.finetune import OnStep, Validate, finetune, put_weights
+from torch_embed.training.lesson import read_training
+from torch_embed.training.recipe import Settings
 
 
 def learn(
@@ -34,7 +34,7 @@ def learn(
 
     Args:
         encoder: the base model.
-        folder: of training data (see `torch_embed.training_files`); checkpoints go into its
+        folder: of training data (see `torch_embed.training.lesson`); checkpoints go into its
             `checkpoints` until all is done.
         settings: how to train.
         out: where the embeddings go; what is there is replaced at the end, and by a whole file.

@@ -1,0 +1,4 @@
+"""How commands speak and what they ask.
+
+Imports `errors` only.
+"""

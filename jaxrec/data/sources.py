@@ -1,0 +1,139 @@
+"""Finds a data set by name or path: on disk, in the user's cache, or at its publisher."""
+
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import platformdirs
+
+from jaxrec.data.dataset import Dataset
+from jaxrec.data.movielens import read_movielens
+from jaxrec.data.synthetic import synthetic_dataset
+from jaxrec.errors import InputError
+from jaxrec.files import file_sha256
+
+DEFAULT = "ml-latest-small"
+SYNTHETIC = "synthetic"
+
+
+class Release(NamedTuple):
+    """A published archive and the files it must hold."""
+
+    url: str
+    sha256: str
+    """Of the archive."""
+    files: dict[str, str]
+    """SHA-256 of each file, by name."""
+
+
+RELEASES = {
+    DEFAULT: Release(
+        url="https://files.grouplens.org/datasets/movielens/ml-latest-small.zip",
+        sha256="696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
+        files={
+            "ratings.csv": "aa289ca83157595d0df6aea1be6a4ded676ddc4385472e8313a8ed9805352646",
+            "movies.csv": "5a5f32dd9bb3797b8e728a1b98958789d2b13f294a69fdfbc5727f8a9611aa07",
+            "tags.csv": "92a9f8bb7916dceef6151209845788c3643f794dfa79d1feaec7121b5960399d",
+        },
+    )
+}
+
+
+class AbsentError(InputError):
+    """A data set is neither on disk nor to be downloaded."""
+
+
+def load_dataset(name_or_path: str | Path, progress: bool = False) -> Dataset:
+    """Load a data set.
+
+    Args:
+        name_or_path: `synthetic`, a MovieLens folder, or a name that is looked for in
+            `$JAXREC_DATA/<name>`, then in the user's cache, then at its publisher.
+        progress: show a bar while downloading.
+
+    Raises:
+        AbsentError: no such data set here or at a publisher.
+        InputError: the data set is malformed.
+    """
+    name = str(name_or_path)
+    if name == SYNTHETIC:
+        return synthetic_dataset()
+    if isinstance(name_or_path, Path) or os.sep in name or Path(name).is_dir():
+        return read_movielens(Path(name))
+    places = [cache_folder() / name]
+    if "JAXREC_DATA" in os.environ:
+        places.insert(0, Path(os.environ["JAXREC_DATA"]) / name)
+    for place in places:
+        if place.is_dir():
+            return read_movielens(place, name)
+    if name not in RELEASES:
+        looked = ", ".join(map(str, places))
+        raise AbsentError(
+            f"no data set {name!r} in {looked}; give a folder, or one of"
+            f" {', '.join([*RELEASES, SYNTHETIC])}"
+        )
+    return read_movielens(download(RELEASES[name], cache_folder() / name, progress), name)
+
+
+def cache_folder() -> Path:
+    """Where downloaded data sets are kept."""
+    return Path(platformdirs.user_cache_dir("jaxrec")) / "data"
+
+
+def download(release: Release, folder: Path, progress: bool = False) -> Path:
+    """Download `release` into `folder`, which appears only when every file's hash is right.
+
+    Raises:
+        AbsentError: the publisher cannot be reached or sends something else.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return _download(release, folder, progress)
+    except OSError as error:
+        raise AbsentError(f"{folder.name} cannot be kept in {folder.parent} ({error})") from None
+
+
+def _download(release: Release, folder: Path, progress: bool) -> Path:
+    import pooch  # a sixth of a second, only for who downloads
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
+        try:
+            archive = pooch.retrieve(
+                release.url,
+                known_hash=f"sha256:{release.sha256}",
+                path=scratch,
+                fname="archive.zip",
+                progressbar=progress,
+            )
+        except (requests.RequestException, ValueError, OSError) as error:
+            raise AbsentError(
+                f"{folder.name} cannot be downloaded from {release.url} ({_reason(error)}); try"
+                " again, or unpack it yourself and give its folder"
+            ) from None
+        unpacked = Path(scratch) / "unpacked"
+        unpacked.mkdir()
+        with zipfile.ZipFile(archive) as members:
+            for member in members.namelist():
+                if Path(member).name:
+                    (unpacked / Path(member).name).write_bytes(members.read(member))
+        for name, sha256 in release.files.items():
+            if not (unpacked / name).exists() or file_sha256(unpacked / name) != sha256:
+                raise AbsentError(f"{release.url}: {name} is not the published one; nothing kept")
+        unpacked.rename(folder)
+    return folder
+
+
+def _reason(error: Exception) -> str:
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"HTTP status {error.response.status_code}"
+    if isinstance(error, requests.RequestException):
+        return "no answer"
+    if isinstance(error, ValueError):
+        return "what came is not the published archive"
+    return str(error)

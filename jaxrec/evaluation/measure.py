@@ -1,0 +1,200 @@
+"""Ranks the whole catalogue for every user of a task and measures the lists."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from jaxrec.errors import InputError
+from jaxrec.evaluation import metrics
+from jaxrec.evaluation.protocol import Task
+from jaxrec.topk.ranking import (
+    MEMORY,
+    Scorer,
+    best,
+    check_k,
+    check_scores,
+    membership,
+    unseen_scores,
+    user_blocks,
+)
+
+ITEM_THIRDS = ("head", "middle", "tail")
+USER_THIRDS = ("fewest", "some", "most")
+
+PerUser = dict[str, NDArray[np.float32]]
+
+
+class Evaluation(NamedTuple):
+    """Figures of one scorer on one task."""
+
+    users: NDArray[np.int32]
+    """[n] the users evaluated."""
+    lists: NDArray[np.int32]
+    """[n, largest K] items recommended, best first; -1 where nothing was left."""
+    per_user: PerUser
+    """[n] each: `precision@K`, `recall@K`, `ndcg@K`, `ndcg_retrieved@K`, `mrr@K`, `map@K` and
+    `hit_rate@K` for every cut-off K."""
+    by_item_third: dict[str, PerUser]
+    """The same where only hits on head, middle or tail count; NaN for a user without any relevant
+    item there."""
+    catalogue: NDArray[np.bool_]
+    """[items] that could be recommended."""
+    item_thirds: NDArray[np.int8]
+    """[items] see `item_thirds`."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Means over the users, and `coverage@K`."""
+        return means(self.per_user) | self.coverage()
+
+    @property
+    def hits(self) -> int:
+        """Relevant items found within the largest cut-off, over all users."""
+        k = self.lists.shape[1]
+        return round(float(np.sum(self.per_user[f"precision@{k}"], dtype=np.float64) * k))
+
+    def coverage(
+        self, of: NDArray[np.bool_] | None = None, users: NDArray[np.bool_] | None = None
+    ) -> dict[str, float]:
+        """`coverage@K`: the share of the candidates that is on anybody's list.
+
+        Args:
+            of: [items] only these items.
+            users: [n] only the lists of these users.
+        """
+        of = self.catalogue if of is None else of & self.catalogue
+        lists = self.lists if users is None else self.lists[users]
+        found = {}
+        for name in self.per_user:
+            metric, _, k = name.partition("@")
+            if metric == "precision":
+                listed = np.unique(lists[:, : int(k)])
+                count = int(of[listed[listed >= 0]].sum())
+                found[f"coverage@{k}"] = count / max(int(of.sum()), 1)
+        return found
+
+
+def means(per_user: PerUser) -> dict[str, float]:
+    """Means over the users that have a figure; NaN where nobody has."""
+    return {
+        name: float(np.mean(values[~np.isnan(values)], dtype=np.float64))
+        if not np.isnan(values).all()
+        else float("nan")
+        for name, values in per_user.items()
+    }
+
+
+def item_thirds(counts: NDArray[np.integer]) -> NDArray[np.int8]:
+    """[items] 0 head, 1 middle, 2 tail: each third holds a third of the interactions.
+
+    Items are sorted by their interactions `counts` [items], most first; ties in ascending order. An
+    item belongs to the third in which its first interaction falls, one without to the tail.
+    """
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    third = np.minimum(3 * before // max(int(counts.sum()), 1), 2)
+    thirds = np.empty(len(counts), np.int8)
+    thirds[order] = np.where(counts[order] > 0, third, 2)
+    return thirds
+
+
+def user_thirds(counts: NDArray[np.integer]) -> NDArray[np.int8]:
+    """[n] 0 for the third of the users with the fewest ratings, 1, 2 for that with the most."""
+    thirds = np.empty(len(counts), np.int8)
+    for third, part in enumerate(np.array_split(np.argsort(counts, kind="stable"), 3)):
+        thirds[part] = third
+    return thirds
+
+
+def evaluate(
+    scorer: Scorer, task: Task, ks: tuple[int, ...] = (25,), memory: int = MEMORY
+) -> Evaluation:
+    """Measure a scorer.
+
+    Args:
+        scorer: see `jaxrec.topk.ranking`.
+        task: whom to serve and what counts.
+        ks: cut-offs, each between 1 and the catalogue's size.
+        memory: bytes that a block of users' arrays may take.
+
+    Raises:
+        InputError: a cut-off is out of range, or nobody can be evaluated.
+        ValueError: a score is not a number.
+    """
+    items = len(task.catalogue)
+    for k in ks:
+        check_k(k, items)
+    users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
+    if not len(users):
+        raise InputError("no user has a relevant item in the held-out part; nothing to evaluate")
+    blocks = user_blocks(users, items, memory)
+    most_seen, most_relevant = task.seen.most_pairs(blocks), task.relevant.most_pairs(blocks)
+    thirds = item_thirds(task.item_counts)
+    found = [
+        _measure_block(
+            _scores(scorer, block, task.seen.pairs(block, most_seen), task.catalogue),
+            task.relevant.pairs(block, most_relevant),
+            task.catalogue,
+            thirds,
+            tuple(ks),
+        )
+        for block in blocks
+    ]
+    lists, top, figures = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *found)
+    check_scores(top)
+    everything = {name: values[:, 0] for name, values in figures.items()}
+    by_third = {
+        third: {name: values[:, number] for name, values in figures.items()}
+        for number, third in enumerate(ITEM_THIRDS, start=1)
+    }
+    return Evaluation(users, lists, everything, by_third, task.catalogue, thirds)
+
+
+# a program of its own, so that what is long to compile is not compiled for every kind of scorer
+@jax.jit
+@jax.default_matmul_precision("highest")  # an accelerator's default would reorder the lists
+def _scores(scorer: Scorer, users: Array, seen: tuple[Array, Array], catalogue: Array) -> Array:
+    return unseen_scores(scorer, users, seen, catalogue)
+
+
+@partial(jax.jit, static_argnames="ks")
+def _measure_block(
+    scores: Array,
+    relevant: tuple[Array, Array],
+    catalogue: Array,
+    thirds: Array,
+    ks: tuple[int, ...],
+) -> tuple[Array, Array, dict[str, Array]]:
+    """Lists [block, K], best scores [block], figures [block, all and each third of the items]."""
+    top_items, top_scores = best(scores, catalogue, max(ks))
+    is_relevant = membership(relevant, *scores.shape)
+    hits = jnp.take_along_axis(is_relevant, jnp.maximum(top_items, 0), axis=1) & (top_items >= 0)
+    counts = [
+        jnp.sum(is_relevant, axis=1),
+        *(jnp.sum(is_relevant & here, axis=1) for here in _each(thirds)),
+    ]
+    of_list = thirds[jnp.maximum(top_items, 0)]
+    hits = jnp.stack([hits, *(hits & here for here in _each(of_list))], axis=1)
+    count = jnp.stack(counts, axis=1)  # [block, 4]
+    figures: dict[str, Array] = {}
+    for k in ks:
+        figures |= {
+            f"precision@{k}": metrics.precision(hits, k),
+            f"recall@{k}": metrics.recall(hits, count, k),
+            f"ndcg@{k}": metrics.ndcg(hits, count, k),
+            f"ndcg_retrieved@{k}": metrics.ndcg_retrieved(hits, k),
+            f"mrr@{k}": metrics.reciprocal_rank(hits, k),
+            f"map@{k}": metrics.average_precision(hits, count, k),
+            f"hit_rate@{k}": metrics.hit_rate(hits, k),
+        }
+    figures = {name: jnp.where(count > 0, values, jnp.nan) for name, values in figures.items()}
+    return top_items, jnp.max(top_scores, axis=1), figures
+
+
+def _each(thirds: Array) -> list[Array]:
+    return [thirds == third for third in range(len(ITEM_THIRDS))]

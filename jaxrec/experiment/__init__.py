@@ -1,0 +1,4 @@
+"""One experiment in one run folder, and several as one.
+
+Imports everything but `serving`, `report` and `console`.
+"""

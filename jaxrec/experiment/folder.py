@@ -1,0 +1,331 @@
+"""One experiment in one folder: data, protocol and seed are fixed when it is made.
+
+experiment.json          what the experiment is
+split.parquet            user, item and part of every rating used
+texts.parquet, .json     what encoders read; under `published`, the published texts
+texts-honest.parquet, .json   under `published` beside them: without tags on held-out pairs
+mf.safetensors, .json    factors of the published fit
+pmf.safetensors, .json   factors of any other fit
+embeddings/NAME.safetensors, .json
+embeddings/honest/NAME.safetensors, .json   of the honest texts, under `published`
+training/KIND/NAME/      what a fine-tuned encoder learned from, and checkpoints under way
+encoders/KIND/NAME/      a fine-tuned encoder; with folds a folder for each
+content.json             validation figures of the embeddings, if there are several
+models/ROW.safetensors, .json   a baseline or text model as a product of two factors
+hybrid.json              the fusion that was learned, and its validation figures
+tuned/                   trials of `jaxrec tune` and the best settings of each row
+per_user.parquet         every user's figures behind the last score card
+results.json             the last score card, and what it was made from
+checkpoints/             of a fit under way
+validation/              factors fitted without the validation part, to choose alpha
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from jaxrec.border.embeddings import Embeddings, read_embeddings
+from jaxrec.data.dataset import Dataset
+from jaxrec.data.movielens import read_movielens
+from jaxrec.data.sources import DEFAULT, load_dataset
+from jaxrec.data.texts import item_texts, texts_sha256, write_texts
+from jaxrec.errors import InputError
+from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_tags
+from jaxrec.files import read_json, whole_file, write_json
+from jaxrec.pmf.factors import Factors, read_factors
+
+SEED = 42
+FACTORS_COMMANDS = {
+    "mf": "jaxrec train-pmf --run {run} --solver sequential",
+    "pmf": "jaxrec train-pmf --run {run}",
+}
+"""What fits the factors of the published row and of our own."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """An opened run folder."""
+
+    path: Path
+    dataset: Dataset
+    protocol: Protocol
+    init: int = 0
+    """Number of the initialisation."""
+
+    @property
+    def fit_seed(self) -> int:
+        """Seed of initial factors: that of the split, and others for further initialisations."""
+        return self.protocol.seed + 10_000 * self.init
+
+    def factors_path(self, row: str) -> Path:
+        """Where the factors of row `mf` or `pmf` are."""
+        return self.path / f"{row}.safetensors"
+
+    @property
+    def kinds_of_texts(self) -> tuple[str, ...]:
+        """`published` and `honest` texts, or the honest ones alone: without held-out tags."""
+        return ("published", "honest") if self.protocol.name == "published" else ("honest",)
+
+    def texts(self, kind: str) -> list[str]:
+        """[items] the texts of one of `kinds_of_texts`."""
+        if kind == "published":
+            return item_texts(self.dataset)
+        return item_texts(self.dataset, readable_tags(self.dataset, self.protocol), year=True)
+
+    def plain_texts(self, kind: str) -> list[str]:
+        """[items] the same without any tag."""
+        none = np.zeros(len(self.dataset.tags.words), bool)
+        return item_texts(self.dataset, none, year=kind != "published")
+
+    def texts_path(self, kind: str) -> Path:
+        """Where the texts of one of `kinds_of_texts` are."""
+        first = kind == self.kinds_of_texts[0]
+        return self.path / ("texts.parquet" if first else f"texts-{kind}.parquet")
+
+    def model_path(self, row: str) -> Path:
+        """Where a fitted baseline or text model is."""
+        return self.path / "models" / f"{row}.safetensors"
+
+    @property
+    def per_user_path(self) -> Path:
+        """Where every user's figures of the last score card are."""
+        return self.path / "per_user.parquet"
+
+    @property
+    def hybrid_path(self) -> Path:
+        """Where the learned fusion is."""
+        return self.path / "hybrid.json"
+
+    def tuned_path(self, row: str) -> Path:
+        """Where the settings are that `jaxrec tune` chose for a row."""
+        return self.path / "tuned" / f"{row}.json"
+
+    @property
+    def results_path(self) -> Path:
+        """Where the last score card is."""
+        return self.path / "results.json"
+
+    def embeddings_path(self, name: str, kind: str | None = None) -> Path:
+        """Where the embeddings called `name` are; of the first kind of texts by default."""
+        folder = self.path / "embeddings"
+        if kind is not None and kind != self.kinds_of_texts[0]:
+            folder /= kind
+        return folder / f"{name}.safetensors"
+
+    def embedding_names(self, kind: str | None = None) -> list[str]:
+        """Names of the embeddings that are there; of the first kind of texts by default."""
+        folder = self.embeddings_path("any", kind).parent
+        found = folder.glob("*.safetensors")
+        return sorted(path.stem for path in found if path.with_suffix(".json").exists())
+
+    def training_path(self, name: str, kind: str) -> Path:
+        """Where the data are that a fine-tuned encoder of one kind of texts learns from."""
+        return self.path / "training" / kind / name
+
+    def encoder_path(self, name: str, kind: str) -> Path:
+        """Where a fine-tuned encoder of one kind of texts is saved."""
+        return self.path / "encoders" / kind / name
+
+    @property
+    def content_path(self) -> Path:
+        """Where the validation figures of several embeddings are."""
+        return self.path / "content.json"
+
+    def identity(self) -> dict[str, str]:
+        """What factors must have been fitted on."""
+        return {
+            "data": self.dataset.name,
+            "data_sha256": self.dataset.sha256,
+            "split_sha256": self.protocol.split.sha256(),
+        }
+
+    def factors_rows(self) -> list[str]:
+        """For which of the rows `mf` and `pmf` factors are there."""
+        return [row for row in FACTORS_COMMANDS if self.factors_path(row).exists()]
+
+    def factors_command(self, row: str) -> str:
+        """What fits the factors of row `mf` or `pmf`."""
+        return FACTORS_COMMANDS[row].format(run=self.path)
+
+    def read_factors(self, row: str) -> tuple[Factors, dict[str, Any]]:
+        """The factors of row `mf` or `pmf` and their card.
+
+        Raises:
+            InputError: they are absent or of another experiment.
+        """
+        path, command = self.factors_path(row), self.factors_command(row)
+        factors, card = read_factors(path, command)
+        for key, what in (("data_sha256", "data set"), ("split_sha256", "split")):
+            if card.get(key) != self.identity()[key]:
+                raise InputError(f"{path}: fitted on another {what}; run `{command}`")
+        return factors, card
+
+    def read_embeddings(self, name: str, kind: str | None = None) -> Embeddings:
+        """The embeddings called `name`; InputError if they are not of this run's texts."""
+        kind = self.kinds_of_texts[0] if kind is None else kind
+        path = self.embeddings_path(name, kind)
+        card_path = path.with_suffix(".json")
+        model = read_json(card_path).get("model", name) if card_path.exists() else name
+        texts = texts_sha256(self.dataset, self.texts(kind))
+        remedy = f"jaxrec embed --run {self.path} --model {model}"
+        remedy += " --finetune" if name.endswith("-ft") else ""
+        return read_embeddings(path, self.dataset.item_ids, texts, remedy)
+
+    def write_texts(self, kind: str) -> None:
+        """Write the item texts for the encoder."""
+        write_texts(self.texts_path(kind), self.dataset, self.texts(kind))
+
+    def made_from(self) -> dict[str, Any]:
+        """Hashes of the factors and embeddings that are there, as their cards state them."""
+        embeddings = {
+            name: _hash_on_card(self.embeddings_path(name)) for name in self.embedding_names()
+        }
+        factors = {row: _hash_on_card(self.factors_path(row)) for row in self.factors_rows()}
+        return {"factors": factors, "embeddings": embeddings}
+
+    def results_are_stale(self) -> bool:
+        """Were the last results made from other factors or embeddings than those that are there?"""
+        if not self.results_path.exists():
+            return False
+        used, now = read_json(self.results_path).get("made_from", {}), self.made_from()
+        if not all(isinstance(used.get(kind), dict) for kind in now):
+            return True  # of an older version
+        return any(
+            now[kind].get(name) != sha256 for kind in now for name, sha256 in used[kind].items()
+        )
+
+    def set_stale_results_aside(self) -> Path | None:
+        """Rename stale results; return their new name."""
+        if not self.results_are_stale():
+            return None
+        return self.results_path.rename(self.path / "results.stale.json")
+
+
+def open_run(
+    path: Path,
+    data: str | None = None,
+    protocol: str | None = None,
+    seed: int | None = None,
+    progress: bool = False,
+    fold: int | None = None,
+    init: int | None = None,
+) -> RunFolder:
+    """Open a run folder, or make one.
+
+    Args:
+        path: the folder.
+        data: name or path of the data set; by default the folder's, or ml-latest-small.
+        protocol: name of the protocol; by default the folder's, or `strict`.
+        seed: of split and initial factors; by default the folder's, or 42.
+        progress: show a bar if the data set is downloaded.
+        fold: of the protocol `cold-items`; by default the folder's, or 0.
+        init: number of the initialisation of factors; by default the folder's, or 0.
+
+    Raises:
+        InputError: an argument contradicts the folder, or the data set is absent, malformed or
+            not the one the folder was made with.
+    """
+    card_path = path / "experiment.json"
+    if not card_path.exists():
+        if path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+            raise InputError(f"{path} is not empty and no run folder; give another --run")
+        return _make(
+            path,
+            DEFAULT if data is None else data,
+            PROTOCOLS[0] if protocol is None else protocol,
+            SEED if seed is None else seed,
+            0 if fold is None else fold,
+            0 if init is None else init,
+            progress,
+        )
+
+    card = read_json(card_path)
+    if not {"data", "protocol", "seed", "split_sha256"} <= set(card):
+        raise InputError(f"{card_path} is damaged; give another --run")
+    for option, asked in (("protocol", protocol), ("seed", seed), ("fold", fold), ("init", init)):
+        made_with = card.get(option, 0)
+        if asked is not None and asked != made_with:
+            raise InputError(
+                f"{path} was made with {option} {made_with}, not {asked}; leave --{option} out"
+                " or give another --run"
+            )
+    dataset = (
+        load_dataset(data, progress) if data is not None else _same_data(card["data"], progress)
+    )
+    made = card["protocol"], card["seed"], card.get("fold", 0), card.get("init", 0)
+    run = _cut(path, dataset, *made)
+    if dataset.sha256 != card["data"]["sha256"]:
+        remedy = "restore them" if data is None else "leave --data out"
+        raise InputError(
+            f"{path} was made with other data ({card['data']['source']}, SHA-256"
+            f" {card['data']['sha256'][:12]}); {remedy} or give another --run"
+        )
+    if run.protocol.split.sha256() != card["split_sha256"]:
+        raise InputError(
+            f"{path} holds a split that this version of jaxrec cuts otherwise; give another --run"
+        )
+    if not (path / "split.parquet").exists():
+        _write_split(run)
+    return run
+
+
+def _same_data(card: dict[str, Any], progress: bool) -> Dataset:
+    """The data set from where it was, else by its name."""
+    folder = Path(card["source"])
+    if folder.is_dir():
+        return read_movielens(folder, card["name"])
+    return load_dataset(card["name"], progress)
+
+
+def _make(
+    path: Path, data: str, protocol: str, seed: int, fold: int, init: int, progress: bool
+) -> RunFolder:
+    dataset = load_dataset(data, progress)
+    run = _cut(path, dataset, protocol, seed, fold, init)
+    card = {
+        "data": {
+            "name": dataset.name,
+            "source": dataset.source,
+            "sha256": dataset.sha256,
+            "synthetic": dataset.synthetic,
+        },
+        "protocol": protocol,
+        "seed": seed,
+        "fold": fold,
+        "init": init,
+        "split_sha256": run.protocol.split.sha256(),
+    }
+    write_json(path / "experiment.json", card)
+    _write_split(run)
+    return run
+
+
+def _cut(path: Path, dataset: Dataset, protocol: str, seed: int, fold: int, init: int) -> RunFolder:
+    return RunFolder(path, dataset, Protocol.of(protocol, dataset, seed, fold), init)
+
+
+def _write_split(run: RunFolder) -> None:
+    ratings, split = run.dataset.ratings, run.protocol.split
+    parts = []
+    for name, positions in split._asdict().items():
+        part = ratings.at(positions)
+        parts.append(
+            pl.DataFrame(
+                {
+                    "user_id": run.dataset.user_ids[part.users],
+                    "item_id": run.dataset.item_ids[part.items],
+                    "stars": part.stars,
+                    "time": part.times,
+                }
+            ).with_columns(part=pl.lit(name))
+        )
+    with whole_file(run.path / "split.parquet") as partial:
+        pl.concat(parts).write_parquet(partial, metadata={"data": run.dataset.name})
+
+
+def _hash_on_card(path: Path) -> str | None:
+    card = path.with_suffix(".json")
+    return read_json(card).get("sha256") if card.exists() else None

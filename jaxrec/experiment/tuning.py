@@ -1,0 +1,112 @@
+"""Searches a row's settings on validation; every trial is kept, so that a search goes on later."""
+
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from jaxrec.errors import InputError
+from jaxrec.evaluation.measure import evaluate
+from jaxrec.evaluation.protocol import validation_tasks
+from jaxrec.experiment.fitting import identity_of, known
+from jaxrec.experiment.folder import RunFolder
+from jaxrec.files import write_json
+from jaxrec.models.registry import MODELS, Range, fit
+from jaxrec.topk.ranking import MEMORY
+
+K = 25
+OnTrial = Callable[[int, float], None]
+"""Called after each trial with the number of trials done and the best NDCG@25 so far."""
+
+
+def tunable() -> list[str]:
+    """The rows that have settings to search."""
+    return [name for name, model in MODELS.items() if model.space]
+
+
+def tune(
+    run: RunFolder,
+    row: str,
+    trials: int,
+    memory: int = MEMORY,
+    on_trial: OnTrial = lambda trial, best: None,
+) -> dict[str, Any]:
+    """Search the settings of a row by TPE (Bergstra et al. 2011), the defaults first.
+
+    The row is fitted on train without validation and judged by NDCG@25 on validation, under
+    `cold-items` by the mean over the inner folds; the test part is not touched. Trials of the same
+    row, data, split and embeddings that were made before count.
+
+    Args:
+        run: where `tuned/` is written.
+        row: one of `tunable()`.
+        trials: how many in all.
+        memory: bytes that the arrays of ranking may take.
+        on_trial: told of every trial.
+
+    Returns:
+        The best `settings`, their `validation_ndcg@25`, the number of `trials`.
+    """
+    model = MODELS[row]
+    parts = [
+        (known(run, split), task) for split, task in validation_tasks(run.dataset, run.protocol)
+    ]
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path = run.tuned_path(row)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trials_path = path.with_suffix(".trials")
+    backend = JournalFileBackend(str(trials_path), JournalFileOpenLock(str(trials_path)))
+    finished = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
+    study = optuna.create_study(
+        study_name=f"{row} {identity_of(run, row)} {model.space}",
+        storage=JournalStorage(backend),
+        direction="maximize",
+        load_if_exists=True,
+    )
+
+    def ndcg(trial: optuna.Trial) -> float:
+        settings = {name: _suggest(trial, name, where) for name, where in model.space.items()}
+        try:
+            found = [
+                evaluate(fit(row, inner, settings), task, (K,), memory).metrics[f"ndcg@{K}"]
+                for inner, task in parts
+            ]
+            return sum(found) / len(found)
+        except InputError:
+            raise
+        except (FloatingPointError, ValueError) as error:
+            raise optuna.TrialPruned(str(error)) from None
+
+    before = len(study.get_trials(deepcopy=False, states=finished))
+    # a search that goes on must not draw what it has drawn before
+    seed = 1000 * run.protocol.seed + before
+    study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32, multivariate=True)
+    if not before:
+        study.enqueue_trial({name: model.settings[name] for name in model.space})
+    complete = (optuna.trial.TrialState.COMPLETE,)
+    while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:
+        study.optimize(ndcg, n_trials=1)
+        there = study.get_trials(deepcopy=False, states=complete)
+        on_trial(done + 1, study.best_value if there else float("nan"))
+    if not study.get_trials(deepcopy=False, states=complete):
+        raise InputError(f"no trial of row {row} gave a figure; give more --trials")
+    card = {
+        "row": row,
+        "settings": model.settings | study.best_params,
+        "made_from": identity_of(run, row),
+        f"validation_ndcg@{K}": study.best_value,
+        "trials": done,
+        "command": f"jaxrec tune --row {row} --trials {trials} --seed {run.protocol.seed}",
+    }
+    write_json(path, card)
+    return card
+
+
+def _suggest(trial: optuna.Trial, name: str, where: Range | tuple) -> Any:
+    if not isinstance(where, Range):
+        return trial.suggest_categorical(name, where)
+    if where.whole:
+        return trial.suggest_int(name, int(where.low), int(where.high), log=where.log)
+    return trial.suggest_float(name, where.low, where.high, log=where.log)

@@ -1,0 +1,382 @@
+"""Learned fusion: a gate that weighs signals by how much is known about user and item.
+
+The signals are scores of other models, standardised over each user's candidates, so that their
+scales do not matter and may move between the fit the gate was learned on and the final one. With z
+the standardised signals, f_u the user's and g_i the item's knowledge features,
+
+    y_ui = sum over signals c of z_c (a_c + b_c . f_u + d_c . g_i)  +  (h + H^T f_u) . g_i
+
+b = d = h = H = 0 is the convex combination, whose one weight alpha (of the first signal, 1 - alpha
+of the second) is searched on a grid. The gate starts there and is learned by softmax cross-entropy
+over each user's candidates: the gain is the log-probability of drawing the user's held-out liked
+items. Those ratings must be unknown to the models behind the signals (out-of-fold), or the gate
+learns to trust whoever has memorised them. Of the two the better one on validation is kept; the
+gate's figure is cross-fitted, each user ranked by a gate that was learned on others.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+from jax.tree_util import Partial
+from numpy.typing import NDArray
+
+from jaxrec.errors import InputError
+from jaxrec.evaluation import metrics
+from jaxrec.evaluation.measure import evaluate
+from jaxrec.evaluation.protocol import Task
+from jaxrec.topk.ranking import MEMORY, Scorer, membership, rank, user_blocks
+
+STEPS = 20
+"""Of L-BFGS; the loss is convex in the gate's weights."""
+PENALTY = 0.01
+"""L2 weight of the gate's distance from the convex combination."""
+DEPTH = 500
+"""Candidates of a user that the gate is learned on: the best by the mean of the signals."""
+LEARNERS = 5000
+"""At most so many users teach the gate."""
+GRID = 20
+"""alpha is chosen among 0, 1/20, ..., 1."""
+FOLDS = 5
+K = 25
+UNRATED = 2
+"""Column of `Knowledge.items` that says whether an item has no rating."""
+BONUSES = np.arange(-30, 31) / 10
+"""What unrated items may get, in standard deviations of a user's scores."""
+COST = 0.01
+"""Share of the hits on rated items that the others may cost."""
+
+
+class Knowledge(NamedTuple):
+    """How much is known."""
+
+    users: Array
+    """[users, user features]"""
+    items: Array
+    """[items, item features]"""
+
+
+def knowledge(user_counts: NDArray[np.integer], item_counts: NDArray[np.integer]) -> Knowledge:
+    """Decimal logarithms of the numbers of ratings, and for items their square and whether none."""
+    user = np.log10(1 + user_counts) - 2
+    item = np.log10(1 + item_counts) - 1
+    return Knowledge(
+        jnp.asarray(user[:, None], jnp.float32),
+        jnp.asarray(np.stack([item, item**2, item_counts == 0], axis=1), jnp.float32),
+    )
+
+
+def standardise(scores: Array, over: Array) -> Array:
+    """Scores [users, items] less their mean, in standard deviations, over the candidates `over`."""
+    count = jnp.maximum(jnp.sum(over, axis=1, keepdims=True), 1)
+    mean = jnp.sum(jnp.where(over, scores, 0), axis=1, keepdims=True) / count
+    away = jnp.where(over, scores - mean, 0)
+    spread = jnp.sqrt(jnp.sum(away**2, axis=1, keepdims=True) / count)
+    return away / jnp.where(spread > 0, spread, 1)
+
+
+class Gate(nnx.Module):
+    """The weights of the module's formula, at first the convex combination `a`."""
+
+    def __init__(self, a: Array, user_features: int, item_features: int):
+        self.a = nnx.Param(a)
+        self.b = nnx.Param(jnp.zeros((len(a), user_features)))
+        self.d = nnx.Param(jnp.zeros((len(a), item_features)))
+        self.h = nnx.Param(jnp.zeros(item_features))
+        self.H = nnx.Param(jnp.zeros((user_features, item_features)))
+
+    def __call__(self, z: Array, users: Array, items: Array) -> Array:
+        """Fused scores [block, items].
+
+        Args:
+            z: [signals, block, items], standardised.
+            users: [block, user features].
+            items: [block or 1, items, item features].
+        """
+        of_user = (self.a + users @ self.b.T).T[..., None]  # [signals, block, 1]
+        of_item = jnp.moveaxis(items @ self.d.T, -1, 0)  # [signals, block or 1, items]
+        known = jnp.sum((self.h + users @ self.H)[:, None] * items, axis=-1)
+        return jnp.sum(z * (of_user + of_item), axis=0) + known
+
+
+class Learned(NamedTuple):
+    """What was learned on validation."""
+
+    winner: str
+    """`gate` or `convex`."""
+    weights: dict[str, Any]
+    """The winner's gate, as lists."""
+    alpha_curve: list[list[float]]
+    """Validation NDCG@25 of the convex combination by its alpha."""
+    ndcg: dict[str, float]
+    """Validation NDCG@25 of the best convex combination and, cross-fitted, of the gate."""
+    calibration: dict[str, float]
+    """What `calibrate` found; empty where nothing was calibrated."""
+
+    @property
+    def alpha(self) -> float:
+        """Of the best convex combination; of equal ones the largest."""
+        return max(self.alpha_curve, key=lambda point: (point[1], point[0]))[0]
+
+
+class Part(NamedTuple):
+    """Signals and what they are judged by."""
+
+    signals: tuple[Scorer, ...]
+    """Models that do not know the relevant items of `task`."""
+    known: Knowledge
+    """How much those models know."""
+    task: Task
+    """Of validation."""
+
+
+class Examples(NamedTuple):
+    """Candidates of the users that the gate is learned on."""
+
+    z: Array
+    """[signals, users, depth]"""
+    users: Array
+    """[users, user features]"""
+    items: Array
+    """[users, depth, item features]"""
+    there: Array
+    """[users, depth] bool: a candidate?"""
+    relevant: Array
+    """[users, depth] bool"""
+    relevant_in_all: Array
+    """[users]"""
+
+
+def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Learned:
+    """Learn the gate and alpha, and keep the better one.
+
+    Args:
+        parts: each with two or more signals; the convex combination is that of the first two.
+        seed: of the users' folds.
+        memory: bytes that the arrays of a block of users may take.
+    """
+    drawn = [_learners(part.task, seed, LEARNERS // len(parts)) for part in parts]
+    examples = _examples(parts, drawn, memory)
+    known = parts[0].known
+    rest = [0.0] * (len(parts[0].signals) - 2)
+    curve = []
+    for step in range(GRID + 1):
+        a = jnp.asarray([step / GRID, 1 - step / GRID, *rest], jnp.float32)
+        curve.append([step / GRID, float(jnp.mean(_ndcg(_start(a, known), examples)))])
+    learned = Learned("convex", {}, curve, {}, {})
+    start = _start(jnp.asarray([learned.alpha, 1 - learned.alpha, *rest], jnp.float32), known)
+    # a user who is in several parts is in one fold
+    users, place = np.unique(np.concatenate(drawn), return_inverse=True)
+    fold = np.random.default_rng(seed).integers(0, FOLDS, len(users))[place]
+    total = 0.0
+    for held in range(FOLDS):
+        weights = _learn(start, examples, jnp.asarray(fold != held, jnp.float32))
+        total += float(jnp.sum(jnp.where(fold == held, _ndcg(weights, examples), 0)))
+    ndcg = {"convex": max(point[1] for point in curve), "gate": total / len(fold)}
+    if ndcg["gate"] > ndcg["convex"]:
+        learned = learned._replace(winner="gate")
+        start = _learn(start, examples, jnp.ones(len(fold), jnp.float32))
+    return learned._replace(weights=jax.tree.map(lambda w: w.tolist(), start), ndcg=ndcg)
+
+
+def calibrate(learned: Learned, part: Part, seed: int, memory: int = MEMORY) -> Learned:
+    """Let items without ratings compete with the others.
+
+    They get the largest bonus (`BONUSES`) that costs at most the share `COST` of the hits on rated
+    items among every user's best K: the weight h of that feature. The figures are cross-fitted, the
+    bonus of each fold of users being chosen on the other folds.
+
+    Args:
+        learned: the fusion.
+        part: whose task holds out ratings on items with and without other ratings.
+        seed: of the users' folds.
+        memory: bytes that the arrays of a block of users may take.
+    """
+    task, unrated = part.task, np.asarray(part.known.items)[:, UNRATED] > 0
+    owners = np.repeat(np.arange(len(task.relevant.lengths)), task.relevant.lengths)
+    relevant = owners * len(unrated) + task.relevant.items
+
+    def counts(bonus: float) -> NDArray[np.int64]:
+        """[3, users] hits on rated items, hits on others, places of others."""
+        scorer = fused_scorer(_with_bonus(learned, bonus), part.signals, part.known)
+        found = evaluate(scorer, task, (K,), memory)
+        there, lists = found.lists >= 0, found.lists
+        hits = there & np.isin(
+            found.users.astype(np.int64)[:, None] * len(unrated) + lists, relevant
+        )
+        cold = there & unrated[lists]
+        return np.stack([np.sum(of, axis=1) for of in (hits & ~cold, hits & cold, cold)])
+
+    alone = counts(-1e3)
+    curve = np.stack([counts(bonus) for bonus in BONUSES])  # [bonuses, 3, users]
+
+    def best(users: NDArray[np.bool_]) -> int:
+        warm = curve[:, 0, users].sum(axis=1)
+        return int(np.flatnonzero(warm >= (1 - COST) * alone[0, users].sum()).max(initial=0))
+
+    fold = np.random.default_rng(seed).integers(0, FOLDS, len(alone[0]))
+    fitted = [curve[best(fold != held)][:, fold == held].sum(axis=1) for held in range(FOLDS)]
+    warm_hits, cold_hits, cold_places = np.sum(fitted, axis=0).tolist()
+    places, bonus = K * len(fold), float(BONUSES[best(np.ones(len(fold), bool))])
+    figures = {
+        "bonus": bonus,
+        f"warm_precision@{K}": warm_hits / places,
+        f"warm_precision_alone@{K}": float(alone[0].sum()) / places,
+        f"cold_share@{K}": cold_places / places,
+        f"precision_on_cold@{K}": cold_hits / max(cold_places, 1),
+    }
+    return _with_bonus(learned, bonus)._replace(calibration=figures)
+
+
+def _with_bonus(learned: Learned, bonus: float) -> Learned:
+    h = list(learned.weights["h"])
+    h[UNRATED] += bonus
+    return learned._replace(weights=learned.weights | {"h": h})
+
+
+def fused_scorer(learned: Learned, signals: tuple[Scorer, ...], known: Knowledge) -> Partial:
+    """The fusion as a scorer (see `jaxrec.topk`); signals and knowledge may be of another fit."""
+    weights = {name: jnp.asarray(value, jnp.float32) for name, value in learned.weights.items()}
+    return Partial(_fuse, weights, signals, known)
+
+
+def _fuse(
+    weights: dict[str, Array],
+    signals: tuple[Scorer, ...],
+    known: Knowledge,
+    users: Array,
+    candidates: Array,
+) -> Array:
+    z = _signals(signals, users, candidates)
+    return _gate(weights)(z, known.users[users], known.items[None])
+
+
+def _signals(scorers: tuple[Scorer, ...], users: Array, candidates: Array) -> Array:
+    return jnp.stack([standardise(scorer(users, candidates), candidates) for scorer in scorers])
+
+
+def _start(a: Array, known: Knowledge) -> dict[str, Array]:
+    gate = Gate(a, known.users.shape[1], known.items.shape[1])
+    return nnx.to_pure_dict(nnx.state(gate))
+
+
+def _gate(weights: dict[str, Array]) -> Gate:
+    gate = Gate(weights["a"], *weights["H"].shape)
+    nnx.update(gate, weights)
+    return gate
+
+
+def _learners(task: Task, seed: int, most: int) -> NDArray[np.int32]:
+    """At most so many of the users who have something to find."""
+    users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
+    if not len(users):
+        raise InputError("no user has a relevant item in the validation part to learn from")
+    if len(users) > most:
+        users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
+    return users
+
+
+def _examples(parts: Sequence[Part], drawn: list[NDArray[np.int32]], memory: int) -> Examples:
+    found = [_of_part(part, users, memory) for part, users in zip(parts, drawn, strict=True)]
+    z, users, items, there, relevant, in_all = (
+        np.concatenate(column, axis=axis)
+        for column, axis in zip(zip(*found, strict=True), (1, 0, 0, 0, 0, 0), strict=True)
+    )
+    # a feature that is the same everywhere would weigh on items that were never seen here
+    items = items * (np.ptp(items[there], axis=0) > 1e-6)
+    return Examples(*(jnp.asarray(array) for array in (z, users, items, there, relevant, in_all)))
+
+
+def _of_part(part: Part, users: NDArray[np.int32], memory: int) -> tuple[NDArray, ...]:
+    """The arrays of `Examples`."""
+    signals, known, task = part
+    blocks = user_blocks(users, len(task.catalogue), memory // (1 + len(signals)))
+    sizes = task.seen.most_pairs(blocks), task.relevant.most_pairs(blocks)
+    depth = min(DEPTH, len(task.catalogue))
+    blocks_found = [
+        _best_candidates(
+            signals,
+            block,
+            task.seen.pairs(block, sizes[0]),
+            task.relevant.pairs(block, sizes[1]),
+            task.catalogue,
+            depth,
+        )
+        for block in blocks
+    ]
+    cut = slice(len(users))
+    z, items, there, relevant = (
+        np.concatenate(column, axis=axis)
+        for column, axis in zip(zip(*blocks_found, strict=True), (1, 0, 0, 0), strict=True)
+    )
+    return (
+        z[:, cut],
+        np.asarray(known.users)[users],
+        np.asarray(known.items)[np.maximum(items[cut], 0)],
+        there[cut],
+        relevant[cut],
+        task.relevant.lengths[users],
+    )
+
+
+@partial(jax.jit, static_argnames="depth")
+@jax.default_matmul_precision("highest")
+def _best_candidates(
+    scorers: tuple[Scorer, ...],
+    users: Array,
+    seen: tuple[Array, Array],
+    relevant: tuple[Array, Array],
+    catalogue: Array,
+    depth: int,
+) -> tuple[Array, Array, Array, Array]:
+    shape = len(users), len(catalogue)
+    candidates = catalogue & ~membership(seen, *shape)
+    z = _signals(scorers, users, candidates)
+    mean = jnp.mean(z, axis=0)
+    items, _ = rank(lambda *_: mean, users, seen, catalogue, depth)
+    place = jnp.maximum(items, 0)
+    hits = jnp.take_along_axis(membership(relevant, *shape), place, axis=1) & (items >= 0)
+    return jnp.take_along_axis(z, place[None], axis=2), items, items >= 0, hits
+
+
+@jax.jit
+def _ndcg(weights: dict[str, Array], of: Examples) -> Array:
+    """[users] NDCG@25 within the candidates."""
+    y = jnp.where(of.there, _gate(weights)(of.z, of.users, of.items), -jnp.inf)
+    _, best = jax.lax.top_k(y, min(K, y.shape[1]))
+    return metrics.ndcg(
+        jnp.take_along_axis(of.relevant, best, axis=1), of.relevant_in_all, best.shape[1]
+    )
+
+
+@jax.jit
+def _learn(start: dict[str, Array], of: Examples, weight: Array) -> dict[str, Array]:
+    """The gate's weights, users weighted by `weight` [users]."""
+    count = weight * jnp.sum(of.relevant, axis=1)
+
+    def loss(weights: dict[str, Array]) -> Array:
+        y = _gate(weights)(of.z, of.users, of.items)
+        total = jax.nn.logsumexp(jnp.where(of.there, y, -jnp.inf), axis=1)
+        gained = weight * jnp.sum(jnp.where(of.relevant, y, 0), axis=1)
+        away = jax.tree.map(lambda now, before: jnp.sum((now - before) ** 2), weights, start)
+        entropy = jnp.sum(count * total - gained) / jnp.maximum(jnp.sum(count), 1)
+        return entropy + PENALTY * sum(jax.tree.leaves(away))
+
+    optimiser = optax.lbfgs()
+
+    def step(_: Array, state: tuple) -> tuple:
+        weights, memory = state
+        value, gradient = optax.value_and_grad_from_state(loss)(weights, state=memory)
+        updates, memory = optimiser.update(
+            gradient, memory, weights, value=value, grad=gradient, value_fn=loss
+        )
+        return optax.apply_updates(weights, updates), memory
+
+    weights, _ = jax.lax.fori_loop(0, STEPS, step, (start, optimiser.init(start)))
+    return weights

@@ -1,0 +1,1 @@
+"""Probabilistic Matrix Factorization: one objective and its solvers."""

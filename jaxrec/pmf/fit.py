@@ -1,0 +1,514 @@
+"""Probabilistic Matrix Factorization: three likelihoods, one objective, two solvers.
+
+With x_ui = U_u . V_i (+ b_u + c_i with biases) all three minimise
+
+    sum over observed of w_ui (t_ui - g(x_ui))^2  +  w0 sum over all pairs of x_ui^2
+        + sum over users of lambda (n_u + w0 items)^nu (|U_u - M_u|^2 + b_u^2)
+        + sum over items of lambda (n_i + w0 users)^nu (|V_i - M_i|^2 + c_i^2)
+
+with n the row's number of observed ratings and M the prior means (0 unless given). With item
+features E the means of the items are M = E W, and W is learned too, at a cost of lambda_w |W|^2
+(`jaxrec.pmf.text_prior`). lambda and nu may differ between users and items.
+
+| likelihood  | g        | t                         | w0  | source                             |
+|-------------|----------|---------------------------|-----|------------------------------------|
+| `gaussian`  | identity | stars                     | 0   | Salakhutdinov & Mnih 2008, eq. 4   |
+| `logistic`  | logistic | (stars - 0.5) / 4.5       | 0   | the same, eq. 5                    |
+| `all-pairs` | identity | 1 if liked, or graded     | > 0 | Hu 2008, eq. 3; Rendle 2021, eq. 2 |
+
+Targets of `all-pairs`: `liked` (1 on ratings of at least 4 stars, the others unobserved), `graded`
+(every rating, (stars - 1.5) / 2.5) or `counts` (the `stars` are counts: w = count, and t such that
+an observed pair is best predicted by 1; Hu's alpha is 1 / w0).
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from jaxrec.data.dataset import LIKED, RATING_SCALE, Ratings, check_not_empty
+from jaxrec.devices import workers
+from jaxrec.errors import InputError
+from jaxrec.pmf.factors import Factors
+from jaxrec.pmf.half_sweep import Half, Shards, hold, lay_out_rows, solve
+from jaxrec.pmf.sweeps import Checkpoints, OnSweep, run_sweeps
+from jaxrec.pmf.text_prior import TextPrior
+from jaxrec.pmf.tiles import Order, order_rows
+
+LIKELIHOODS = ("gaussian", "logistic", "all-pairs")
+TARGETS = ("liked", "graded", "counts")
+SOLVERS = ("alternating", "gradient")
+STEPS = {"gaussian": 5, "logistic": 3, "all-pairs": 2}
+"""Conjugate-gradient steps of each half of a sweep; one more outside the eigenbasis."""
+RELAXATION = {"gaussian": 1.3, "logistic": 1.0, "all-pairs": 1.3}
+"""By likelihood; see `jaxrec.pmf.half_sweep`."""
+FOLD_IN_STEPS = 50
+"""Conjugate-gradient steps of a row that is folded in."""
+FOLD_IN_ROUNDS = 30
+"""At most so often, until the objective falls by less than `FOLD_IN_TOLERANCE` of it."""
+FOLD_IN_TOLERANCE = 1e-7
+
+
+class PmfSettings(NamedTuple):
+    """What is minimised, and for how long."""
+
+    likelihood: str = "all-pairs"
+    factors: int = 128
+    lambda_: float = 0.3
+    nu: float = 0.5
+    """How the L2 weight of a row grows with its ratings; 0: not at all, 1: in proportion."""
+    w0: float = 0.1
+    """Weight of every pair; 0 unless the likelihood is `all-pairs`."""
+    target: str = "graded"
+    """Of the `all-pairs` likelihood; see the module."""
+    biases: bool = False
+    sweeps: int = 15
+    """At most; each moves all users, then all items, or takes one step along the gradient."""
+    tolerance: float = 0.0
+    """Stop when a sweep lowers the objective by less than this share of it; 0 never does."""
+    solver: str = "alternating"
+    """`alternating` least squares (`half_sweep`) or `gradient` (L-BFGS, `gradient`)."""
+    float64: bool = False
+    """Compute in double precision instead of single."""
+    item_lambda: float | None = None
+    """Of the items, where it differs from `lambda_`."""
+    item_nu: float | None = None
+    """Of the items, where it differs from `nu`."""
+    lambda_w: float = 1.0
+    """L2 weight of W; without item features of no effect."""
+
+
+class Observed(NamedTuple):
+    """Observed pairs, [n] each."""
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    targets: NDArray[np.floating]
+    weights: NDArray[np.floating]
+
+
+class State(NamedTuple):
+    """Rows in the order of the solver; with biases, the last column."""
+
+    U: Array
+    V: Array
+
+
+def observe(ratings: Ratings, settings: PmfSettings) -> Observed:
+    """The observed pairs of a likelihood (see the module)."""
+    users, items = ratings.users, ratings.items
+    stars = ratings.stars.astype(np.float64, copy=False)
+    ones = np.broadcast_to(1.0, stars.shape)
+    if settings.likelihood == "gaussian":
+        return Observed(users, items, stars, ones)
+    if settings.likelihood == "logistic":
+        low, high = RATING_SCALE
+        return Observed(users, items, (stars - low) / (high - low), ones)
+    if settings.target == "graded":
+        return Observed(users, items, (stars - 1.5) / 2.5, ones)
+    if settings.target == "counts":
+        for row in np.flatnonzero(stars <= 0):
+            raise InputError(f"rating {row + 1} is {stars[row]:g}; counts must be above 0")
+        return Observed(users, items, 1 + settings.w0 / stars, stars)
+    liked = np.flatnonzero(stars >= LIKED)
+    return Observed(users[liked], items[liked], ones[: len(liked)], ones[: len(liked)])
+
+
+def ridges(
+    lengths: NDArray[np.integer], others: int, settings: PmfSettings, side: str
+) -> NDArray[np.floating]:
+    """Lambda (n + w0 N)^nu of the rows of a side with `lengths` ratings, N = `others`."""
+    lambda_, nu = settings.lambda_, settings.nu
+    if side == "items":
+        lambda_ = lambda_ if settings.item_lambda is None else settings.item_lambda
+        nu = nu if settings.item_nu is None else settings.item_nu
+    with np.errstate(over="ignore"):
+        weights = lambda_ * (lengths + settings.w0 * others) ** nu
+    if len(weights) and not weights.max() < np.finfo(np.float32).max:
+        raise InputError(
+            f"lambda {lambda_:g}, nu {nu:g} and w0 {settings.w0:g} make an L2"
+            f" weight of {weights.max():g}; give smaller ones"
+        )
+    return weights
+
+
+def fit_pmf(
+    ratings: Ratings | Observed,
+    users: int,
+    items: int,
+    settings: PmfSettings = PmfSettings(),  # noqa: B008 - immutable
+    *,
+    seed: int = 42,
+    user_means: NDArray[np.floating] | None = None,
+    item_means: NDArray[np.floating] | None = None,
+    item_features: NDArray[np.floating] | None = None,
+    checkpoints: Checkpoints | None = None,
+    on_sweep: OnSweep = lambda sweep, loss: None,
+) -> tuple[Factors, list[float]]:
+    """Minimise the objective of the module over both factors.
+
+    Args:
+        ratings: training ratings, turned into targets by the likelihood, or observed pairs as
+            they are.
+        users: rows of U.
+        items: rows of V.
+        settings: of the objective.
+        seed: of the initial U, drawn from N(0, 1 / factors); `alternating` solves V for it, then U
+            anew, `gradient` draws V too.
+        user_means: [users, factors] prior means M_u.
+        item_means: [items, factors] prior means M_i.
+        item_features: [items, features] E, of which the prior means are learned; an item without a
+            rating gets W^T e_i as its factors. For the alternating solver, without biases.
+        checkpoints: where to save and resume.
+        on_sweep: told the sweep and the objective after each sweep.
+
+    Returns:
+        Factors whose products are x_ui (biases become two columns more), and the objective after
+        every sweep. A row without a rating and without a prior mean is zero, unless there are
+        biases.
+
+    Raises:
+        InputError: there are no observed pairs, or a setting is out of range.
+        FloatingPointError: the objective is not finite.
+    """
+    check_settings(settings)
+    _check_means(user_means, users, settings)
+    _check_means(item_means, items, settings)
+    _check_features(item_features, item_means, items, settings)
+    observed = observe(ratings, settings) if isinstance(ratings, Ratings) else ratings
+    if not len(observed.users):
+        if not isinstance(ratings, Ratings):
+            raise InputError("there are no observed pairs to learn from")
+        check_not_empty(ratings)
+        raise InputError(f"no rating of at least {LIKED} stars to learn from")
+    _check_range(observed, users, items)
+    means = user_means, item_means
+    rng = np.random.default_rng(seed)
+    start = rng.normal(0, settings.factors**-0.5, (users, settings.factors))
+    how = settings, means, start, rng, checkpoints, on_sweep
+    with jax.enable_x64(settings.float64):
+        if settings.solver == "gradient":
+            return _by_gradient(observed, items, *how)
+        return _alternating(observed, items, *how, item_features)
+
+
+def fold_in(
+    ratings: Ratings | Observed,
+    rows: int,
+    factors: Factors,
+    settings: PmfSettings,
+    *,
+    means: NDArray[np.floating] | None = None,
+    side: str = "users",
+    paired: NDArray[np.bool_] | None = None,
+) -> NDArray[np.floating]:
+    """Factors of new users (or items) from their ratings, the other side held as it is.
+
+    Each row is the minimum of its own part of the objective, to the precision of the factors: the
+    solution of a linear system or, if the likelihood is logistic, of a few in turn; all rows in one
+    compiled call each time.
+
+    Args:
+        ratings: of the new rows; with `side="items"` their `items` number the new ones.
+        rows: how many new rows.
+        factors: fitted by `fit_pmf` with these settings, without biases.
+        settings: of the fit.
+        means: [rows, factors] prior means.
+        side: "users" or "items": what is new.
+        paired: [other side] whose pairs the sum over all pairs runs over; by default all. With
+            item features `fit_pmf` leaves items without a rating out of it.
+
+    Returns:
+        [rows, factors], zero for a row without a rating or mean.
+
+    Raises:
+        InputError: settings, factors, means or ratings do not belong together.
+    """
+    check_settings(settings)
+    if side not in ("users", "items"):
+        raise InputError(f"no side {side!r}; there are users and items")
+    observed = observe(ratings, settings) if isinstance(ratings, Ratings) else ratings
+    held = factors.V if side == "users" else factors.U
+    if held.shape[1] != settings.factors:
+        raise InputError(f"factors of {held.shape[1]} columns; {settings.factors} are needed")
+    _check_means(means, rows, settings)
+    shape = (rows, len(held)) if side == "users" else (len(held), rows)
+    _check_range(observed, *shape)
+    new, known = observed.users, observed.items
+    if side == "items":
+        new, known = known, new
+    with jax.enable_x64(held.dtype == np.float64):
+        order = order_rows(new, rows, empty=True)
+        ridge = ridges(order.lengths, len(held), settings, side).astype(held.dtype)
+        mean = None if means is None else means[order.rows].astype(held.dtype)
+        shards = lay_out_rows(
+            order.places[new],
+            known,
+            observed.targets.astype(held.dtype),
+            observed.weights.astype(held.dtype),
+            order,
+            ridge,
+            mean,
+        )
+        with ThreadPoolExecutor(len(workers())) as pool:
+            other = jnp.asarray(held)
+            X = _first(shards, rows, other)
+            counted = None if paired is None else jnp.asarray(np.where(paired[:, None], held, 0))
+            state = hold(shards, other, None, settings.w0, counted)
+            before = np.inf
+            for _ in range(FOLD_IN_ROUNDS):
+                half = solve(shards, X, state, pool, link=_link(settings), steps=FOLD_IN_STEPS)
+                X, now = half.X, half.objective
+                if before - now <= FOLD_IN_TOLERANCE * abs(now):
+                    break
+                before = now
+        return _placed(X, order, rows)
+
+
+def _check_means(means: NDArray[np.floating] | None, rows: int, settings: PmfSettings) -> None:
+    expected = (rows, settings.factors)
+    if means is not None and means.shape != expected:
+        raise InputError(f"prior means of shape {means.shape}; {expected} is needed")
+
+
+def _check_features(
+    features: NDArray[np.floating] | None,
+    means: NDArray[np.floating] | None,
+    items: int,
+    settings: PmfSettings,
+) -> None:
+    if features is None:
+        return
+    if len(features) != items:
+        raise InputError(f"features of {len(features)} items; there are {items}")
+    if not np.isfinite(features).all():
+        raise InputError("an item feature is not finite")
+    if means is not None or settings.biases or settings.solver != "alternating":
+        raise InputError(
+            "item features go with the alternating solver, no biases and no item means"
+        )
+
+
+def _check_range(observed: Observed, users: int, items: int) -> None:
+    for what, ids, count in (("user", observed.users, users), ("item", observed.items, items)):
+        if len(ids) and not (ids.min() >= 0 and ids.max() < count):
+            raise InputError(f"a rating of {what} {ids.max()} (least {ids.min()}), of {count} only")
+    if len(observed.weights) and not observed.weights.min() >= 0:
+        raise InputError(f"a weight of {observed.weights.min():g}; none may be below 0")
+
+
+def check_settings(settings: PmfSettings) -> None:
+    """Raise InputError unless the settings make an objective."""
+    if settings.likelihood not in LIKELIHOODS:
+        raise InputError(
+            f"no likelihood {settings.likelihood!r}; there are: {', '.join(LIKELIHOODS)}"
+        )
+    if settings.target not in TARGETS:
+        raise InputError(f"no target {settings.target!r}; there are: {', '.join(TARGETS)}")
+    least_of = {"factors": 1, "sweeps": 1, "lambda_": 0, "nu": 0, "w0": 0}
+    for name, least in (least_of | {"item_lambda": 0, "item_nu": 0, "lambda_w": 1e-6}).items():
+        value = getattr(settings, name)
+        if value is not None and not least <= value < np.inf:
+            raise InputError(f"{name.strip('_')} is {value:g}; it must be at least {least}")
+    if settings.solver not in SOLVERS:
+        raise InputError(f"no solver {settings.solver!r}; there are: {', '.join(SOLVERS)}")
+    if settings.likelihood != "all-pairs" and settings.w0 != 0:
+        raise InputError(f"w0 is {settings.w0:g}; only the all-pairs likelihood weighs all pairs")
+    if settings.likelihood == "all-pairs" and settings.w0 <= 0:
+        raise InputError(f"w0 is {settings.w0:g}; the all-pairs likelihood needs it above 0")
+
+
+Means = tuple[NDArray[np.floating] | None, NDArray[np.floating] | None]
+
+
+def _alternating(
+    observed: Observed,
+    items: int,
+    settings: PmfSettings,
+    means: Means,
+    start: NDArray[np.floating],
+    _: np.random.Generator,
+    checkpoints: Checkpoints | None,
+    on_sweep: OnSweep,
+    features: NDArray[np.floating] | None,
+) -> tuple[Factors, list[float]]:
+    users, dtype = len(start), _dtype(settings)
+    keep = settings.biases or any(mean is not None for mean in means)
+    by_user = order_rows(observed.users, users, empty=keep)
+    by_item = order_rows(observed.items, items, empty=keep)
+    U_side, V_side = _lay_out(observed, by_user, by_item, settings, means)
+    prior: TextPrior | None = None
+    if features is not None:
+        prior = TextPrior.of(features[by_item.rows], np.asarray(V_side.ridge), settings.lambda_w)
+        nothing = jnp.zeros((len(by_item.rows), settings.factors), dtype)
+        V_side = V_side._replace(mean=nothing)  # until there is a V to learn W of
+    with ThreadPoolExecutor(len(workers())) as pool:
+        solve_half = _Half(settings, pool)
+        U = jnp.asarray(_with_bias(start[by_user.rows].astype(dtype), settings))
+        V = solve_half(V_side, _first(V_side, len(by_item.rows), U), U, relaxation=1.0).X
+        U = _first(U_side, len(by_user.rows), V)
+
+        def sweep(state: State) -> tuple[State, float]:
+            users_half, side = solve_half(U_side, *state), V_side
+            cost: Array | float = 0.0
+            if prior is not None:
+                _, mean, cost = prior.fit(state.V)
+                side = V_side._replace(mean=mean)
+            items_half = solve_half(side, state.V, users_half.X)
+            objective = items_half.objective + users_half.penalty + float(cost)
+            return State(users_half.X, items_half.X), objective
+
+        state, losses = run_sweeps(
+            sweep, State(U, V), settings.sweeps, checkpoints, on_sweep, settings.tolerance
+        )
+    U_placed, V_placed = _placed(state.U, by_user, users), _placed(state.V, by_item, items)
+    if prior is not None and features is not None:
+        W = prior.fit(state.V)[0]
+        unrated = np.setdiff1d(np.arange(items), by_item.rows)
+        V_placed[unrated] = features[unrated].astype(dtype) @ np.asarray(W)
+    return _factors(U_placed, V_placed, settings), losses
+
+
+def _by_gradient(
+    observed: Observed,
+    items: int,
+    settings: PmfSettings,
+    means: Means,
+    start: NDArray[np.floating],
+    rng: np.random.Generator,
+    checkpoints: Checkpoints | None,
+    on_sweep: OnSweep,
+) -> tuple[Factors, list[float]]:
+    from jaxrec.pmf import gradient  # Flax and optax take most of a second to import
+
+    users, k, dtype = len(start), settings.factors, _dtype(settings)
+    V = rng.normal(0, k**-0.5, (items, k))
+    counts = (
+        np.bincount(observed.users, minlength=users),
+        np.bincount(observed.items, minlength=items),
+    )
+    of = gradient.Objective(
+        gradient.pairs_in_blocks(
+            observed.users,
+            observed.items,
+            observed.targets.astype(dtype),
+            observed.weights.astype(dtype),
+        ),
+        *(
+            jnp.asarray(part, dtype)
+            for part in (
+                settings.w0,
+                ridges(counts[0], items, settings, "users"),
+                ridges(counts[1], users, settings, "items"),
+                *(0.0 if mean is None else mean for mean in means),
+            )
+        ),
+    )
+    for X, count, mean in zip((start, V), counts, means, strict=True):
+        X[count == 0] = 0 if mean is None else mean[count == 0]
+    model = gradient.Factorisation(start.astype(dtype), V.astype(dtype), biases=settings.biases)
+    structure, parameters, memory = gradient.start(model)
+
+    def sweep(state: tuple) -> tuple[tuple, Array]:
+        *state, loss = gradient.descend(structure, *state, of, _link(settings))
+        return tuple(state), loss
+
+    (parameters, _), losses = run_sweeps(
+        sweep, (parameters, memory), settings.sweeps, checkpoints, on_sweep, settings.tolerance
+    )
+    U, V = gradient.nnx.merge(structure, parameters).augmented()
+    return Factors(np.asarray(U), np.asarray(V)), losses
+
+
+def _dtype(settings: PmfSettings) -> type[np.floating]:
+    return np.float64 if settings.float64 else np.float32
+
+
+def _link(settings: PmfSettings) -> str:
+    return "logistic" if settings.likelihood == "logistic" else "identity"
+
+
+class _Half(NamedTuple):
+    """Solves one side, the other one held."""
+
+    settings: PmfSettings
+    pool: ThreadPoolExecutor
+
+    def __call__(self, side: Shards, X: Array, Y: Array, relaxation: float | None = None) -> Half:
+        likelihood = self.settings.likelihood
+        S, offset = (_ones_for_bias(Y), Y[:, -1]) if self.settings.biases else (Y, None)
+        return solve(
+            side,
+            X,
+            hold(side, S, offset, self.settings.w0),
+            self.pool,
+            relaxation=RELAXATION[likelihood] if relaxation is None else relaxation,
+            link=_link(self.settings),
+            steps=STEPS[likelihood],
+        )
+
+
+@jax.jit
+def _ones_for_bias(Y: Array) -> Array:
+    """The other side's rows as the factors and the bias of a row meet them."""
+    return Y.at[:, -1].set(1)
+
+
+def _with_bias(X: NDArray[np.floating], settings: PmfSettings) -> NDArray[np.floating]:
+    return np.pad(X, ((0, 0), (0, int(settings.biases))))
+
+
+def _first(side: Shards, rows: int, other: Array) -> Array:
+    """Where rows start: at their prior means."""
+    if side.mean is not None:
+        return side.mean
+    return jnp.asarray(np.zeros((rows, other.shape[1]), other.dtype))  # nothing to compile
+
+
+def _lay_out(
+    observed: Observed,
+    by_user: Order,
+    by_item: Order,
+    settings: PmfSettings,
+    means: Means,
+) -> tuple[Shards, Shards]:
+    dtype = _dtype(settings)
+    users, items = by_user.places[observed.users], by_item.places[observed.items]
+    entries = observed.targets.astype(dtype), observed.weights.astype(dtype)
+
+    def side(
+        rows: NDArray[np.int32],
+        columns: NDArray[np.int32],
+        order: Order,
+        others: int,
+        mean: NDArray[np.floating] | None,
+        name: str,
+    ) -> Shards:
+        ridge = ridges(order.lengths, others, settings, name).astype(dtype)
+        if mean is not None:
+            mean = _with_bias(mean[order.rows].astype(dtype), settings)
+        return lay_out_rows(rows, columns, *entries, order, ridge, mean)
+
+    return (
+        side(users, items, by_user, len(by_item.places), means[0], "users"),
+        side(items, users, by_item, len(by_user.places), means[1], "items"),
+    )
+
+
+def _placed(X: Array, order: Order, count: int) -> NDArray[np.floating]:
+    """Back from the order of the solver; rows without a place are zero."""
+    placed = np.zeros((count, X.shape[1]), X.dtype)
+    placed[order.rows] = X
+    return placed
+
+
+def _factors(U: NDArray[np.floating], V: NDArray[np.floating], settings: PmfSettings) -> Factors:
+    if not settings.biases:
+        return Factors(U, V)
+    # U . V = factors + b_u 1 + 1 c_i
+    ones_U, ones_V = np.ones((len(U), 1), U.dtype), np.ones((len(V), 1), V.dtype)
+    return Factors(np.hstack([U, ones_U]), np.hstack([V[:, :-1], ones_V, V[:, -1:]]))

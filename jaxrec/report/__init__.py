@@ -1,0 +1,4 @@
+"""The score card for people: tables for the terminal, plots.
+
+Imports the ground and the card, `evaluation.card`.
+"""

@@ -1,0 +1,258 @@
+"""Exact top-K of blocks of users and items.
+
+A scorer is a pytree that is called `scorer(users, candidates) -> scores`, `users [block]` int32,
+`candidates [block, items]` bool, `scores [block, items]` float: a `jax.tree_util.Partial` of a pure
+function, which passes through `jit` with its arrays as arguments, or a `Product`, which can also be
+evaluated for a block of items at a time.
+
+Tie rule: higher score first, then lower item index.
+
+XLA's top-K sorts a heap of the whole row. So the maxima of groups of neighbouring items come first:
+the best K groups, ties to the lower one, hold the best K items, ties to the lower one (an item left
+out has K better or earlier ones, one in each group that was preferred to its own). Only those
+groups' items are sorted.
+"""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from jaxrec.devices import workers
+from jaxrec.errors import InputError
+from jaxrec.topk.item_sets import Rows
+
+MEMORY = 2**30
+"""Default byte budget of a block's arrays."""
+BYTES = 32
+"""A block's arrays, per user and item: about eight of four bytes."""
+CACHED = 3 * 2**20
+"""Most scores of a block: with its temporaries 24 MB. Beyond 32 MB the GNU C library
+maps memory anew at every call, and the page faults take as long as the work."""
+FEWEST = 16
+"""If fewer users than this fit the budget, items are cut into blocks too."""
+
+
+class Product(NamedTuple):
+    """The scorer left_u . right_i."""
+
+    left: Array
+    """[users, dim]"""
+    right: Array
+    """[items, dim]"""
+
+    def __call__(self, users: Array, candidates: Array) -> Array:
+        """Scores [block, items]."""
+        return self.left[users] @ self.right.T
+
+
+class Table(NamedTuple):
+    """The scorer that looks scores up."""
+
+    scores: Array
+    """[users, items]"""
+
+    def __call__(self, users: Array, candidates: Array) -> Array:
+        """Scores [block, items]."""
+        return self.scores[users]
+
+
+Scorer = Product | Table | Callable[[Array, Array], Array]
+
+
+def user_blocks(
+    users: NDArray[np.int32], items: int, memory: int, parallel: int = 1
+) -> list[NDArray[np.int32]]:
+    """Cut `users` into blocks of one length, the last filled up with its own last user.
+
+    A block's arrays keep within `memory` bytes and its scores in the processor's cache. `parallel`
+    blocks are worked on at once: their number is a multiple of it where users suffice.
+    """
+    most = min(memory // parallel // (BYTES * items), CACHED // items)
+    most = int(np.clip(most, 1, max(len(users), 1)))
+    rounds = math.ceil(len(users) / (most * parallel))
+    block = max(math.ceil(len(users) / max(rounds * parallel, 1)), 1)
+    parts = [users[start : start + block] for start in range(0, len(users), block)]
+    return [np.pad(part, (0, block - len(part)), mode="edge") for part in parts]
+
+
+def membership(pairs: tuple[Array, Array], block: int, items: int) -> Array:
+    """[block, items] bool: is (place in the block, item) among `pairs` (see `Rows.pairs`)?"""
+    return jnp.zeros((block, items), bool).at[pairs].set(True, mode="drop")
+
+
+def rank(
+    scorer: Scorer, users: Array, seen: tuple[Array, Array], catalogue: Array, k: int
+) -> tuple[Array, Array]:
+    """Items and scores of the `k` best unseen items of each user.
+
+    Args:
+        scorer: see the module.
+        users: [block].
+        seen: pairs of (place in the block, item), see `Rows.pairs`.
+        catalogue: [items] bool.
+        k: how many.
+
+    Returns:
+        items: [block, k] int32, best first; -1 where a user has fewer than k candidates.
+        scores: [block, k]; -inf there, NaN throughout where a candidate's score is not a number.
+    """
+    return best(unseen_scores(scorer, users, seen, catalogue), catalogue, k)
+
+
+def unseen_scores(
+    scorer: Scorer, users: Array, seen: tuple[Array, Array], catalogue: Array
+) -> Array:
+    """[block, items] scores, -inf where an item is among `seen`; arguments as `rank`."""
+    candidates = catalogue & ~membership(seen, len(users), len(catalogue))
+    return scorer(users, candidates).at[seen].set(-jnp.inf, mode="drop")
+
+
+def rank_by_item_blocks(
+    scorer: Product, users: Array, seen: tuple[Array, Array], catalogue: Array, k: int, width: int
+) -> tuple[Array, Array]:
+    """`rank`, `width` items at a time, the best so far merged with those of each block."""
+    left, items = scorer.left[users], len(catalogue)
+    place, item = seen
+
+    def block(number: Array, so_far: tuple[Array, Array]) -> tuple[Array, Array]:
+        start = jnp.minimum(number * width, items - width)  # the last block overlaps
+        cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=width)
+        mine = start + jnp.arange(width) >= number * width
+        here = (item >= start) & (item < start + width)
+        scores = left @ cut(scorer.right).T
+        known = jnp.where(here, place, len(users)), item - start
+        scores = scores.at[known].set(-jnp.inf, mode="drop")
+        found, found_scores = best(scores, cut(catalogue) & mine, min(k, width))
+        both = jnp.concatenate([so_far[1], found_scores], axis=1)
+        broken = jnp.any(jnp.isnan(both), axis=1, keepdims=True)
+        top_scores, which = jax.lax.top_k(both, k)
+        moved = jnp.where(found >= 0, found + start, -1)
+        merged = jnp.take_along_axis(jnp.concatenate([so_far[0], moved], axis=1), which, axis=1)
+        return merged, jnp.where(broken, jnp.nan, top_scores)
+
+    nothing = (
+        jnp.full((len(users), k), -1, jnp.int32),
+        jnp.full((len(users), k), -jnp.inf, left.dtype),
+    )
+    return jax.lax.fori_loop(0, math.ceil(items / width), block, nothing)
+
+
+def best(scores: Array, catalogue: Array, k: int) -> tuple[Array, Array]:
+    """Items and scores of the k best of each row [items] among `catalogue`; see `rank`."""
+    block, items = scores.shape
+    size = int(np.clip(2 ** round(math.log2(items / k) / 2), 8, 64))
+    groups, rest = divmod(items, size)
+    maxima = _maxima(jnp.where(catalogue, scores, -jnp.inf)[:, : groups * size], size)
+    if rest:
+        last = jnp.where(catalogue, scores, -jnp.inf)[:, groups * size :]
+        maxima = jnp.concatenate([maxima, jnp.max(last, axis=1, keepdims=True)], axis=1)
+    broken = jnp.any(jnp.isnan(maxima), axis=1, keepdims=True)
+    if maxima.shape[1] < 2 * k:
+        of = jnp.broadcast_to(jnp.arange(items, dtype=jnp.int32), scores.shape)
+        kept = jnp.where(catalogue, scores, -jnp.inf)
+    else:
+        _, best_groups = jax.lax.top_k(jnp.where(maxima == 0, 0, maxima), k)
+        first = jnp.sort(best_groups, axis=1) * size  # by item again: ties go to the lower one
+        start = jnp.minimum(first, items - size)  # the last group overlaps
+        cut = jax.vmap(lambda row, at: jax.lax.dynamic_slice(row, (at,), (size,)), (None, 0))
+        kept = jax.vmap(cut)(scores, start)
+        of = start[..., None] + jnp.arange(size, dtype=jnp.int32)
+        kept = jnp.where((of >= first[..., None]) & catalogue[of], kept, -jnp.inf)
+        kept, of = kept.reshape(block, -1), of.reshape(block, -1)
+    kept = jnp.where(kept == 0, 0, kept)  # -0 would rank below 0
+    top_scores, which = jax.lax.top_k(kept, k)
+    top_items = jnp.take_along_axis(of, which, axis=1)
+    top_items = jnp.where(top_scores == -jnp.inf, -1, top_items)
+    return top_items, jnp.where(broken, jnp.nan, top_scores)
+
+
+def _maxima(scores: Array, size: int) -> Array:
+    """[block, groups] of groups of `size` neighbours, eight lanes at a time."""
+    lanes = scores.reshape(len(scores), -1, size // 8, 8)
+    return jnp.max(jnp.max(lanes, axis=2), axis=2)
+
+
+@partial(jax.jit, static_argnames=("k", "width"))
+@jax.default_matmul_precision("highest")  # an accelerator's default would reorder the lists
+def _rank_unseen(
+    scorer: Scorer,
+    users: Array,
+    seen: tuple[Array, Array],
+    catalogue: Array,
+    k: int,
+    width: int | None,
+) -> tuple[Array, Array]:
+    if width is None:
+        return rank(scorer, users, seen, catalogue, k)
+    assert isinstance(scorer, Product)
+    return rank_by_item_blocks(scorer, users, seen, catalogue, k, width)
+
+
+def top_k(
+    scorer: Scorer,
+    users: NDArray[np.int32],
+    seen: Rows,
+    catalogue: NDArray[np.bool_],
+    k: int,
+    memory: int = MEMORY,
+) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
+    """The `k` best items of each user that the user has not seen.
+
+    Args:
+        scorer: see the module.
+        users: [n] whom to serve.
+        seen: the items each user already has.
+        catalogue: [items] which items may be recommended.
+        k: how many, at most the catalogue's size.
+        memory: bytes that the arrays of the blocks under way may take. If they do not hold 16
+            users' scores, a `Product` is ranked by blocks of items too.
+
+    Returns:
+        items: [n, k] int32, best first; -1 where a user has fewer than k unseen items.
+        scores: [n, k] on the scorer's scale; -inf there.
+
+    Raises:
+        InputError: k is out of range.
+        ValueError: a score is not a number.
+    """
+    items = len(catalogue)
+    check_k(k, items)
+    devices = workers()
+    parallel = len(devices) if devices[0].platform == "cpu" else 1
+    width = None
+    if isinstance(scorer, Product) and memory // parallel < BYTES * items * FEWEST:
+        width = int(np.clip(memory // parallel // (BYTES * FEWEST), k, items))
+    blocks = user_blocks(users, items if width is None else width, memory, parallel)
+    size = seen.most_pairs(blocks) if blocks else 0
+
+    def serve(block: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
+        found = _rank_unseen(scorer, block, seen.pairs(block, size), catalogue, k, width)
+        return np.asarray(found[0]), np.asarray(found[1])
+
+    if not blocks:
+        return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
+    with ThreadPoolExecutor(parallel) as pool:
+        served = list(pool.map(serve, blocks))
+    lists, scores = (np.concatenate(column)[: len(users)] for column in zip(*served, strict=True))
+    check_scores(scores)
+    return lists, scores
+
+
+def check_k(k: int, items: int) -> None:
+    """Raise InputError unless 1 <= k <= items."""
+    if not 1 <= k <= items:
+        raise InputError(f"k is {k}; it must lie between 1 and the catalogue's {items} items")
+
+
+def check_scores(scores: NDArray[np.floating]) -> None:
+    """Raise ValueError if a ranked score is not a number."""
+    if np.isnan(scores).any():
+        raise ValueError("a score is not a number; the factors or embeddings hold NaN")

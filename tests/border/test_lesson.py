@@ -1,0 +1,167 @@
+"""What reaches an encoder's training, and what must not."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from jaxrec.border.lesson import Learning, taught_elsewhere, taught_here, write_training_data
+from jaxrec.errors import InputError
+from jaxrec.evaluation.protocol import validation_splits
+from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.files import write_json
+from torch_embed import errors
+from torch_embed.training.lesson import read_training
+
+pytestmark = pytest.mark.timeout(180)
+
+CASES = [
+    (protocol, kind, folds)
+    for protocol in ("strict", "temporal", "cold-items", "cold-users")
+    for kind, folds in (("liked", 1), ("profile", 3), (None, 3), (None, 1))
+    if folds > 1 or protocol != "cold-items"
+]
+
+
+def opened(path: Path, protocol: str) -> RunFolder:
+    run = open_run(path, "synthetic", protocol, seed=1)
+    write_json(run.tuned_path("pmf"), {"settings": {"factors": 8, "sweeps": 5}})
+    return run
+
+
+@pytest.mark.parametrize(("protocol", "kind", "folds"), CASES)
+def test_no_held_out_rating_reaches_the_training(
+    tmp_path: Path, protocol: str, kind: str | None, folds: int
+) -> None:
+    """Put other ratings in place of what is held out: what encoders learn from stays."""
+    run = opened(tmp_path / "run", protocol)
+    learning = Learning(kind, per_user=3, popularity=0.5, folds=folds)
+
+    def written(run: RunFolder, name: str) -> dict[str, bytes]:
+        folder = tmp_path / name
+        write_training_data(run, folder, "honest", learning)
+        # texts leave out tags on held-out pairs, and so know which these are
+        files = [path for path in sorted(folder.iterdir()) if path.stem not in ("card", "texts")]
+        return {path.name: path.read_bytes() for path in files}
+
+    before = written(run, "before")
+    held = [run.protocol.split.test]
+    if protocol != "cold-items":  # there the folds keep validation apart
+        held.append(validation_splits(run.dataset, run.protocol)[0].test)
+    positions, rng = np.concatenate(held), np.random.default_rng(0)
+    columns = {name: column.copy() for name, column in run.dataset.ratings._asdict().items()}
+    for name in ("stars",) if protocol in ("cold-items", "temporal") else ("stars", "items"):
+        columns[name][positions] = rng.permutation(columns[name][positions])
+    ratings = run.dataset.ratings._replace(**columns)
+    after = written(replace(run, dataset=replace(run.dataset, ratings=ratings)), "after")
+    assert before
+    assert after == before
+
+
+@pytest.mark.parametrize("kind", ["profile", None])
+def test_a_fold_s_model_knows_nothing_of_its_items(tmp_path: Path, kind: str | None) -> None:
+    """Neither are they in its examples, nor do their ratings move anything in them."""
+    run = opened(tmp_path / "run", "strict")
+    learning = Learning(kind, per_user=3, folds=3)
+    write_training_data(run, tmp_path / "before", "honest", learning)
+    before = read_training(tmp_path / "before")
+    ratings = run.dataset.ratings
+    stars, of_fold = ratings.stars.copy(), before.fold[ratings.items] == 0
+    stars[of_fold] = np.random.default_rng(0).permutation(stars[of_fold])
+    other = replace(run, dataset=replace(run.dataset, ratings=ratings._replace(stars=stars)))
+    write_training_data(other, tmp_path / "after", "honest", learning)
+    after = read_training(tmp_path / "after")
+    for fold in range(3):
+        if kind is None:
+            assert before.targets is not None
+            assert after.targets is not None
+            found = [of.targets[of.fold == fold] for of in (before.targets, after.targets)]
+            items = before.targets.items[before.targets.fold == fold]
+        else:
+            assert before.pairs is not None
+            assert after.pairs is not None
+            found = [of.anchors[of.fold == fold] for of in (before.pairs, after.pairs)]
+            rows = before.pairs.at(np.flatnonzero(before.pairs.fold == fold))
+            items = np.concatenate([rows.anchors.ravel(), rows.positives, rows.negatives])
+        assert not (before.fold[items[items >= 0]] == fold).any()
+        assert np.array_equal(*found) == (fold == 0)
+
+
+def test_no_pair_holds_a_rating_that_is_held_out(tmp_path: Path) -> None:
+    run = opened(tmp_path / "run", "strict")
+    write_training_data(run, tmp_path / "data", "honest", Learning("disliked", per_user=5))
+    dataset, inner = run.dataset, validation_splits(run.dataset, run.protocol)[0]
+    known = dataset.ratings.at(inner.train)
+    rated = set(
+        zip(
+            dataset.user_ids[known.users].tolist(),
+            dataset.item_ids[known.items].tolist(),
+            strict=True,
+        )
+    )
+    pairs = pl.read_parquet(tmp_path / "data" / "pairs.parquet")
+    likes = pl.read_parquet(tmp_path / "data" / "likes.parquet")
+    assert len(pairs)
+    for _, user, anchors, positive, negative in pairs.iter_rows():
+        assert {(user, item) for item in (*anchors, positive, negative)} <= rated
+    assert set(likes.iter_rows()) <= rated
+
+
+def test_folds_of_cold_items_are_the_inner_folds(tmp_path: Path) -> None:
+    """So an inner cold item is embedded by a model that knows nothing of it."""
+    run = opened(tmp_path / "run", "cold-items")
+    for folds in (1, 6):
+        with pytest.raises(InputError, match="give --folds 2 to 5"):
+            write_training_data(run, tmp_path / "data", "honest", Learning(None, folds=folds))
+    write_training_data(run, tmp_path / "data", "honest", Learning(None, folds=3))
+    training = read_training(tmp_path / "data")
+    for number, inner in enumerate(validation_splits(run.dataset, run.protocol)):
+        cold = np.unique(run.dataset.ratings.items[inner.test])
+        assert set(training.fold[cold]) == {number % 3}
+    assert (training.fold[np.unique(run.dataset.ratings.items[run.protocol.split.test])] < 0).all()
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    run = opened(tmp_path / "run", "strict")
+    card = write_training_data(run, tmp_path / "data", "honest", Learning("profile", per_user=2))
+    training = read_training(tmp_path / "data")
+    assert training.texts == run.texts("honest")
+    assert training.pairs is not None
+    assert card["examples"] == len(training.pairs.users)
+    table = pl.read_parquet(tmp_path / "data" / "pairs.parquet")
+    ids = run.dataset.item_ids
+    for row in range(5):
+        own = training.pairs.anchors[row]
+        assert ids[own[own >= 0]].tolist() == table["anchors"][row].to_list()
+        assert ids[training.pairs.negatives[row]] == table["negative"][row]
+
+
+def test_damaged_training_data_are_named(tmp_path: Path) -> None:
+    with pytest.raises(errors.InputError, match=r"card\.json: no such file; `jaxrec embed"):
+        read_training(tmp_path)
+    run = opened(tmp_path / "run", "strict")
+    write_training_data(run, tmp_path, "honest", Learning("liked", per_user=2))
+    texts = pl.read_parquet(tmp_path / "texts.parquet")
+    texts[: len(texts) // 2].write_parquet(tmp_path / "texts.parquet")
+    with pytest.raises(errors.InputError, match="which has no text"):
+        read_training(tmp_path)
+    (tmp_path / "pairs.parquet").write_bytes(b"PAR1")
+    with pytest.raises(errors.InputError, match="damaged"):
+        read_training(tmp_path)
+
+
+@pytest.mark.parametrize("protocol", ["strict", "cold-items"])
+def test_whose_lesson_it_was(tmp_path: Path, protocol: str) -> None:
+    run = opened(tmp_path / "run", protocol)
+    card = write_training_data(run, tmp_path / "data", "honest", Learning("liked", folds=3))
+    again = open_run(tmp_path / "again", "synthetic", protocol, seed=1, init=1)
+    other = open_run(tmp_path / "other", "synthetic", protocol, seed=2)
+    fold = open_run(tmp_path / "fold", "synthetic", "cold-items", seed=1, fold=1)
+    assert [taught_here(of, card) for of in (run, again, other, fold)] == [True, True, False, False]
+    assert [taught_elsewhere(of, card) for of in (run, again, other, fold)] == [
+        False, False, True, True,
+    ]  # fmt: skip
+    assert not taught_elsewhere(other, {})
+    assert not taught_elsewhere(other, card | {"data_sha256": "of other data"})

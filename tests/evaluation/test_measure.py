@@ -1,0 +1,148 @@
+from collections.abc import Callable
+from math import log2
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from jax.tree_util import Partial
+
+from jaxrec.data.dataset import Dataset
+from jaxrec.evaluation.measure import evaluate
+from jaxrec.evaluation.protocol import Protocol, Task, evaluation_task
+from jaxrec.topk.item_sets import Rows
+from jaxrec.topk.ranking import Product, Table, top_k
+from tests.conftest import make_ratings
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def look_up(table: Array, users: Array, candidates: Array) -> Array:
+    return table[users]
+
+
+def rows(pairs: list[tuple[int, int]], users: int) -> Rows:
+    return Rows.of(make_ratings([(u, i, 5.0, 0) for u, i in pairs]), users)
+
+
+def test_three_users_by_hand() -> None:
+    """User 0 has seen the best item, user 1 has nothing relevant, user 2 misses one of two."""
+    task = Task(
+        seen=rows([(0, 4)], 3),
+        relevant=rows([(0, 3), (2, 4), (2, 0)], 3),
+        catalogue=np.ones(5, bool),
+        item_counts=np.ones(5, int),
+        card={},
+    )
+    scorer = Partial(look_up, jnp.tile(jnp.arange(5.0), (3, 1)))
+    found = evaluate(scorer, task, ks=(1, 2))
+    assert found.users.tolist() == [0, 2]
+    assert found.hits == 2
+    assert found.per_user["precision@1"].tolist() == [1, 1]
+    assert found.per_user["precision@2"].tolist() == [0.5, 0.5]
+    assert found.per_user["recall@2"].tolist() == [1, 0.5]
+    ideal = [1, 1 + 1 / log2(3)]
+    assert found.per_user["ndcg@2"].tolist() == pytest.approx([1 / ideal[0], 1 / ideal[1]])
+    assert found.metrics["recall@2"] == 0.75
+
+
+def test_k_may_be_the_whole_catalogue_and_exceed_the_candidates() -> None:
+    task = Task(
+        rows([(0, 0), (0, 1)], 1),
+        rows([(0, 2)], 1),
+        np.array([1, 1, 1, 0], bool),
+        np.ones(4, int),
+        {},
+    )
+    found = evaluate(Partial(look_up, jnp.zeros((1, 4))), task, ks=(4,))
+    assert found.metrics["recall@4"] == 1
+    assert found.metrics["precision@4"] == 0.25
+
+
+def test_ties_go_to_the_lower_item() -> None:
+    for relevant, hits in ((0, 1), (3, 0)):
+        task = Task(rows([], 1), rows([(0, relevant)], 1), np.ones(4, bool), np.ones(4, int), {})
+        assert evaluate(Partial(look_up, jnp.zeros((1, 4))), task, ks=(1,)).hits == hits
+
+
+def test_a_small_budget_and_a_ragged_last_block_change_nothing(synthetic: Dataset) -> None:
+    task = evaluation_task(synthetic, Protocol.of("published", synthetic, 42))
+    table = np.random.default_rng(0).normal(size=(synthetic.users, synthetic.items))
+    scorer = Partial(look_up, jnp.asarray(table, jnp.float32))
+    whole = evaluate(scorer, task, ks=(5, 10))
+    traced: list[tuple[int, ...]] = []
+
+    def look_up_and_tell(table: Array, users: Array, candidates: Array) -> Array:
+        traced.append(candidates.shape)
+        return table[users]
+
+    telling = Partial(look_up_and_tell, *scorer.args)
+    parts = evaluate(telling, task, ks=(5, 10), memory=7 * 32 * synthetic.items)
+    assert traced == [(7, synthetic.items)]
+    for name, values in whole.per_user.items():
+        assert values.tolist() == parts.per_user[name].tolist()
+
+
+def test_hits_are_those_of_the_recommended_lists(synthetic: Dataset) -> None:
+    """An oracle in NumPy over the lists that `top_k` hands out."""
+    protocol = Protocol.of("published", synthetic, 42)
+    task = evaluation_task(synthetic, protocol)
+    table = np.random.default_rng(1).normal(size=(synthetic.users, synthetic.items))
+    scorer = Partial(look_up, jnp.asarray(table, jnp.float32))
+    found = evaluate(scorer, task, ks=(10,))
+    lists, _ = top_k(scorer, found.users, task.seen, task.catalogue, 10)
+    test = synthetic.ratings.at(protocol.split.test)
+    train = synthetic.ratings.at(protocol.split.train)
+    for user, recommended, precision in zip(
+        found.users, lists, found.per_user["precision@10"], strict=True
+    ):
+        liked = test.items[(test.users == user) & (test.stars >= 4)]
+        assert precision == pytest.approx(np.isin(recommended, liked).sum() / 10)
+        assert not np.isin(recommended, train.items[train.users == user]).any()
+
+
+def test_the_published_task(movielens: Dataset) -> None:
+    task = evaluation_task(movielens, Protocol.of("published", movielens, 42))
+    assert task.card["users_evaluated"] == 600
+    assert task.catalogue.sum() == 8_965
+
+
+def test_a_test_rating_below_four_stars_is_not_relevant(
+    make_dataset: Callable[..., Dataset],
+) -> None:
+    data = make_dataset([(0, i, 3.5, i) for i in range(10)], users=1, items=10)
+    task = evaluation_task(data, Protocol.of("published", data, 42))
+    assert task.card["users_evaluated"] == 0
+    with pytest.raises(ValueError, match="no user has a relevant item"):
+        evaluate(Partial(look_up, jnp.zeros((1, 10))), task, ks=(1,))
+
+
+def test_a_liked_test_item_without_a_train_rating_is_neither_candidate_nor_relevant(
+    make_dataset: Callable[..., Dataset],
+) -> None:
+    data = make_dataset([(0, i, 5.0, i) for i in range(10)], users=1, items=10)
+    task = evaluation_task(data, Protocol.of("published", data, 42))
+    assert task.catalogue.sum() == 8
+    assert len(task.relevant.items) == 0
+
+
+def test_what_measures_is_compiled_once_for_all_scorers(compiled: Callable[[str], int]) -> None:
+    shape = 3, 7
+    task = Task(rows([(0, 4)], 3), rows([(0, 3), (2, 4)], 3), np.ones(7, bool), np.ones(7, int), {})
+    evaluate(Table(jnp.zeros(shape)), task, ks=(3,))
+    for dim in (2, 3):
+        evaluate(Product(jnp.zeros((3, dim)), jnp.zeros((7, dim))), task, ks=(3,))
+    assert compiled("_measure_block") == 1
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_cut_offs_must_fit_the_catalogue(k: int) -> None:
+    task = Task(rows([], 1), rows([(0, 1)], 1), np.ones(5, bool), np.ones(5, int), {})
+    with pytest.raises(ValueError, match=f"k is {k}"):
+        evaluate(Partial(look_up, jnp.zeros((1, 5))), task, ks=(k,))
+
+
+def test_a_score_that_is_not_a_number_is_refused() -> None:
+    task = Task(rows([], 1), rows([(0, 1)], 1), np.ones(2, bool), np.ones(2, int), {})
+    with pytest.raises(ValueError, match="not a number"):
+        evaluate(Partial(look_up, jnp.array([[0.0, jnp.nan]])), task, ks=(1,))

@@ -1,0 +1,178 @@
+"""Learned rows in a run folder: what decides them, and what must not."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrec.errors import InputError
+from jaxrec.evaluation.measure import evaluate
+from jaxrec.evaluation.protocol import evaluation_task, validation_splits, validation_tasks
+from jaxrec.experiment.fitting import (
+    SIGNALS,
+    fitted,
+    fitted_factors,
+    known,
+    learned_fusion,
+    settings_of,
+)
+from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.tuning import tunable, tune
+from jaxrec.files import file_sha256, write_json
+from jaxrec.models.registry import MODELS, fit, missing
+from jaxrec.topk.ranking import Product
+
+pytestmark = pytest.mark.timeout(300)
+
+FITTED = [row for row in MODELS if missing(row) is None]
+QUICK = {"factors": 8, "sweeps": 5}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    run = open_run(tmp_path / "run", "synthetic", "strict", seed=1)
+    for row in ("pmf", "text", "pmf+text"):
+        write_json(run.tuned_path(row), {"settings": QUICK})
+    return run
+
+
+def test_every_row_beats_chance(run: RunFolder) -> None:
+    task = evaluation_task(run.dataset, run.protocol)
+    chance = task.relevant.lengths[task.relevant.lengths > 0].mean() / run.dataset.items
+    for row in FITTED:
+        assert evaluate(fitted(run, row), task, (10,)).metrics["precision@10"] > 2 * chance, row
+
+
+@pytest.mark.parametrize("protocol", ["strict", "temporal", "cold-items", "cold-users"])
+def test_what_is_held_out_decides_nothing(tmp_path: Path, protocol: str) -> None:
+    """Put other ratings in place of the test ratings: models and choices stay."""
+    made = open_run(tmp_path / "run", "synthetic", protocol, seed=1)
+
+    def learn(run: RunFolder, folder: str) -> list:
+        run = replace(run, path=tmp_path / folder)
+        for row in ("pmf", "text", "pmf+text"):
+            write_json(run.tuned_path(row), {"settings": QUICK})
+        models = [
+            fit(row, known(run, run.protocol.split), settings_of(run, row))
+            for row in FITTED
+            if row != "ials"  # its threads do not add in a fixed order
+        ]
+        arrays = [np.asarray(array) for model in models for array in model]
+        tuned = tune(run, "ease", trials=2)["validation_ndcg@25"]
+        texts = run.texts("honest")
+        return [arrays, learned_fusion(run), tuned, texts]
+
+    before = learn(made, "before")
+    positions, rng = made.protocol.split.test, np.random.default_rng(0)
+    columns = {name: column.copy() for name, column in made.dataset.ratings._asdict().items()}
+    for name in ("stars",) if protocol == "cold-items" else ("stars", "items"):
+        columns[name][positions] = rng.permutation(columns[name][positions])
+    ratings = made.dataset.ratings._replace(**columns)
+    after = learn(replace(made, dataset=replace(made.dataset, ratings=ratings)), "after")
+    for one, other in zip(before[0], after[0], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert before[1:3] == after[1:3]
+
+
+def test_validation_decides_settings(run: RunFolder) -> None:
+    before = tune(run, "ease", trials=1)["validation_ndcg@25"]
+    positions = validation_splits(run.dataset, run.protocol)[0].test
+    stars = run.dataset.ratings.stars
+    stars[positions] = np.random.default_rng(0).permutation(stars[positions])
+    other = replace(run, path=run.path.with_name("other"))
+    assert tune(other, "ease", trials=1)["validation_ndcg@25"] != before
+
+
+def test_settings_of_another_split_are_refused(run: RunFolder, tmp_path: Path) -> None:
+    tune(run, "ease", trials=1)
+    other = open_run(tmp_path / "other", "synthetic", "strict", seed=2)
+    again = open_run(tmp_path / "again", "synthetic", "strict", seed=1, init=1)
+    for to in (other, again):
+        to.tuned_path("ease").parent.mkdir()
+        shutil.copy(run.tuned_path("ease"), to.tuned_path("ease"))
+    assert settings_of(again, "ease") == settings_of(run, "ease")
+    with pytest.raises(InputError, match=r"ease\.json was tuned on another split"):
+        settings_of(other, "ease")
+
+
+def test_published_rows_do_not_know_what_was_tuned(run: RunFolder) -> None:
+    """The published fit has settings of its own; only rows that learn are tuned."""
+    assert not {"mf", "mf+minilm"} & set(tunable())
+
+
+def test_a_model_is_kept_until_something_changes(run: RunFolder) -> None:
+    fitted(run, "ease")
+    path = run.model_path("ease")
+    first = path.stat().st_mtime_ns
+    fitted(run, "ease")
+    assert path.stat().st_mtime_ns == first
+    before = file_sha256(path)
+    write_json(run.tuned_path("ease"), {"settings": {"lambda_": 3.0}})
+    fitted(run, "ease")
+    assert file_sha256(path) != before
+
+
+def test_the_fusion_is_kept_until_something_changes(run: RunFolder) -> None:
+    first = learned_fusion(run)
+    stamp, before = run.hybrid_path.stat().st_mtime_ns, file_sha256(run.hybrid_path)
+    assert learned_fusion(run) == first
+    assert run.hybrid_path.stat().st_mtime_ns == stamp
+    write_json(run.tuned_path(SIGNALS[1]), {"settings": {"lambda_": 3.0}})
+    learned_fusion(run)
+    assert file_sha256(run.hybrid_path) != before
+
+
+def test_cold_items_are_scored_by_what_their_features_say(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run", "synthetic", "cold-items", seed=1)
+    V = fitted_factors(run, "pmf+text").V
+    task = evaluation_task(run.dataset, run.protocol)
+    assert (np.abs(V[task.catalogue]).max(axis=1) > 0).all()
+    text = evaluate(fitted(run, "pmf+text"), task).metrics["ndcg@25"]
+    assert text > 1.3 * evaluate(fitted(run, "popularity"), task).metrics["ndcg@25"]
+
+
+@pytest.mark.parametrize("row", [row for row in FITTED if row != "popularity"])
+def test_cold_users_are_served_from_what_they_give(tmp_path: Path, row: str) -> None:
+    """Two users who give the same ratings get the same scores, and not everybody does."""
+    run = open_run(tmp_path / "run", "synthetic", "cold-users", seed=1)
+    model = fit(row, known(run, run.protocol.split), QUICK if row.startswith("pmf") else None)
+    users = np.unique(run.dataset.ratings.users[run.protocol.split.given]).astype(np.int32)
+    everything = jnp.ones((len(users), run.dataset.items), bool)
+    scores = np.asarray(model(jnp.asarray(users), everything))
+    assert np.isfinite(scores).all()
+    assert np.abs(scores[0] - scores[1]).max() > 0
+    task = evaluation_task(run.dataset, run.protocol)
+    assert set(users) >= set(np.flatnonzero(task.relevant.lengths))
+
+
+def test_a_search_goes_on_where_it_stopped(run: RunFolder) -> None:
+    seen: list[int] = []
+    tune(run, "ease", 2, on_trial=lambda trial, best: seen.append(trial))
+    card = tune(run, "ease", 4, on_trial=lambda trial, best: seen.append(trial))
+    assert seen == [1, 2, 3, 4]
+    assert card["trials"] == 4
+    assert settings_of(run, "ease")["lambda_"] == card["settings"]["lambda_"]
+
+
+def test_nothing_to_judge_by_is_said(run: RunFolder) -> None:
+    inner = validation_splits(run.dataset, run.protocol)[0]
+    run.dataset.ratings.stars[inner.test] = 1.0
+    with pytest.raises(InputError, match="no user has a relevant item"):
+        tune(run, "ease", trials=1)
+    with pytest.raises(InputError, match="no user has a relevant item in the validation part"):
+        learned_fusion(run)
+
+
+def test_the_first_trial_is_the_default(run: RunFolder) -> None:
+    split, task = validation_tasks(run.dataset, run.protocol)[0]
+    default = evaluate(fit("ease", known(run, split)), task).metrics["ndcg@25"]
+    assert tune(run, "ease", 1)["validation_ndcg@25"] == pytest.approx(default, abs=1e-7)
+
+
+def test_models_that_are_products_say_so(run: RunFolder) -> None:
+    assert isinstance(fitted(run, "pmf+text"), Product)
+    with pytest.raises(InputError, match="is not there; run `jaxrec embed"):
+        run.read_embeddings("minilm")

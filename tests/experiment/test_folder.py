@@ -1,0 +1,212 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from jaxrec.border.embeddings import Embeddings
+from jaxrec.errors import InputError
+from jaxrec.evaluation.protocol import validation_tasks
+from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.pmf_rows import DEFAULTS, PUBLISHED, train_pmf
+from jaxrec.experiment.scoring import Fusion, alpha_curves, score_card
+from jaxrec.serving.recommend import recommend
+
+pytestmark = pytest.mark.timeout(120)
+
+QUICK = PUBLISHED._replace(factors=4, sweeps=2)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return open_run(tmp_path / "run", "synthetic", "published")
+
+
+def test_a_folder_keeps_data_protocol_and_seed(tmp_path: Path) -> None:
+    made = open_run(tmp_path / "run", "synthetic", seed=0)
+    again = open_run(tmp_path / "run")
+    assert again.protocol.seed == 0
+    assert again.protocol.split.sha256() == made.protocol.split.sha256()
+    assert again.dataset.sha256 == made.dataset.sha256
+
+
+def test_the_split_is_written_with_external_ids(run: RunFolder) -> None:
+    table = pl.read_parquet(run.path / "split.parquet")
+    train = table.filter(pl.col("part") == "train")
+    ratings = run.dataset.ratings.at(run.protocol.split.train)
+    assert train["user_id"].to_list() == run.dataset.user_ids[ratings.users].tolist()
+    assert train["item_id"].to_list() == run.dataset.item_ids[ratings.items].tolist()
+    assert (table["part"] == "test").sum() == len(run.protocol.split.test)
+
+
+def test_a_seed_that_contradicts_the_folder_is_refused(run: RunFolder) -> None:
+    with pytest.raises(InputError, match="made with seed 42, not 7; leave --seed out"):
+        open_run(run.path, seed=7)
+
+
+def test_data_that_contradict_the_folder_are_refused(run: RunFolder, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "movies.csv").write_text("movieId,title,genres\n1,Up (2009),Drama\n")
+    (folder / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,1,4.0,1\n")
+    with pytest.raises(InputError, match="made with other data"):
+        open_run(run.path, str(folder))
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="not empty and no run folder"):
+        open_run(tmp_path, "synthetic")
+
+
+def test_factors_of_another_split_are_refused(run: RunFolder, tmp_path: Path) -> None:
+    other = open_run(tmp_path / "other", "synthetic", "published", seed=1)
+    train_pmf(other, QUICK)
+    for suffix in (".safetensors", ".json"):
+        source = other.factors_path("mf").with_suffix(suffix)
+        run.factors_path("mf").with_suffix(suffix).write_bytes(source.read_bytes())
+    with pytest.raises(InputError, match=f"another split; run `jaxrec train-pmf --run {run.path}"):
+        score_card(run, only=("mf",))
+
+
+def test_factors_of_other_data_are_refused(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    card_path = run.factors_path("mf").with_suffix(".json")
+    card = json.loads(card_path.read_text())
+    card_path.write_text(json.dumps(card | {"data_sha256": "other"}))
+    with pytest.raises(InputError, match="fitted on another data set; run"):
+        score_card(run, only=("mf",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "experiment.json is damaged"),
+        ("[", "not valid JSON"),
+        ('{"protocol": "strict"}', "is damaged"),
+    ],
+)
+def test_a_damaged_experiment_is_one_line(run: RunFolder, content: str, message: str) -> None:
+    (run.path / "experiment.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        open_run(run.path)
+
+
+def test_a_protocol_of_a_newer_version_is_one_line(run: RunFolder) -> None:
+    card = json.loads((run.path / "experiment.json").read_text())
+    (run.path / "experiment.json").write_text(json.dumps(card | {"protocol": "leave-one-out"}))
+    with pytest.raises(InputError, match="no protocol 'leave-one-out'"):
+        open_run(run.path)
+
+
+def test_a_folder_killed_while_it_was_made_is_completed(run: RunFolder) -> None:
+    (run.path / "split.parquet").unlink()
+    open_run(run.path)
+    assert (run.path / "split.parquet").exists()
+
+
+def test_without_factors_the_command_that_makes_them_is_named(run: RunFolder) -> None:
+    with pytest.raises(InputError, match=f"first: jaxrec train-pmf --run {run.path}"):
+        recommend(run, np.array([0], np.int32), 5, row="pmf")
+
+
+def test_training_again_with_the_same_settings_gives_the_same_bytes(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    first = run.factors_path("mf").read_bytes()
+    train_pmf(run, QUICK)
+    assert run.factors_path("mf").read_bytes() == first
+
+
+def test_results_of_other_factors_are_set_aside(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    score_card(run, ks=(5,), only=("mf",))
+    train_pmf(run, QUICK)
+    assert run.set_stale_results_aside() is None
+    train_pmf(run, QUICK._replace(factors=5))
+    assert run.set_stale_results_aside() == run.path / "results.stale.json"
+    assert not run.results_path.exists()
+
+
+def test_results_of_an_older_version_are_stale(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    results = score_card(run, ks=(5,), only=("mf",))
+    old = results | {"made_from": {"factors": "a hash", "embeddings": {}}}
+    run.results_path.write_text(json.dumps(old))
+    assert run.results_are_stale()
+
+
+def some_embeddings(run: RunFolder) -> Embeddings:
+    E = np.random.default_rng(0).normal(size=(run.dataset.items, 8)).astype(np.float32)
+    return Embeddings(E / np.linalg.norm(E, axis=1, keepdims=True), {})
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_only_validation_ratings_decide_alpha_and_test_ratings_nothing(
+    run: RunFolder, part: str
+) -> None:
+    """Shuffle items, stars and times within the part and fit and choose again."""
+
+    def fit_and_choose() -> tuple[bytes, bytes, bytes, list]:
+        train_pmf(run, QUICK)
+        train_pmf(run, DEFAULTS["all-pairs"]._replace(factors=4))
+        factors, _ = run.read_factors("mf")
+        own, _ = run.read_factors("pmf")
+        curves = alpha_curves(run, QUICK, "published", {"some": some_embeddings(run)})
+        return factors.U.tobytes(), factors.V.tobytes(), own.V.tobytes(), curves["some"]
+
+    before = fit_and_choose()
+    inner, _ = validation_tasks(run.dataset, run.protocol)[0]
+    positions = run.protocol.split.test if part == "test" else inner.test
+    shuffled = np.random.default_rng(0).permutation(positions)
+    for column in run.dataset.ratings[1:]:
+        column[positions] = column[shuffled]
+    after = fit_and_choose()
+    if part == "test":
+        assert after == before
+    else:
+        assert after[3] != before[3]
+
+
+def test_validation_factors_are_those_of_the_settings(run: RunFolder) -> None:
+    embeddings = {"some": some_embeddings(run)}
+    alpha_curves(run, QUICK, "published", embeddings)
+    path = run.path / "validation" / "factors.safetensors"
+    first = path.read_bytes()
+    alpha_curves(run, QUICK._replace(factors=5), "published", embeddings)
+    assert path.read_bytes() != first
+    path.with_suffix(".json").unlink()  # as if killed between the two files
+    alpha_curves(run, QUICK, "published", embeddings)
+    assert path.read_bytes() == first
+
+
+def test_the_last_rows_are_those_of_the_user_s_choice(run: RunFolder) -> None:
+    with pytest.raises(InputError, match="no row 'bpr'; there are mf, "):
+        score_card(run, only=("bpr",))
+
+
+def test_a_user_without_train_ratings_is_told_so(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    split = run.protocol.split
+    others = split._replace(train=split.train[run.dataset.ratings.users[split.train] != 3])
+    without = replace(run, protocol=run.protocol._replace(split=others))
+    train_pmf(without, QUICK)
+    with pytest.raises(InputError, match="user 4 has no train rating"):
+        recommend(without, np.array([3], np.int32), 5, row="mf")
+
+
+def test_a_grid_without_embeddings_fits_nothing(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    score_card(run, ks=(5,), fusion=Fusion("published", None), only=("mf",))
+    assert not (run.path / "validation").exists()
+
+
+def test_the_protocol_card_is_whole(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    results = score_card(run, ks=(5, 10), only=("mf",))
+    assert json.loads(run.results_path.read_text())["rows"] == results["rows"]
+    assert set(results["protocol"]) >= {
+        "protocol", "data", "data_sha256", "split", "split_sha256", "candidates", "seen_filter",
+        "relevant", "mf", "ties", "ndcg", "ndcg_retrieved", "users_evaluated", "users_excluded",
+    }  # fmt: skip

@@ -1,0 +1,53 @@
+"""Several run folders as one result, by hand."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from jaxrec.errors import InputError
+from jaxrec.experiment.study import summarise
+
+
+def folder(path: Path, figures: dict[str, dict[int, float]], protocol: str = "strict") -> Path:
+    path.mkdir()
+    rows = [
+        {"row": row, "user_id": user, "precision@5": value, "tail_recall@5": float("nan")}
+        for row, users in figures.items()
+        for user, value in users.items()
+    ]
+    pl.DataFrame(rows).write_parquet(path / "per_user.parquet")
+    card = {"protocol": protocol, "data": "tiny", "synthetic": True}
+    results = {"protocol": card, "rows": [{"name": row} for row in figures]}
+    (path / "results.json").write_text(json.dumps(results))
+    return path
+
+
+def test_users_are_averaged_before_they_are_drawn(tmp_path: Path) -> None:
+    first = folder(tmp_path / "a", {"pmf": {1: 0.0, 2: 0.4}, "hybrid": {1: 0.2, 2: 0.6}})
+    second = folder(tmp_path / "b", {"pmf": {1: 0.4}, "hybrid": {1: 0.6}})
+    summary = summarise([first, second])
+    assert summary["users"] == 2
+    pmf = summary["rows"]["pmf"]["precision@5"]
+    assert pmf["by_run"] == pytest.approx([0.2, 0.4])
+    assert pmf["mean"] == pytest.approx(0.3)  # of the users: 0.2 and 0.4
+    assert pmf["ci95"] == pytest.approx([0.2, 0.4])  # of users with 0.2 and 0.4
+    lead = summary["against"]["precision@5"]["pmf"]
+    assert lead["difference"] == pytest.approx(0.2)
+    assert lead["ci95"] == pytest.approx([0.2, 0.2])
+    assert lead["relative"] == pytest.approx(0.5 / 0.3 - 1)
+    assert lead["p_holm"] < 0.001
+
+
+def test_only_rows_that_all_folders_have_are_compared(tmp_path: Path) -> None:
+    first = folder(tmp_path / "a", {"pmf": {1: 0.1}, "mf": {1: 0.1}})
+    second = folder(tmp_path / "b", {"pmf": {1: 0.3}})
+    assert list(summarise([first, second])["rows"]) == ["pmf"]
+
+
+def test_protocols_are_not_mixed(tmp_path: Path) -> None:
+    first = folder(tmp_path / "a", {"pmf": {1: 0.1}})
+    second = folder(tmp_path / "b", {"pmf": {1: 0.1}}, protocol="temporal")
+    with pytest.raises(InputError, match="different protocols"):
+        summarise([first, second])

@@ -1,0 +1,160 @@
+"""Learned fusion on planted signals."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from numpy.typing import NDArray
+
+from jaxrec.evaluation.measure import evaluate
+from jaxrec.evaluation.protocol import Task
+from jaxrec.fusion.gate import (
+    Gate,
+    Learned,
+    Part,
+    calibrate,
+    fused_scorer,
+    knowledge,
+    learn_fusion,
+    standardise,
+)
+from jaxrec.topk.item_sets import Rows
+from jaxrec.topk.ranking import Table
+from tests.conftest import make_ratings
+
+pytestmark = pytest.mark.timeout(180)
+
+USERS, ITEMS = 60, 80
+
+
+def planted(
+    relevance: NDArray[np.floating], seed: int = 0
+) -> tuple[Task, NDArray[np.int64], NDArray[np.int64]]:
+    """The six items of highest `relevance` [users, items] of each user are to be found."""
+    top = np.argsort(-relevance, axis=1)[:, :6]
+    pairs = [(u, int(i), 5.0, 0) for u in range(USERS) for i in top[u]]
+    counts = np.random.default_rng(seed).integers(0, 50, ITEMS)
+    nothing = Rows.of(make_ratings([]), USERS)
+    relevant = Rows.of(make_ratings(pairs), USERS)
+    return Task(nothing, relevant, np.ones(ITEMS, bool), counts, {}), np.full(USERS, 20), counts
+
+
+def test_standardised_scores_forget_their_scale() -> None:
+    rng = np.random.default_rng(0)
+    scores, over = rng.normal(size=(3, 9)), rng.random((3, 9)) < 0.7
+    z = np.asarray(standardise(jnp.asarray(scores), jnp.asarray(over)))
+    again = np.asarray(standardise(jnp.asarray(5 * scores + 3), jnp.asarray(over)))
+    np.testing.assert_allclose(z, again, atol=1e-5)
+    for row, kept in zip(z, over, strict=True):
+        assert row[kept].mean() == pytest.approx(0, abs=1e-6)
+        assert row[kept].std() == pytest.approx(1, abs=1e-5)
+        assert not row[~kept].any()
+
+
+def test_equal_scores_say_nothing() -> None:
+    assert not np.asarray(standardise(jnp.ones((1, 4)), jnp.ones((1, 4), bool))).any()
+
+
+def test_the_gate_is_its_formula() -> None:
+    rng = np.random.default_rng(1)
+    z, users, items = rng.normal(size=(2, 3, 5)), rng.normal(size=(3, 1)), rng.normal(size=(5, 3))
+    gate = Gate(jnp.asarray([0.3, 0.7]), 1, 3)
+    weights = {name: rng.normal(size=getattr(gate, name).shape) for name in ("b", "d", "h", "H")}
+    for name, value in weights.items():
+        getattr(gate, name)[...] = jnp.asarray(value)
+    found = np.asarray(gate(*(jnp.asarray(part) for part in (z, users, items[None]))))
+    for u in range(3):
+        for i in range(5):
+            own = [
+                (0.3, 0.7)[c] + weights["b"][c] @ users[u] + weights["d"][c] @ items[i]
+                for c in range(2)
+            ]
+            known = (weights["h"] + weights["H"].T @ users[u]) @ items[i]
+            assert found[u, i] == pytest.approx(z[:, u, i] @ own + known, abs=1e-4)
+
+
+def tables(*scores: NDArray[np.floating]) -> tuple[Table, ...]:
+    return tuple(Table(jnp.asarray(table, jnp.float32)) for table in scores)
+
+
+def test_alpha_finds_the_signal_that_is_right() -> None:
+    rng = np.random.default_rng(2)
+    right, noise = rng.normal(size=(2, USERS, ITEMS))
+    task, users, items = planted(right)
+    learned = learn_fusion([Part(tables(noise, right), knowledge(users, items), task)], seed=0)
+    assert learned.alpha <= 0.3
+    assert max(ndcg for _, ndcg in learned.alpha_curve) == pytest.approx(1, abs=0.02)
+    assert [alpha for alpha, _ in learned.alpha_curve] == [step / 20 for step in range(21)]
+
+
+def test_the_gate_trusts_each_signal_where_it_is_right() -> None:
+    """The first signal knows items with many ratings, the second those with few."""
+    rng = np.random.default_rng(3)
+    truth, first_noise, second_noise = rng.normal(size=(3, USERS, ITEMS))
+    task, users, items = planted(truth)
+    many = items > np.median(items)
+    signals = tables(np.where(many, truth, first_noise), np.where(many, second_noise, truth))
+    known = knowledge(users, items)
+    learned = learn_fusion([Part(signals, known, task)], seed=0)
+    assert learned.winner == "gate"
+    assert learned.ndcg["gate"] > learned.ndcg["convex"] + 0.05
+    measured = evaluate(fused_scorer(learned, signals, known), task).metrics["ndcg@25"]
+    assert measured == pytest.approx(learned.ndcg["gate"], abs=0.05)
+
+
+def test_unrated_items_rise_as_far_as_they_cost_nothing() -> None:
+    """Both kinds of items have six to be found, but the unrated ones are scored too low."""
+    truth = np.random.default_rng(6).normal(size=(USERS, ITEMS))
+    unrated = np.arange(ITEMS) % 2 == 0
+    best = [np.argsort(-np.where(kind, truth, -9), axis=1)[:, :6] for kind in (unrated, ~unrated)]
+    pairs = [(u, int(i), 5.0, 0) for u in range(USERS) for i in np.concatenate(best, axis=1)[u]]
+    counts = np.where(unrated, 0, 20)
+    seen, relevant = (Rows.of(make_ratings(rows), USERS) for rows in ([], pairs))
+    task = Task(seen, relevant, np.ones(ITEMS, bool), counts, {})
+    known = knowledge(np.full(USERS, 20), counts)
+    part = Part(tables(truth - 4 * unrated, np.zeros_like(truth)), known, task)
+    weights = {"a": [1.0, 0.0], "b": [[0.0]] * 2, "d": [[0.0] * 3] * 2, "H": [[0.0] * 3]}
+    plain = Learned("convex", weights | {"h": [0.0] * 3}, [], {}, {})
+    fair = calibrate(plain, part, seed=0)
+
+    def hits(learned: Learned) -> NDArray[np.float64]:
+        lists = evaluate(fused_scorer(learned, part.signals, known), task).lists
+        found = [[np.isin(lists[u], kind[u]).sum() for u in range(USERS)] for kind in best]
+        return np.sum(found, axis=1)
+
+    (cold_before, warm_before), (cold, warm) = hits(plain), hits(fair)
+    assert cold > cold_before + USERS
+    assert warm_before >= warm >= 0.99 * warm_before
+    figures = fair.calibration
+    assert figures["warm_precision@25"] == pytest.approx(warm / USERS / 25, rel=0.02)
+    assert figures["warm_precision_alone@25"] == pytest.approx(warm_before / USERS / 25)
+    assert 0 < figures["cold_share@25"] < 1
+
+
+def test_validation_figures_are_those_of_the_evaluation() -> None:
+    rng = np.random.default_rng(4)
+    first, second = rng.normal(size=(2, USERS, ITEMS))
+    task, users, items = planted(first + second + rng.normal(size=first.shape))
+    known = knowledge(users, items)
+    learned = learn_fusion([Part(tables(first, second), known, task)], seed=0)
+    assert learned.winner == "convex"
+    scorer = fused_scorer(learned, tables(first, second), known)
+    measured = evaluate(scorer, task).metrics["ndcg@25"]
+    assert measured == pytest.approx(learned.ndcg["convex"], abs=1e-5)
+
+
+def test_seen_items_do_not_move_the_scores() -> None:
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(size=(2, USERS, ITEMS))
+    everywhere = knowledge(np.full(USERS, 9), np.full(ITEMS, 9))
+    learned = learn_fusion([Part(tables(first, second), everywhere, planted(first)[0])], seed=0)
+    candidates = jnp.asarray(rng.random((USERS, ITEMS)) < 0.8)
+
+    def scores(table: NDArray[np.floating]) -> Array:
+        return fused_scorer(learned, tables(table, second), everywhere)(
+            jnp.arange(USERS), candidates
+        )
+
+    moved = np.where(candidates, first, 1e3)
+    same = np.asarray(scores(first))[candidates] == np.asarray(scores(moved))[candidates]
+    assert same.all()

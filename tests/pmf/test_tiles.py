@@ -1,0 +1,80 @@
+"""The layout holds every rating once, whatever the shape of the matrix."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxrec.pmf import tiles
+from jaxrec.pmf.tiles import Tiles, lay_out, order_rows
+
+
+def entries(shards: list[tuple[Tiles, ...]]) -> list[tuple[int, int, float, float]]:
+    """(row's place, column, scale, scaled target) of every slot with a scale."""
+    found = []
+    for worker, parts in enumerate(shards):
+        row = 0
+        for part in parts:
+            tile_rows = part.columns.shape[1]
+            for first, chunks in zip(part.first, part.chunks, strict=True):
+                for lane in range(tile_rows):
+                    slots = (field[first : first + chunks, lane].ravel() for field in part[2:])
+                    for column, scale, target in zip(*slots, strict=True):
+                        if scale > 0:
+                            place = row * len(shards) + worker
+                            found.append((place, int(column), float(scale), float(target)))
+                    row += 1
+    return sorted(found)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_every_rating_has_one_slot(data: st.DataObject) -> None:
+    rows, columns = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 12))
+    n = data.draw(st.integers(1, 200))
+    rng = np.random.default_rng(data.draw(st.integers(0, 10_000)))
+    chance = rng.random(rows) ** 6  # few rows hold most ratings
+    of = rng.choice(rows, n, p=chance / chance.sum()).astype(np.int32)
+    to = rng.integers(0, columns, n).astype(np.int32)  # pairs may repeat
+    targets, weights = rng.normal(size=n), rng.integers(1, 4, n).astype(float) ** 2
+    order = order_rows(of, rows, empty=data.draw(st.booleans()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "TILE_SLOTS", data.draw(st.sampled_from([16, 64, 2**14])))
+        shards = lay_out(
+            order.places[of],
+            to,
+            targets,
+            weights,
+            order,
+            workers=data.draw(st.integers(1, 3)),
+            single=data.draw(st.booleans()),
+        )
+    scale = np.sqrt(weights)
+    expected = sorted(
+        zip(order.places[of].tolist(), to.tolist(), scale.tolist(), (scale * targets).tolist(),
+            strict=True)
+    )  # fmt: skip
+    assert entries(shards) == expected
+    assert all(min(field.shape) > 0 for parts in shards for part in parts for field in part)
+    assert len({tuple(field.shape for part in parts for field in part) for parts in shards}) == 1
+
+
+def test_rows_stand_by_falling_length_and_empty_ones_have_no_place() -> None:
+    order = order_rows(np.array([2, 2, 0, 2, 4, 4], np.int32), 6, empty=False)
+    assert order.rows.tolist() == [2, 4, 0]
+    assert order.lengths.tolist() == [3, 2, 1]
+    assert order.places.tolist() == [2, -1, 0, -1, 1, -1]
+    assert order_rows(np.array([1], np.int32), 3, empty=True).rows.tolist() == [1, 0, 2]
+
+
+def test_padding_is_bounded_on_a_power_law() -> None:
+    rng = np.random.default_rng(0)
+    chance = 1 / np.arange(1, 20_001)
+    of = rng.choice(20_000, 1_000_000, p=chance / chance.sum()).astype(np.int32)
+    ones = np.ones(len(of), np.float32)
+    order = order_rows(of, 20_000, empty=False)
+    for single in (True, False):
+        shards = lay_out(order.places[of], of, ones, ones, order, workers=2, single=single)
+        slots = sum(part.columns.size for parts in shards for part in parts)
+        assert slots <= 1.25 * len(of)
+        assert max(len(parts) for parts in shards) <= 7  # compiled shapes

@@ -1,0 +1,155 @@
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import Array
+from jax.tree_util import Partial
+
+from jaxrec.devices import workers
+from jaxrec.topk import ranking as topk
+from jaxrec.topk.item_sets import Rows
+from jaxrec.topk.ranking import top_k
+from tests.conftest import make_ratings
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def look_up(table: Array, users: Array, candidates: Array) -> Array:
+    return table[users]
+
+
+def by_numpy(
+    scores: np.ndarray, seen: np.ndarray, catalogue: np.ndarray, k: int
+) -> list[list[int]]:
+    lists = []
+    for row, known in zip(scores, seen, strict=True):
+        items = np.flatnonzero(catalogue & ~known)
+        best = items[np.lexsort((items, -row[items]))][:k].tolist()
+        lists.append(best + [-1] * (k - len(best)))
+    return lists
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_equals_a_full_sort_with_ties_by_item_index(data: st.DataObject) -> None:
+    users, items = data.draw(st.integers(1, 5)), data.draw(st.sampled_from([1, 3, 12, 64, 101]))
+    k = data.draw(st.sampled_from([k for k in (1, 3, 12) if k <= items]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 10_000)))
+    scores = rng.integers(-2, 3, (users, items)).astype(np.float32)  # many ties
+    seen = rng.random((users, items)) < 0.3
+    catalogue = rng.random(items) < 0.8
+    rated = [(u, i, 3.0, 0) for u, i in np.argwhere(seen)]
+    found, values = top_k(
+        Partial(look_up, jnp.asarray(scores)),
+        np.arange(users, dtype=np.int32),
+        Rows.of(make_ratings(rated), users),
+        catalogue,
+        k,
+    )
+    assert found.tolist() == by_numpy(scores, seen, catalogue, k)
+    expected = np.take_along_axis(scores, np.maximum(found, 0), axis=1)
+    assert np.where(found >= 0, values == expected, values == -np.inf).all()
+
+
+def test_the_memory_budget_changes_blocks_not_lists() -> None:
+    rng = np.random.default_rng(0)
+    scorer = Partial(look_up, jnp.asarray(rng.normal(size=(50, 40)), jnp.float32))
+    seen = Rows.of(make_ratings([(u, u % 40, 3.0, 0) for u in range(50)]), 50)
+    users, catalogue = np.arange(50, dtype=np.int32), np.ones(40, bool)
+    roomy, _ = top_k(scorer, users, seen, catalogue, 5)
+    tight, _ = top_k(scorer, users, seen, catalogue, 5, memory=7 * 32 * 40)
+    assert roomy.tolist() == tight.tolist()
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_blocks_of_items_give_the_lists_of_whole_rows(data: st.DataObject) -> None:
+    users, items = 3, data.draw(st.sampled_from([40, 101]))
+    k, width = data.draw(st.sampled_from([1, 7])), data.draw(st.sampled_from([7, 16, 40]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 10_000)))
+    left, right = (rng.integers(-1, 2, (rows, 2)).astype(np.float32) for rows in (users, items))
+    seen = rng.random((users, items)) < 0.3
+    catalogue = rng.random(items) < 0.8
+    found, _ = jax.jit(topk.rank_by_item_blocks, static_argnames=("k", "width"))(
+        topk.Product(jnp.asarray(left), jnp.asarray(right)),
+        jnp.arange(users),
+        tuple(jnp.asarray(column) for column in np.nonzero(seen)),
+        jnp.asarray(catalogue),
+        k=k,
+        width=width,
+    )
+    assert found.tolist() == by_numpy(left @ right.T, seen, catalogue, k)
+
+
+def test_a_small_budget_ranks_by_blocks_of_items_within_it() -> None:
+    rng = np.random.default_rng(0)
+    users, items, k, memory = 40, 5_000, 5, 2**19
+    scorer = topk.Product(*(jnp.asarray(rng.normal(size=(n, 8)), jnp.float32) for n in (40, items)))
+    seen = Rows.of(make_ratings([(u, u, 3.0, 0) for u in range(users)]), users)
+    lowered: list[Any] = []
+    jitted = topk._rank_unseen
+
+    def watched(*arguments: Any) -> Any:
+        lowered.append((arguments[1], jitted.lower(*arguments)))
+        return jitted(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topk, "_rank_unseen", watched)
+        found, _ = top_k(
+            scorer, np.arange(users, dtype=np.int32), seen, np.ones(items, bool), k, memory
+        )
+    roomy, _ = top_k(scorer, np.arange(users, dtype=np.int32), seen, np.ones(items, bool), k)
+    assert found.tolist() == roomy.tolist()
+    used = lowered[0][1].compile().memory_analysis().temp_size_in_bytes
+    assert used * len(workers()) <= memory  # a block per core at once
+
+
+def test_blocks_keep_within_the_budget_and_have_one_shape() -> None:
+    users = np.arange(1000, dtype=np.int32)
+    blocks = topk.user_blocks(users, items=1000, memory=32 * 1000 * 60)
+    assert {len(block) for block in blocks} == {59}  # 17 blocks of at most 60
+    assert np.concatenate(blocks)[:1000].tolist() == users.tolist()
+    shared = topk.user_blocks(users, 1000, 32 * 1000 * 60, parallel=4)
+    assert {len(block) for block in shared} == {15}
+    assert len(topk.user_blocks(users, 100, 2**30, parallel=2)) == 2
+
+
+def test_nobody_is_served_nothing() -> None:
+    seen = Rows.of(make_ratings([]), 1)
+    found, scores = top_k(
+        Partial(look_up, jnp.ones((1, 3))), np.zeros(0, np.int32), seen, np.ones(3, bool), 2
+    )
+    assert found.shape == scores.shape == (0, 2)
+
+
+def test_nan_of_an_item_that_is_no_candidate_does_no_harm() -> None:
+    scores = jnp.asarray([[1.0, np.nan, 2.0]])
+    seen = Rows.of(make_ratings([(0, 1, 3.0, 0)]), 1)
+    found, _ = top_k(Partial(look_up, scores), np.zeros(1, np.int32), seen, np.ones(3, bool), 2)
+    assert found.tolist() == [[2, 0]]
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_k_must_fit_the_catalogue(k: int) -> None:
+    seen = Rows.of(make_ratings([]), 1)
+    with pytest.raises(ValueError, match=f"k is {k}; it must lie between 1 and"):
+        top_k(Partial(look_up, jnp.ones((1, 3))), np.zeros(1, np.int32), seen, np.ones(3, bool), k)
+
+
+def test_minus_zero_ties_with_zero() -> None:
+    scorer = Partial(look_up, jnp.asarray([[-0.0, 0.0, -0.0, 0.0]]))
+    seen = Rows.of(make_ratings([]), 1)
+    found, _ = top_k(scorer, np.zeros(1, np.int32), seen, np.ones(4, bool), 4)
+    assert found.tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("broken", [np.nan, -np.nan])
+def test_a_score_that_is_not_a_number_is_refused(broken: float) -> None:
+    scorer = Partial(look_up, jnp.asarray([[1.0, broken, 2.0]]))
+    seen = Rows.of(make_ratings([]), 1)
+    with pytest.raises(ValueError, match="not a number"):
+        top_k(scorer, np.zeros(1, np.int32), seen, np.ones(3, bool), 1)

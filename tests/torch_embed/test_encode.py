@@ -1,0 +1,171 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from jaxrec.border.embeddings import read_embeddings
+from jaxrec.data.dataset import Dataset
+from jaxrec.data.texts import item_texts, texts_sha256, write_texts
+from tests.tiny_models import tiny_bert, tiny_qwen3
+from torch_embed.encoding import encode as encoding
+from torch_embed.encoding.encode import batches, check, embed_file, encode, estimate_seconds, pool
+from torch_embed.encoding.encoder import Encoder, load_encoder, short_name
+from torch_embed.errors import InputError
+from torch_embed.files import read_texts
+
+TEXTS = ["a b c", "d", "e f g h i j a b", "a", "b c d e"]
+FIXTURE = Path(__file__).parent.parent / "fixtures" / "minilm_embeddings.npz"
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    return load_encoder(str(tiny_bert(tmp_path_factory.mktemp("bert"))), "cpu")
+
+
+@pytest.fixture(scope="module")
+def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    return load_encoder(str(tiny_qwen3(tmp_path_factory.mktemp("qwen3"))), "cpu")
+
+
+def test_minilm_says_what_sentence_transformers_says() -> None:
+    stored = np.load(FIXTURE)
+    encoder = load_encoder("minilm", "cpu")
+    E = encode(encoder, stored["texts"].tolist())
+    assert (E * stored["E"]).sum(1).min() >= 0.99999
+    assert (encoder.pooling, encoder.tokenizer.padding_side) == ("mean", "right")
+    assert encoder.max_length == 256
+    assert encoder.weights_sha256 == (
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    )
+
+
+def test_pooling_by_hand() -> None:
+    hidden = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]]])
+    assert pool(hidden, torch.tensor([[1, 1, 0]]), "mean").tolist() == [[2, 4]]
+    assert pool(hidden, torch.tensor([[0, 1, 1]]), "last").tolist() == [[9, 9]]
+    assert pool(hidden, torch.tensor([[1, 1, 0]]), "cls").tolist() == [[1, 2]]
+
+
+def test_pooling_and_padding_follow_the_model(bert: Encoder, qwen3: Encoder) -> None:
+    assert (bert.pooling, bert.tokenizer.padding_side) == ("mean", "right")
+    assert (qwen3.pooling, qwen3.tokenizer.padding_side) == ("last", "left")
+
+
+def test_pooling_is_read_from_the_folder(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 3}')
+    encoder = load_encoder(str(folder), "cpu")
+    assert (encoder.pooling, encoder.max_length) == ("cls", 3)
+    assert len(encoding.tokenize(encoder, ["a b c d"])[0]) == 3
+
+
+@pytest.mark.parametrize("name", ["bert", "qwen3"])
+def test_order_is_kept_and_batches_do_not_matter(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = request.getfixturevalue(name)
+    monkeypatch.setattr(encoding, "BATCH_TOKENS", 16)
+    together = encode(encoder, TEXTS)
+    alone = np.concatenate([encode(encoder, [text]) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+
+
+def test_batches_cover_every_text_within_the_budget() -> None:
+    lengths = np.random.default_rng(0).integers(1, 130, 200).tolist()
+    plan = list(batches(lengths, 100))
+    assert sorted(i for batch in plan for i in batch) == list(range(200))
+    for batch in plan:
+        assert len(batch) * max(lengths[i] for i in batch) <= 100 or len(batch) == 1
+
+
+def test_a_sound_encoder_passes_the_check(bert: Encoder, qwen3: Encoder) -> None:
+    check(bert, TEXTS)
+    check(qwen3, TEXTS)
+    assert estimate_seconds(bert, TEXTS) > 0
+
+
+def test_the_wrong_padding_side_is_refused(tmp_path: Path) -> None:
+    encoder = load_encoder(str(tiny_qwen3(tmp_path)), "cpu")
+    encoder.tokenizer.padding_side = "right"
+    with pytest.raises(InputError, match=r"depends on its batch .* padding side 'right'"):
+        check(encoder, TEXTS)
+
+
+def test_a_file_is_not_embedded_by_an_unsound_encoder(synthetic: Dataset, tmp_path: Path) -> None:
+    encoder = load_encoder(str(tiny_qwen3(tmp_path / "model")), "cpu")
+    encoder.tokenizer.padding_side = "right"
+    write_texts(tmp_path / "texts.parquet", synthetic, item_texts(synthetic))
+    with pytest.raises(InputError, match="depends on its batch"):
+        embed_file(encoder, tmp_path / "texts.parquet", tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_only_ours_is_called_by_a_short_name(tmp_path: Path) -> None:
+    (tmp_path / "minilm").mkdir()
+    assert short_name("minilm") == "minilm"
+    assert short_name("BAAI/bge-small") == "bge-small"
+    assert short_name("someone/minilm") == "someone-minilm"
+    assert short_name(str(tmp_path / "minilm")) == f"{tmp_path.name.lower()}-minilm"
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"model_type": "bert"}'])
+def test_a_folder_without_a_model_is_one_line(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match="cannot be loaded") as raised:
+        load_encoder(str(tmp_path))
+    assert "\n" not in str(raised.value)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    encoder = load_encoder(str(tiny_bert(tmp_path)), "cpu")
+    with torch.no_grad():
+        next(encoder.model.parameters()).fill_(torch.nan)
+    with pytest.raises(InputError, match="not finite"):
+        check(encoder, TEXTS)
+
+
+def test_an_unknown_model_is_one_line() -> None:
+    with pytest.raises(InputError, match="no model 'gpt'"):
+        load_encoder("gpt")
+
+
+def test_a_model_that_is_not_here_is_one_line_offline() -> None:
+    with pytest.raises(InputError, match="model 'qwen3-4b' cannot be loaded") as raised:
+        load_encoder("qwen3-4b")
+    assert "\n" not in str(raised.value)
+
+
+def test_embeddings_cross_the_border(synthetic: Dataset, bert: Encoder, tmp_path: Path) -> None:
+    texts = item_texts(synthetic)
+    write_texts(tmp_path / "texts.parquet", synthetic, texts)
+    out = tmp_path / "embeddings" / "bert.safetensors"
+    card = embed_file(bert, tmp_path / "texts.parquet", out)
+    read = read_embeddings(out, synthetic.item_ids, texts_sha256(synthetic, texts), "mend")
+    assert read.E.tolist() == load_file(out)["embeddings"].tolist()
+    assert read.card["dim"] == card["dim"] == 32
+    assert {path.name for path in out.parent.iterdir()} == {"bert.safetensors", "bert.json"}
+    assert json.loads(out.with_suffix(".json").read_text())["weights_sha256"]
+
+
+def test_texts_without_a_card_are_refused(synthetic: Dataset, tmp_path: Path) -> None:
+    write_texts(tmp_path / "texts.parquet", synthetic, item_texts(synthetic))
+    (tmp_path / "texts.json").unlink()
+    with pytest.raises(InputError, match=r"texts\.json: no such file"):
+        read_texts(tmp_path / "texts.parquet")
+
+
+def test_loading_prints_nothing() -> None:
+    code = "from torch_embed.encoding.encoder import load_encoder; load_encoder('minilm')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,304 @@
+"""From training data to a saved encoder: a small Qwen3 in NF4 with LoRA, a BERT in full."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from transformers import AutoModel, Qwen3Config
+
+from tests.tiny_models import WORDS, tiny_bert, tiny_qwen3
+from torch_embed.encoding.adapters import Lora, count, trainable, with_lora
+from torch_embed.encoding.encode import encode
+from torch_embed.encoding.encoder import Encoder, load_encoder
+from torch_embed.errors import InputError
+from torch_embed.learn import learn
+from torch_embed.training.finetune import Progress
+from torch_embed.training.preflight import QWEN3, SHARED, Plan, bytes_needed, check_fits, shape_of
+from torch_embed.training.recipe import Settings
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.timeout(240),
+]
+
+SETTINGS = Settings(
+    "alignment", epochs=6, batch=8, rate=1e-2, warmup=2, max_tokens=16, head_rate=1e-2,
+    patience=None,
+)  # fmt: skip
+ITEMS = 40
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Targets that depend on the first word of a text, in the files that jaxrec writes."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    kind = np.arange(ITEMS) % 4
+    texts = [
+        " ".join([WORDS[5 + k], *rng.choice(WORDS[9:], 1 + i % 4)]) for i, k in enumerate(kind)
+    ]
+    table: dict[str, Any] = {"item_id": 100 + np.arange(ITEMS), "text": texts, "plain": texts}
+    pl.DataFrame(table | {"fold": np.arange(ITEMS, dtype=np.int32) % 2}).write_parquet(
+        folder / "texts.parquet"
+    )
+    # for each of two models what it may see; the first sees all if it is alone
+    fold, items = np.divmod(np.arange(2 * ITEMS), ITEMS)
+    save_file(
+        {
+            "fold": fold,
+            "item_ids": 100 + items,
+            "targets": rng.normal(size=(4, 3)).astype(np.float32)[kind[items]],
+            "weights": np.ones(len(items), np.float32),
+            "features": np.ones((ITEMS, 1), np.float32),
+        },
+        folder / "targets.safetensors",
+    )
+    card = {"kind": None, "texts_sha256": "abc", "data": "planted"}
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_qwen3(tmp_path_factory.mktemp("qwen3"), hidden=64))
+
+
+def learned(
+    base: str, data: Path, folder: Path, **more: Any
+) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    lora = more.pop("lora", None)
+    encoder = load_encoder(base, "cpu", **more.pop("loading", {}))
+    settings = more.pop("settings", SETTINGS)
+    out = folder / "E.safetensors"
+    card = learn(encoder, data, settings, out, folder / "encoder", lora, **more)
+    return card, load_file(out)["embeddings"]
+
+
+def test_linear_layers_hold_4_bits(qwen3_folder: str, packing: bool) -> None:
+    from bitsandbytes.nn import Linear4bit
+
+    encoder = load_encoder(qwen3_folder, "cpu", nf4=True)
+    layers = [m for m in encoder.model.modules() if isinstance(m, torch.nn.Linear)]
+    assert layers
+    assert all(isinstance(layer, Linear4bit) for layer in layers)
+    for layer in layers:
+        assert isinstance(layer, Linear4bit)
+        assert layer.weight.dtype == torch.uint8
+        assert layer.weight.numel() * 2 == layer.in_features * layer.out_features
+        state = getattr(layer.weight, "quant_state")  # noqa: B009
+        assert state.quant_type == "nf4"
+        assert state.nested  # double quantisation
+    assert encoder.card()["nf4"] is True
+    whole = load_encoder(qwen3_folder, "cpu", nf4=False)
+    assert count(encoder.model)[1] == count(whole.model)[1]
+
+
+def test_a_small_qwen3_learns_in_4_bits_reloads_and_is_exported(
+    qwen3_folder: str, data: Path, tmp_path: Path, packing: bool
+) -> None:
+    settings = replace(SETTINGS, epochs=20)
+    card, E = learned(
+        qwen3_folder, data, tmp_path, loading={"nf4": True}, lora=Lora(), settings=settings
+    )
+    losses = [of["loss"] for of in card["history"][1:]]
+    assert losses[-1] < 0.03 < losses[0]
+    # two layers: q_proj 64 -> 32, v_proj 64 -> 16, rank 16
+    assert card["trained_parameters"] == 2 * 16 * ((64 + 32) + (64 + 16))
+    assert card["nf4"] is True
+    texts = pl.read_parquet(data / "texts.parquet")["text"].to_list()
+    again = load_encoder(str(tmp_path / "encoder"), "cpu")
+    np.testing.assert_allclose(encode(again, texts), E, atol=3e-2)
+    alone = np.concatenate([encode(again, [text]) for text in texts[:12]])
+    cosines = (alone * encode(again, texts)[:12]).sum(axis=1)
+    assert cosines.min() > 1 - 1e-3  # bfloat16 has eight bits
+
+
+def test_a_killed_run_in_4_bits_ends_like_an_unbroken_one(
+    qwen3_folder: str, data: Path, tmp_path: Path, packing: bool
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def dies(progress: Progress) -> None:
+        if progress.step == 3:
+            raise Killed
+
+    settings = replace(SETTINGS, epochs=2, checkpoint_every=2)
+    how: dict[str, Any] = {"loading": {"nf4": True}, "settings": settings}
+    _, whole = learned(qwen3_folder, data, tmp_path / "whole", lora=Lora(), **how)
+    with pytest.raises(Killed):
+        learned(qwen3_folder, data, tmp_path / "broken", lora=Lora(), on_step=dies, **how)
+    _, again = learned(qwen3_folder, data, tmp_path / "broken", lora=Lora(), **how)
+    np.testing.assert_array_equal(again, whole)
+
+
+def test_peft_and_sentence_transformers_load_an_adapter(
+    qwen3_folder: str, data: Path, tmp_path: Path
+) -> None:
+    _, E = learned(qwen3_folder, data, tmp_path, lora=Lora())
+    texts = pl.read_parquet(data / "texts.parquet")["text"].to_list()
+    from peft import PeftModel
+
+    saved = tmp_path / "encoder"
+    model = PeftModel.from_pretrained(AutoModel.from_pretrained(qwen3_folder), str(saved)).eval()
+    tokenizer = load_encoder(qwen3_folder, "cpu").tokenizer
+    with torch.no_grad():
+        tokens = tokenizer(texts[:1], return_tensors="pt")
+        hidden = model(**tokens).last_hidden_state[0, -1]
+    np.testing.assert_allclose(torch.nn.functional.normalize(hidden, dim=0), E[0], atol=1e-4)
+    own = load_encoder(str(saved), "cpu")
+    alone = np.concatenate([encode(own, [text]) for text in texts])
+    np.testing.assert_allclose(alone, encode(own, texts), atol=1e-3)
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    theirs = sentence_transformers.SentenceTransformer(str(saved), device="cpu").encode(texts)
+    np.testing.assert_allclose(theirs, E, atol=1e-4)
+    assert "PeftModel.from_pretrained" in (saved / "README.md").read_text()
+
+
+def test_sentence_transformers_load_a_whole_model(data: Path, tmp_path: Path) -> None:
+    _, E = learned(str(tiny_bert(tmp_path / "bert")), data, tmp_path)
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    texts = pl.read_parquet(data / "texts.parquet")["text"].to_list()
+    model = sentence_transformers.SentenceTransformer(str(tmp_path / "encoder"), device="cpu")
+    np.testing.assert_allclose(model.encode(texts), E, atol=1e-4)
+
+
+def test_folds_are_saved_and_proved_one_by_one(data: Path, tmp_path: Path) -> None:
+    _, E = learned(str(tiny_bert(tmp_path / "bert")), data, tmp_path, folds=2)
+    table = pl.read_parquet(data / "texts.parquet")
+    for fold in range(2):
+        encoder = load_encoder(str(tmp_path / "encoder" / f"fold-{fold}"), "cpu")
+        own = table["fold"].to_numpy() == fold
+        found = encode(encoder, table["text"].to_list())
+        np.testing.assert_allclose(found[own], E[own], atol=1e-4)
+        assert np.abs(found[~own] - E[~own]).max() > 1e-2
+
+
+def test_training_that_changes_nothing_fails_and_writes_nothing(data: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=1, rate=0.0)
+    with pytest.raises(RuntimeError, match="training changed nothing"):
+        learned(str(tiny_bert(tmp_path / "bert")), data, tmp_path, settings=settings)
+    assert not (tmp_path / "E.safetensors").exists()
+
+
+@pytest.mark.parametrize("nf4", [False, True])
+def test_an_encoder_that_was_saved_wrongly_fails(
+    data: Path,
+    tmp_path: Path,
+    qwen3_folder: str,
+    monkeypatch: pytest.MonkeyPatch,
+    nf4: bool,
+    packing: bool,
+) -> None:
+    """As a LoRA folder that silently loads the base model does."""
+    base = qwen3_folder if nf4 else str(tiny_bert(tmp_path / "bert"))
+    untouched = load_encoder(base, "cpu")
+
+    def save(encoder: Encoder, folder: Path, card: dict, name: str) -> None:
+        untouched.model.save_pretrained(folder)
+        untouched.tokenizer.save_pretrained(folder)
+
+    monkeypatch.setattr("torch_embed.learn.save_encoder", save)
+    with pytest.raises(RuntimeError, match="gives other embeddings than what was trained"):
+        learned(base, data, tmp_path, loading={"nf4": nf4}, lora=Lora() if nf4 else None)
+    assert not (tmp_path / "encoder").exists()
+
+
+def test_matryoshka_keeps_the_first_dimensions(
+    qwen3_folder: str, data: Path, tmp_path: Path
+) -> None:
+    encoder = load_encoder(qwen3_folder, "cpu", dim=16)
+    whole = encode(load_encoder(qwen3_folder, "cpu"), ["a b", "c"])[:, :16]
+    expected = whole / np.linalg.norm(whole, axis=1, keepdims=True)
+    np.testing.assert_allclose(encode(encoder, ["a b", "c"]), expected, atol=1e-5)
+    card, E = learned(qwen3_folder, data, tmp_path, lora=Lora(), loading={"dim": 16})
+    assert (card["dim"], E.shape[1]) == (16, 16)
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    texts = pl.read_parquet(data / "texts.parquet")["text"].to_list()
+    model = sentence_transformers.SentenceTransformer(
+        str(tmp_path / "encoder"), device="cpu", truncate_dim=16
+    )
+    np.testing.assert_allclose(model.encode(texts, normalize_embeddings=True), E, atol=1e-4)
+    assert "truncate_dim=16)\n" in (tmp_path / "encoder" / "README.md").read_text()
+    with pytest.raises(InputError, match="no 100 dimensions; it has 64"):
+        load_encoder(qwen3_folder, "cpu", dim=100)
+
+
+def test_the_published_share_of_parameters() -> None:
+    config = Qwen3Config(**SHARED, **QWEN3["qwen3-4b"])
+    with torch.device("meta"):
+        model = with_lora(AutoModel.from_config(config), Lora())
+    assert count(model) == (5_898_240, 4_027_672_576)
+
+
+def test_what_does_not_fit_is_refused_in_one_line() -> None:
+    plan = Plan("qwen3-4b", nf4=False, lora_rank=16, micro_tokens=8192, tokens=1e6)
+    with pytest.raises(InputError) as refused:
+        check_fits(plan, free=8 * 2**30)
+    line = str(refused.value)
+    assert "\n" not in line
+    assert "GiB, 8.0 are free; would fit: " in line
+    assert "--nf4" in line
+    assert "--model qwen3-0.6b" in line
+    assert "of 80.0 free" in check_fits(plan, free=80 * 2**30)
+
+
+def test_the_estimate_holds_the_weights() -> None:
+    config = shape_of("qwen3-4b")
+    small = Plan("qwen3-4b", nf4=True, lora_rank=16, micro_tokens=1024, tokens=1.0)
+    needed = bytes_needed(config, small) / 2**30
+    # 3.63e9 linear weights at half a byte, 0.39e9 others in bfloat16
+    # twice: in the end a second process loads what was saved
+    assert 4.8 < needed < 5.3
+    assert bytes_needed(config, replace(small, nf4=False)) > 15 * 2**30
+
+
+def test_gradients_reach_adapters_through_checkpoints(qwen3_folder: str, packing: bool) -> None:
+    encoder = trainable(load_encoder(qwen3_folder, "cpu", nf4=True), Lora())
+    encoder.model.train()
+    tokens = encoder.tokenizer(["a b c"], return_tensors="pt")
+    encoder.model(**tokens).last_hidden_state.float().sum().backward()
+    trained = [p for p in encoder.model.parameters() if p.requires_grad]
+    assert trained
+    assert all(p.grad is not None for p in trained)
+    assert encoder.model.is_gradient_checkpointing
+
+
+LAUNCHER = [
+    "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+    "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
+]  # fmt: skip
+
+
+@pytest.mark.timeout(500)  # four commands, each compiling anew
+@pytest.mark.parametrize("what", [["--finetune", "--epochs", "1", "--folds", "2"], []])
+def test_two_processes_do_what_one_does(tmp_path: Path, what: list[str]) -> None:
+    """The batches of training, and of encoding, are shared."""
+    base, found = str(tiny_bert(tmp_path / "bert")), []
+    if what:
+        what = [*what, "--micro-tokens", "60", "--rate", "0.003"]
+    for number, launcher in enumerate(([], LAUNCHER)):
+        run = tmp_path / str(number)
+        command = ["embed", "--run", str(run), "--data", "synthetic", "--model", base, *what]
+        done = subprocess.run(
+            [sys.executable, *launcher, str(ROOT / "cli.py"), *command],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == 0, done.stderr
+        (path,) = (run / "embeddings").glob("*.safetensors")
+        found.append(load_file(path)["embeddings"])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4)

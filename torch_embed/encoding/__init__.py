@@ -1,0 +1,4 @@
+"""Encoders as they are: found, loaded, checked, adapted, saved.
+
+Imports `errors`, `files` and `processes`.
+"""

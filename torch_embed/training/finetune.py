@@ -1,0 +1,316 @@
+"""Fine-tunes an encoder, epoch by epoch, so that a run killed at any moment goes on.
+
+With folds, one model a fold learns from examples made without the fold's items; they go through
+their epochs side by side. An item is embedded by the model of its fold, which has seen none of its
+ratings, and an item without ratings by the unit mean of all. After each epoch the caller's
+validation judges these embeddings; the best epoch's are kept.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torch_embed import processes
+from torch_embed.encoding.encode import encode, tokenize
+from torch_embed.encoding.encoder import Encoder
+from torch_embed.errors import InputError
+from torch_embed.training.backward import GROUP_TOKENS, backward
+from torch_embed.training.checkpoints import Checkpoints
+from torch_embed.training.examples import examples_of, first_head, make_batch, unit_mean
+from torch_embed.training.lesson import Training
+from torch_embed.training.recipe import Settings
+
+LARGEST_GRADIENT = 1.0
+"""Gradients are scaled down to this norm."""
+HEAD = "head"
+
+
+class Progress(NamedTuple):
+    """Told after every step."""
+
+    epoch: int
+    fold: int
+    step: int
+    """Steps done of this run, all epochs and folds together."""
+    steps: int
+    """In all."""
+    loss: float
+    rate: float
+    tokens_per_second: float
+
+
+OnStep = Callable[[Progress], None]
+Validate = Callable[[NDArray[np.float32]], float]
+"""A figure of merit of embeddings [items, dim]; the larger the better."""
+
+
+class Tuned(NamedTuple):
+    """What fine-tuning gives."""
+
+    E: NDArray[np.float32]
+    """[items, dim] of the best epoch."""
+    base: NDArray[np.float32]
+    """[items, dim] of the untouched encoder."""
+    weights: list[dict[str, Tensor]]
+    """The trained tensors of each fold's model."""
+    epoch: int
+    """The best one, from 1."""
+    history: list[dict[str, float]]
+    """Of epochs 0 (before) to the last: mean `loss` (from 1) and, if validated, `validation`."""
+
+
+def finetune(
+    encoder: Encoder,
+    training: Training,
+    settings: Settings,
+    folder: Path,
+    folds: int = 1,
+    validate: Validate | None = None,
+    on_step: OnStep = lambda progress: None,
+) -> Tuned:
+    """Fine-tune the parameters of `encoder` that require gradients.
+
+    Args:
+        encoder: the base model; it ends with the weights of the last fold.
+        training: what to learn from.
+        settings: how.
+        folder: of checkpoints; what is there of the same run is gone on with.
+        folds: models for cross-fitting; 1 for none.
+        validate: judges the embeddings after every epoch; without it the last epoch is kept.
+        on_step: told of every step.
+
+    Raises:
+        InputError: there is nothing to learn from.
+        FloatingPointError: a loss or gradient is not finite; the last good checkpoint stays.
+    """
+    return _Run(encoder, training, settings, folder, folds, validate, on_step).run()
+
+
+class _Run:
+    def __init__(
+        self,
+        encoder: Encoder,
+        training: Training,
+        settings: Settings,
+        folder: Path,
+        folds: int,
+        validate: Validate | None,
+        on_step: OnStep,
+    ):
+        self.encoder, self.training, self.settings = encoder, training, settings
+        self.folds, self.validate, self.on_step = folds, validate, on_step
+        self.tokens = [
+            tokenize(encoder, texts, settings.max_tokens)
+            for texts in (training.texts, training.plain)
+        ]
+        self.rows = [examples_of(training, fold) for fold in range(folds)]
+        self.steps = [self._steps_of(len(rows)) for rows in self.rows]
+        self.parameters = {
+            name: parameter
+            for name, parameter in encoder.model.named_parameters()
+            if parameter.requires_grad
+        }
+        if not self.parameters:
+            raise InputError(f"{encoder.model_id}: no parameter to train")
+        self.checkpoints = Checkpoints(folder, self._identity())
+
+    def _steps_of(self, examples: int) -> int:
+        batch = self.settings.batch
+        steps = examples // batch if self.settings.drop_last else math.ceil(examples / batch)
+        if not steps:
+            raise InputError(f"{examples} examples do not fill a batch of {batch}")
+        return steps
+
+    def run(self) -> Tuned:
+        self.encoder.model.eval()  # adapters begin in training mode
+        history = self.checkpoints.history()
+        weights = {name: p.detach().cpu().clone() for name, p in self.parameters.items()}
+        base = self.checkpoints.base(lambda: encode(self.encoder, self.training.texts))
+        heads = [first_head(self.training, rows, base) for rows in self.rows]
+        if not history:
+            history = [self._judged(base)]
+            self.checkpoints.write_history(history)
+        while len(history) <= self.settings.epochs and not self._is_over(history):
+            epoch = len(history)
+            loss = [
+                self._epoch(fold, epoch, weights, torch.from_numpy(heads[fold]))
+                for fold in range(self.folds)
+            ]
+            E = self._embed_all()
+            history = [*history, {"loss": float(np.mean(loss))} | self._judged(E)]
+            if _best(history) == epoch:
+                self.checkpoints.keep(E, self.folds)
+            self.checkpoints.write_history(history)
+        E, best = self.checkpoints.best(self.folds)
+        return Tuned(E, base, best, _best(history), history)
+
+    def _judged(self, E: NDArray[np.float32]) -> dict[str, float]:
+        if self.validate is None:
+            return {}
+        figure = self.validate(E) if processes.is_first() else 0.0
+        return {"validation": processes.share(figure)}
+
+    def _is_over(self, history: list[dict[str, float]]) -> bool:
+        patience = self.settings.patience
+        if patience is None or self.validate is None or len(history) < 2:
+            return False
+        return len(history) - 1 - _best(history) >= patience
+
+    def _embed_all(self) -> NDArray[np.float32]:
+        """[items, dim], each item by the model of its fold."""
+        of_all = self.training.fold < 0
+        E = np.empty((len(of_all), self.encoder.dim), np.float32)
+        each = []
+        for fold in range(self.folds):
+            state = self.checkpoints.state(fold)
+            assert state is not None
+            put_weights(self.encoder.model, state["weights"])
+            if self.folds == 1:
+                return encode(self.encoder, self.training.texts)
+            own = np.flatnonzero((self.training.fold == fold) | of_all)
+            E[own] = encode(self.encoder, [self.training.texts[item] for item in own])
+            each.append(E[of_all])
+        E[of_all] = unit_mean(each)
+        return E
+
+    def _epoch(self, fold: int, epoch: int, base: dict[str, Tensor], head: Tensor) -> float:
+        """One epoch of one fold's model, or what is left of it; returns the mean loss."""
+        model, settings = self.encoder.model, self.settings
+        state = self.checkpoints.state(fold)
+        if state is not None and state["epoch"] > epoch:
+            return state["loss"]
+        put_weights(model, base if state is None else state["weights"])
+        head = head if state is None else state["weights"][HEAD]
+        head = head.to(model.device).requires_grad_()
+        optimiser = torch.optim.AdamW(
+            [
+                {"params": list(self.parameters.values()), "peak": settings.rate},
+                {"params": [head] if head.numel() else [], "peak": settings.head_rate},
+            ],
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        if state is not None:
+            optimiser.load_state_dict(state["optimiser"])
+        first, total = (state["step"], state["total"]) if state is not None else (0, 0.0)
+        rows = np.random.default_rng([settings.seed, fold, epoch]).permutation(self.rows[fold])
+        model.train()
+        done = sum(self.steps) * (epoch - 1) + sum(self.steps[:fold])
+        since, tokens = time.perf_counter(), 0
+        for step in range(first, self.steps[fold]):
+            seed = [settings.seed, fold, epoch, step]
+            of_batch = rows[step * settings.batch : (step + 1) * settings.batch]
+            batch = make_batch(self.training, settings, of_batch, model.device)
+            rate = self._rate(fold, epoch, step)
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["peak"]
+            optimiser.zero_grad()
+            texts = self._read(batch.items, seed)
+            loss = backward(
+                self.encoder,
+                texts,
+                batch.loss,
+                head,
+                seed,
+                settings.micro_tokens,
+                settings.bfloat16,
+            )
+            trained = [*self.parameters.values(), *([head] if head.numel() else [])]
+            norm = torch.nn.utils.clip_grad_norm_(trained, LARGEST_GRADIENT)
+            if not (math.isfinite(loss) and math.isfinite(norm.item())):
+                what = "gradient" if math.isfinite(loss) else "loss"
+                raise FloatingPointError(
+                    f"the {what} is not finite in batch {step + 1} of epoch {epoch}"
+                )
+            optimiser.step()
+            total, tokens = total + loss, tokens + sum(map(len, texts))
+            last = step + 1 == self.steps[fold]
+            if last or (step + 1) % settings.checkpoint_every == 0:
+                self._save(fold, optimiser, head, epoch, step + 1, total, last)
+            speed = tokens / (time.perf_counter() - since)
+            self.on_step(
+                Progress(
+                    epoch,
+                    fold,
+                    done + step + 1,
+                    sum(self.steps) * settings.epochs,
+                    loss,
+                    rate * settings.rate,
+                    speed,
+                )
+            )
+        model.eval()
+        return total / self.steps[fold]
+
+    def _rate(self, fold: int, epoch: int, step: int) -> float:
+        """Share of the learning rate: linear warm-up, then linear to zero."""
+        now, end = (epoch - 1) * self.steps[fold] + step, self.settings.epochs * self.steps[fold]
+        warmup = min(self.settings.warmup, end - 1)
+        return now / warmup if now < warmup else (end - now) / (end - warmup)
+
+    def _read(self, items: NDArray[np.int64], seed: list[int]) -> list[list[int]]:
+        """Tokens of the items' texts, of a share drawn by `seed` without tags."""
+        plain = np.random.default_rng(seed).random(len(items)) < self.settings.tag_dropout
+        return [
+            self.tokens[int(without)][item]
+            for without, item in zip(plain.tolist(), items.tolist(), strict=True)
+        ]
+
+    def _save(
+        self,
+        fold: int,
+        optimiser: torch.optim.Optimizer,
+        head: Tensor,
+        epoch: int,
+        step: int,
+        total: float,
+        last: bool,
+    ) -> None:
+        """The state after `step` steps of `epoch`, or at the beginning of the next one."""
+        trained = self.parameters.items() if processes.is_first() else ()  # who writes them
+        weights = {name: p.detach().cpu() for name, p in trained}
+        state = {
+            "epoch": epoch + 1 if last else epoch,
+            "step": 0 if last else step,
+            "total": 0.0 if last else total,
+            "loss": total / step,
+            "weights": weights | {HEAD: head.detach().cpu()},
+            "optimiser": optimiser.state_dict(),
+        }
+        self.checkpoints.save(fold, state)
+
+    def _identity(self) -> dict[str, Any]:
+        """All that decides what comes out."""
+        return {
+            "settings": asdict(self.settings),
+            "folds": self.folds,
+            "group_tokens": GROUP_TOKENS,  # dropout is drawn by group
+            "training": self.training.card,
+            "encoder": self.encoder.card(),
+            "trained": {name: list(p.shape) for name, p in sorted(self.parameters.items())},
+            "lora": str(getattr(self.encoder.model, "peft_config", None)),
+        }
+
+
+def put_weights(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
+    """Give the trained parameters of a model the values of `weights`, by name."""
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in weights.keys() - {HEAD}:
+            parameters[name].copy_(weights[name])
+
+
+def _best(history: list[dict[str, float]]) -> int:
+    """The epoch of the best validation figure, the first of equal ones; else the last epoch."""
+    if "validation" not in history[-1]:
+        return len(history) - 1
+    epochs = range(1, len(history))
+    return max(epochs, key=lambda epoch: history[epoch]["validation"], default=0)
