@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
     from jaxrec.experiment.folder import RunFolder
     from jaxrec.experiment.scoring import Fusion
-    from jaxrec.pmf.fit import PmfSettings
+    from jaxrec.pmf.objective import PmfSettings
 
 
 def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
@@ -89,7 +89,7 @@ def _stop(line: str, status: int) -> NoReturn:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="jaxrec")
 def main() -> None:
-    """Ratings and item texts in, a hybrid recommender with an honest score card out."""
+    """Interactions and item texts in, a hybrid recommender with an honest score card out."""
 
 
 @main.command()
@@ -255,11 +255,11 @@ def _tune(
     """Tune the rows that can be, or those of `only` and of what `hybrid` fuses if it is there."""
     from jaxrec.experiment.fitting import SIGNALS
     from jaxrec.experiment.tuning import tunable, tune
-    from jaxrec.models.registry import missing
+    from jaxrec.models.registry import MODELS
 
     wanted = {*only, *(SIGNALS if "hybrid" in only else ())}
     for row in tunable():
-        if missing(row) is not None or (wanted and row not in wanted):
+        if MODELS[row].lacks is not None or (wanted and row not in wanted):
             continue
         with terminal.sweeps(row, trials, "NDCG@25") as on_trial:
             card = tune(opened, row, trials, memory, on_trial)
@@ -414,7 +414,7 @@ def evaluate(
 
 @main.command()
 @on_run_folder
-@click.option("--user", type=int, help="Id of the user to serve.")
+@click.option("--user", help="Id of the user to serve.")
 @click.option(
     "--liked",
     multiple=True,
@@ -434,7 +434,7 @@ def recommend(
     data: str | None,
     protocol: str | None,
     seed: int | None,
-    user: int | None,
+    user: str | None,
     liked: tuple[str, ...],
     everyone: bool,
     k: int,
@@ -452,7 +452,8 @@ def recommend(
     if everyone != (out is not None):
         raise click.UsageError("--all and --out FILE go together")
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.serving.recommend import COLD_ROW, DEFAULT_ROW
+    from jaxrec.serving.newcomers import COLD_ROW
+    from jaxrec.serving.recommend import DEFAULT_ROW
 
     if liked:
         _recommend_liked(opened, liked, k, row or COLD_ROW, terminal, memory * 2**20)
@@ -479,10 +480,9 @@ def similar(
 ) -> None:
     """List the items most like one, by factors and by text."""
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.serving.recommend import find_item
-    from jaxrec.serving.recommend import similar as nearest
+    from jaxrec.serving.similar import similar as nearest
 
-    position = find_item(opened.dataset, item)
+    position = opened.dataset.catalogue.find(item)
     for space, found in nearest(opened, position, k, memory * 2**20).items():
         terminal.result(f"Most like {opened.dataset.titles[position]} by {space}:")
         _list(opened, *found, terminal)
@@ -820,23 +820,23 @@ def _evaluate(
 
 
 def _recommend_one(
-    opened: RunFolder, user: int, k: int, row: str, terminal: Terminal, memory: int
+    opened: RunFolder, user: str, k: int, row: str, terminal: Terminal, memory: int
 ) -> None:
     import numpy as np
 
     from jaxrec.serving.recommend import recommend
 
     dataset = opened.dataset
-    (position,) = positions = dataset.user_positions([user])
+    (position,) = positions = dataset.user_ids.positions([user])
     items, scores, how = recommend(opened, positions, k, row, memory)
     if dataset.synthetic:
         terminal.result("SYNTHETIC DATA made by jaxrec")
     terminal.result(f"User {user}, latest ratings:")
-    train = dataset.ratings.at(opened.protocol.split.known)
+    train = dataset.interactions.at(opened.protocol.split.known)
     own = train.at(np.flatnonzero(train.users == position))
     for latest in np.argsort(-own.times, kind="stable")[:5]:
         title = dataset.titles[own.items[latest]]
-        terminal.result(f"  {own.stars[latest]:.1f}  {title}")
+        terminal.result(f"  {own.values[latest]:.1f}  {title}")
     terminal.result(_how(how))
     _list(opened, items[0], scores[0], terminal)
 
@@ -844,9 +844,9 @@ def _recommend_one(
 def _recommend_liked(
     opened: RunFolder, liked: tuple[str, ...], k: int, row: str, terminal: Terminal, memory: int
 ) -> None:
-    from jaxrec.serving.recommend import find_item, recommend_liked
+    from jaxrec.serving.newcomers import recommend_liked
 
-    items = [find_item(opened.dataset, asked) for asked in liked]
+    items = [opened.dataset.catalogue.find(asked) for asked in liked]
     found = recommend_liked(opened, items, k, row, memory)
     if opened.dataset.synthetic:
         terminal.result("SYNTHETIC DATA made by jaxrec")

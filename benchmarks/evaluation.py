@@ -1,4 +1,4 @@
-"""Rows of the score card. Run: python benchmarks/evaluation.py MEASURE [--run DIR]
+"""ItemSets of the score card. Run: python benchmarks/evaluation.py MEASURE [--run DIR]
 
 Needs a run folder that `jaxrec run` has made on ml-latest-small, for the published measures with
 `--protocol published`.
@@ -33,8 +33,10 @@ from jaxrec.evaluation.protocol import Protocol, evaluation_task
 from jaxrec.evaluation.split import Split
 from jaxrec.experiment.folder import open_run
 from jaxrec.experiment.scoring import PUBLISHED_FUSION, score_card
-from jaxrec.fusion.published import content_profiles, hybrid_scorer, mf_scorer
-from jaxrec.models.registry import Known, fit
+from jaxrec.fusion.published import content_profiles, published_fusion
+from jaxrec.models.model import Evidence
+from jaxrec.models.registry import fit
+from jaxrec.topk.scorer import product
 
 SEEDS = (1, 2, 3)
 PUBLISHED = {"mf": (739, 0.049, 0.088, 0.277), "mf+minilm": (712, 0.048, 0.091, 0.278)}
@@ -68,16 +70,16 @@ def published_rows(path: Path) -> None:
 def published_speed(path: Path) -> None:
     run = open_run(path)
     task = evaluation_task(run.dataset, run.protocol)
-    train = run.dataset.ratings.at(run.protocol.split.train)
+    train = run.dataset.interactions.at(run.protocol.split.train)
     factors, _ = run.read_factors("mf")
     E = run.read_embeddings("minilm").E
 
     def both_rows() -> None:
-        evaluate(mf_scorer(factors), task)
+        evaluate(product(factors), task)
         profiles = content_profiles("published", train, E, run.dataset.users)
         alpha = PUBLISHED_FUSION.alpha
         assert alpha is not None
-        evaluate(hybrid_scorer("published", factors, profiles, E, task.catalogue, alpha), task)
+        evaluate(published_fusion("published", factors, profiles, E, task.catalogue, alpha), task)
 
     print(f"first call, with compilation: {seconds(both_rows):.2f} s")
     spent = [seconds(both_rows) for _ in range(5)]
@@ -105,7 +107,7 @@ def cold_users(path: Path) -> None:
             protocol = Protocol.of("cold-users", run.dataset, seed)
             task, split = evaluation_task(run.dataset, protocol), protocol.split
             for part in (split, Split(split.known, split.test)):
-                scorer = fit(row, Known(run.dataset, part, None, seed))
+                scorer = fit(row, Evidence(run.dataset, part, None, seed))
                 figures.append(evaluate(scorer, task).metrics["precision@25"])
         folded, trained = np.mean(figures[::2]), np.mean(figures[1::2])
         report(f"cold-users, {row}", float(folded), float(trained), "the same, trained on", "P@25")

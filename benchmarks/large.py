@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from jaxrec import Ratings
+from jaxrec import Interactions
 
 USERS, ITEMS = 138_493, 26_744
 
 
-def power_law(users: int = USERS, items: int = ITEMS, seed: int = 0) -> Ratings:
+def power_law(users: int = USERS, items: int = ITEMS, seed: int = 0) -> Interactions:
     """Liked ratings of `users` users on `items` items, no pair twice, at least 20 a user.
 
     A user's number of ratings is 20 plus a log-normal one; items are drawn by their popularity
@@ -29,4 +29,4 @@ def power_law(users: int = USERS, items: int = ITEMS, seed: int = 0) -> Ratings:
         kept = pair[nth < count[user]]
         columns.append(np.stack([kept // items + start, names[kept % items]]).astype(np.int32))
     user, item = np.concatenate(columns, axis=1)
-    return Ratings(user, item, np.full(len(user), 5.0), np.zeros(len(user), np.int64))
+    return Interactions(user, item, np.full(len(user), 5.0), np.zeros(len(user), np.int64))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from jaxrec import Factors, PmfSettings, Ratings
+from jaxrec import Factors, Interactions, PmfSettings
 
 THREADS = len(os.sched_getaffinity(0))
 
@@ -41,7 +41,7 @@ def silence() -> Iterator[None]:
             os.close(nowhere)
 
 
-def cornac_dataset(train: Ratings) -> Any:
+def cornac_dataset(train: Interactions) -> Any:
     """The ratings as Cornac reads them."""
     from cornac.data import Dataset
 
@@ -49,7 +49,7 @@ def cornac_dataset(train: Ratings) -> Any:
     return Dataset.from_uir(triples, seed=42)
 
 
-def cornac_pmf(train: Ratings, sweeps: int) -> Factors:
+def cornac_pmf(train: Interactions, sweeps: int) -> Factors:
     """Cornac's PMF with the published settings."""
     from cornac.models import PMF
 
@@ -69,7 +69,7 @@ def cornac_pmf(train: Ratings, sweeps: int) -> Factors:
     )
 
 
-def cornac_mf(train: Ratings, settings: PmfSettings, rate: float) -> Callable[[int], Factors]:
+def cornac_mf(train: Interactions, settings: PmfSettings, rate: float) -> Callable[[int], Factors]:
     """Cornac's MF (C++ SGD), biases off."""
     from cornac.models import MF
 
@@ -89,7 +89,7 @@ def cornac_mf(train: Ratings, settings: PmfSettings, rate: float) -> Callable[[i
     return fit
 
 
-def _cornac(model: Any, train: Ratings, data: Any, names: tuple[str, str]) -> Factors:
+def _cornac(model: Any, train: Interactions, data: Any, names: tuple[str, str]) -> Factors:
     model.fit(data)
     factors = []
     for name, ids, rows in zip(names, (data.uid_map, data.iid_map), train[:2], strict=True):
@@ -100,7 +100,7 @@ def _cornac(model: Any, train: Ratings, data: Any, names: tuple[str, str]) -> Fa
     return Factors(*factors)
 
 
-def libmf(train: Ratings, settings: PmfSettings, rate: float) -> Callable[[int], Factors]:
+def libmf(train: Interactions, settings: PmfSettings, rate: float) -> Callable[[int], Factors]:
     """The PyPI build of LIBMF (C++ SGD)."""
     with silence():
         from libmf import mf
@@ -133,7 +133,7 @@ def libmf(train: Ratings, settings: PmfSettings, rate: float) -> Callable[[int],
     return fit
 
 
-def matrix(liked: Ratings, users: int, items: int) -> scipy.sparse.csr_matrix:
+def matrix(liked: Interactions, users: int, items: int) -> scipy.sparse.csr_matrix:
     """1 for every liked pair."""
     ones = np.ones(len(liked.users), np.float32)
     return scipy.sparse.csr_matrix((ones, (liked.users, liked.items)), (users, items))

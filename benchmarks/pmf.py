@@ -49,16 +49,16 @@ from peers import (
 
 from jaxrec import (
     Factors,
+    Interactions,
     Observed,
     PmfSettings,
-    Ratings,
     fit_pmf,
     fit_sequential,
     load_dataset,
     published_split,
 )
 from jaxrec.data.synthetic import synthetic_dataset
-from jaxrec.pmf.fit import observe, ridges
+from jaxrec.pmf.objective import observe, ridges
 
 GAUSSIAN = PmfSettings("gaussian", factors=100, lambda_=0.05, nu=1.0, w0=0.0)
 LOGISTIC = PmfSettings("logistic", factors=100, lambda_=0.001, nu=1.0, w0=0.0)
@@ -67,9 +67,9 @@ HU = ALL_PAIRS._replace(nu=0.0, lambda_=3.0)
 """implicit has nu = 0 only."""
 
 
-def published_train() -> tuple[Ratings, int, int]:
+def published_train() -> tuple[Interactions, int, int]:
     data = load_dataset("ml-latest-small")
-    train = data.ratings.at(published_split(data.ratings).train)
+    train = data.interactions.at(published_split(data.interactions).train)
     _, items = np.unique(train.items, return_inverse=True)  # the 8,965 with a rating
     train = train._replace(items=items.astype(np.int32))
     return train, int(train.users.max()) + 1, int(items.max()) + 1
@@ -124,7 +124,9 @@ def race(
     return (mine, medians[best], best) if best else (mine, 0.0, "no peer got there")
 
 
-def our_fit(ratings: Ratings | Observed, users: int, items: int, settings: PmfSettings) -> Callable:
+def our_fit(
+    ratings: Interactions | Observed, users: int, items: int, settings: PmfSettings
+) -> Callable:
     def fit(sweeps: int) -> Factors:
         return fit_pmf(ratings, users, items, settings._replace(sweeps=sweeps))[0]
 
@@ -159,7 +161,7 @@ def logistic_small() -> None:
     report("logistic-small", medians["ours"], medians["Cornac PMF"], "Cornac PMF", "s")
 
 
-def all_pairs(measure: str, train: Ratings, users: int, items: int, factors: int) -> None:
+def all_pairs(measure: str, train: Interactions, users: int, items: int, factors: int) -> None:
     """Beside irspack on its objective, beside implicit on its own; the worse ratio counts."""
     liked = train.liked
     pairs = matrix(liked, users, items)
@@ -197,7 +199,7 @@ def all_pairs_large(factors: int) -> None:
 def fit_alone(path: str) -> None:
     """Print the peak memory of a process that fits the ratings in `path`."""
     with np.load(path) as file:
-        train = Ratings(*(file[name] for name in Ratings._fields))
+        train = Interactions(*(file[name] for name in Interactions._fields))
     fit_pmf(train, USERS, ITEMS, ALL_PAIRS._replace(factors=64, sweeps=2))
     print(rss())
 
@@ -246,7 +248,7 @@ def train_process(warm: bool) -> None:
     report("cli-warm" if warm else "cli-cold", statistics.median(spent), bar, "bar", "s")
 
 
-def seconds_per_sweep(train: Ratings, users: int, items: int, settings: PmfSettings) -> float:
+def seconds_per_sweep(train: Interactions, users: int, items: int, settings: PmfSettings) -> float:
     """Of sweeps after the first, compiled."""
     import time
 
@@ -300,7 +302,7 @@ data = synthetic_dataset(users=60, items=120)
 w0 = 0.1 if sys.argv[1] == "all-pairs" else 0.0
 for seed in range(200):
     settings = PmfSettings(sys.argv[1], factors=16, sweeps=3, w0=w0)
-    fit_pmf(data.ratings, data.users, data.items, settings, seed=seed)
+    fit_pmf(data.interactions, data.users, data.items, settings, seed=seed)
 """
 
 
@@ -348,12 +350,12 @@ def gaussian_reference() -> None:
     import scipy.optimize
 
     data = synthetic_dataset(users=60, items=120)
-    train = data.ratings.at(published_split(data.ratings).train)
+    train = data.interactions.at(published_split(data.interactions).train)
     users, items, k, lambda_ = data.users, data.items, 6, 1.5
 
     def value_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
         U, V = x[: users * k].reshape(users, k), x[users * k :].reshape(items, k)
-        error = train.stars - (U[train.users] * V[train.items]).sum(1)
+        error = train.values - (U[train.users] * V[train.items]).sum(1)
         dU, dV = 2 * lambda_ * U, 2 * lambda_ * V
         np.add.at(dU, train.users, -2 * error[:, None] * V[train.items])
         np.add.at(dV, train.items, -2 * error[:, None] * U[train.users])

@@ -15,17 +15,17 @@ from large import ITEMS, USERS, power_law
 from peers import THREADS, matrix
 from pmf import published_train
 
-from jaxrec import Factors, Ratings, mf_scorer, top_k
-from jaxrec.topk.item_sets import Rows
+from jaxrec import Factors, Interactions, top_k
+from jaxrec.topk.item_sets import ItemSets
 
 
-def ranked(measure: str, train: Ratings, users: int, items: int) -> None:
+def ranked(measure: str, train: Interactions, users: int, items: int) -> None:
     from implicit.cpu.als import AlternatingLeastSquares
 
     rng = np.random.default_rng(0)
     U, V = (rng.normal(size=(rows, 64)).astype(np.float32) for rows in (users, items))
     everyone, catalogue = np.arange(users, dtype=np.int32), np.ones(items, bool)
-    scorer, seen = mf_scorer(Factors(U, V)), Rows.of(train, users)
+    scorer, seen = product(Factors(U, V)), ItemSets.of(train, users)
     pairs = matrix(train, users, items)
     peer = AlternatingLeastSquares(factors=64, num_threads=THREADS)
     peer.user_factors, peer.item_factors = U, V

@@ -1,12 +1,13 @@
-"""Ratings and item texts in, a hybrid recommender with an honest score card out.
+"""Interactions and item texts in, a hybrid recommender with an honest score card out.
 
 >>> import jaxrec
 >>> data = jaxrec.load_dataset("synthetic")
 >>> protocol = jaxrec.Protocol.of("strict", data, seed=1)
->>> train = data.ratings.at(protocol.split.train)
->>> factors, losses = jaxrec.fit_pmf(train, data.users, data.items)
+>>> train = data.interactions.at(protocol.split.train)
+>>> pairs = jaxrec.observe(train, data.feedback, jaxrec.PmfSettings())
+>>> factors, losses = jaxrec.fit_pmf(pairs, data.users, data.items)
 >>> task = jaxrec.evaluation_task(data, protocol)
->>> found = jaxrec.evaluate(jaxrec.mf_scorer(factors), task, ks=(10,)).metrics
+>>> found = jaxrec.evaluate(jaxrec.product(*factors), task, ks=(10,)).metrics
 >>> found["precision@10"] > 0.05
 True
 """

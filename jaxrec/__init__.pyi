@@ -1,6 +1,10 @@
 from .border.embeddings import read_embeddings as read_embeddings
+from .data.dataset import Catalogue as Catalogue
 from .data.dataset import Dataset as Dataset
-from .data.dataset import Ratings as Ratings
+from .data.dataset import Interactions as Interactions
+from .data.dataset import Remarks as Remarks
+from .data.feedback import Feedback as Feedback
+from .data.ids import Ids as Ids
 from .data.sources import load_dataset as load_dataset
 from .data.texts import item_texts as item_texts
 from .errors import InputError as InputError
@@ -14,15 +18,16 @@ from .evaluation.split import published_split as published_split
 from .fusion.profiles import liked_profiles as liked_profiles
 from .fusion.profiles import recency_weights as recency_weights
 from .fusion.profiles import weighted_profiles as weighted_profiles
-from .fusion.published import hybrid_scorer as hybrid_scorer
-from .fusion.published import mf_scorer as mf_scorer
-from .fusion.published import text_scorer as text_scorer
-from .pmf.factors import Factors as Factors
-from .pmf.fit import Observed as Observed
-from .pmf.fit import PmfSettings as PmfSettings
+from .fusion.published import published_fusion as published_fusion
 from .pmf.fit import fit_pmf as fit_pmf
 from .pmf.fit import fold_in as fold_in
+from .pmf.objective import Factors as Factors
+from .pmf.objective import Observed as Observed
+from .pmf.objective import PmfSettings as PmfSettings
+from .pmf.objective import observe as observe
 from .pmf.sequential import fit_sequential as fit_sequential
+from .topk.item_sets import ItemSets as ItemSets
 from .topk.ranking import top_k as top_k
+from .topk.scorer import product as product
 
 __version__: str

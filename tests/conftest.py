@@ -14,7 +14,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from hypothesis import HealthCheck, settings
 
-from jaxrec.data.dataset import Dataset, Ratings, Tags
+from jaxrec.data.dataset import Dataset, Interactions, Remarks
+from jaxrec.data.ids import Ids
+from jaxrec.data.movielens import STARS, films
 from jaxrec.data.sources import DEFAULT, load_dataset
 from jaxrec.data.synthetic import synthetic_dataset
 
@@ -98,12 +100,15 @@ def make_dataset() -> Callable[..., Dataset]:
         return Dataset(
             name="tiny",
             source="a test",
-            user_ids=np.arange(1, users + 1),
-            item_ids=np.arange(1, items + 1),
-            titles=titles or [f"Film {i} (2000)" for i in range(items)],
-            genres=genres or ["Drama"] * items,
-            ratings=make_ratings(rows),
-            tags=Tags(
+            user_ids=Ids(np.arange(1, users + 1), "user"),
+            catalogue=films(
+                Ids(np.arange(1, items + 1), "item"),
+                titles or [f"Film {i} (2000)" for i in range(items)],
+                genres or ["Drama"] * items,
+            ),
+            interactions=make_ratings(rows),
+            feedback=STARS,
+            remarks=Remarks(
                 np.array([u for u, _, _ in tags], np.int32),
                 np.array([i for _, i, _ in tags], np.int32),
                 [word for _, _, word in tags],
@@ -114,11 +119,11 @@ def make_dataset() -> Callable[..., Dataset]:
     return make
 
 
-def make_ratings(rows: list[tuple[int, int, float, int]]) -> Ratings:
-    """Ratings from (user, item, stars, time) rows."""
-    return Ratings(
+def make_ratings(rows: list[tuple[int, int, float, int]]) -> Interactions:
+    """Interactions from (user, item, stars, time) rows."""
+    return Interactions(
         users=np.array([r[0] for r in rows], np.int32),
         items=np.array([r[1] for r in rows], np.int32),
-        stars=np.array([r[2] for r in rows], np.float64),
+        values=np.array([r[2] for r in rows], np.float64),
         times=np.array([r[3] for r in rows], np.int64),
     )

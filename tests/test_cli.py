@@ -16,8 +16,8 @@ from jaxrec.data import sources
 from jaxrec.evaluation.foreign_metrics import LIBRARIES
 from jaxrec.evaluation.protocol import PROTOCOLS
 from jaxrec.experiment.pmf_rows import PUBLISHED
-from jaxrec.fusion.fuse import FUSIONS
-from jaxrec.pmf.fit import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
+from jaxrec.fusion.published import FUSIONS
+from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
 from tests.tiny_models import tiny_bert
 
 pytestmark = pytest.mark.timeout(180)

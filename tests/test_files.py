@@ -7,8 +7,9 @@ from safetensors.numpy import save_file
 
 from jaxrec.border.embeddings import read_embeddings
 from jaxrec.errors import InputError
+from jaxrec.experiment.factors_file import read_factors, write_factors
 from jaxrec.files import file_sha256, read_json, whole_file
-from jaxrec.pmf.factors import Factors, read_factors, write_factors
+from jaxrec.pmf.objective import Factors
 
 IDS = np.array([3, 1, 2])
 E = np.eye(3, dtype=np.float32)

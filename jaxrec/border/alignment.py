@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrec.pmf.factors import Factors
+from jaxrec.pmf.objective import Factors
 
 JITTER = 1e-6
 """Share of the mean variance that keeps C positive."""

@@ -6,7 +6,7 @@ likes.parquet         user_id, item_id: what each user likes, to tell false nega
 targets.safetensors   fold, item_ids, weights [n], targets [n, factors]; features [items, m]
 card.json             counts, seeds and hashes
 
-Rows of fold k are for the model of fold k and are drawn, or fitted, without any rating of its
+ItemSets of fold k are for the model of fold k and are drawn, or fitted, without any rating of its
 items: that model knows nothing of them, not even what their ratings say of users.
 """
 
@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from jaxrec.border.alignment import alignment_targets
 from jaxrec.border.pairs import NONE, draw_pairs
-from jaxrec.data.dataset import Ratings
+from jaxrec.data.dataset import Interactions
 from jaxrec.data.features import item_features
 from jaxrec.data.texts import texts_sha256
 from jaxrec.errors import InputError
@@ -29,8 +29,9 @@ from jaxrec.evaluation.split import Split
 from jaxrec.experiment.fitting import settings_of
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import file_sha256, whole_file, write_json
-from jaxrec.models.registry import pmf_settings
+from jaxrec.models.factorization import pmf_settings
 from jaxrec.pmf.fit import fit_pmf
+from jaxrec.pmf.objective import training_pairs
 
 
 class Learning(NamedTuple):
@@ -72,17 +73,17 @@ def write_training_data(
     if cold_folds and not 2 <= learning.folds <= len(inner):
         raise InputError(f"cold-items is validated on its folds; give --folds 2 to {len(inner)}")
     split = _taught(run, learning.validation)
-    train = dataset.ratings.at(split.train)
+    train = dataset.interactions.at(split.train)
     counts = np.bincount(train.items, minlength=dataset.items)
     fold = _folds(counts, learning.folds, seed)
     if cold_folds:
         for number, one in enumerate(inner):
-            fold[np.unique(dataset.ratings.items[one.test])] = number % learning.folds
+            fold[np.unique(dataset.interactions.items[one.test])] = number % learning.folds
     own = run.texts(texts)
     with whole_file(folder / "texts.parquet") as partial:
         pl.DataFrame(
             {
-                "item_id": dataset.item_ids,
+                "item_id": dataset.item_ids.names,
                 "text": own,
                 "plain": run.plain_texts(texts),
                 "fold": fold,
@@ -107,7 +108,7 @@ def write_training_data(
         path, written = folder / "targets.safetensors", _write_targets(run, of_fold, folder)
     else:
         path, written = folder / "pairs.parquet", _write_pairs(run, of_fold, learning, folder)
-        likes = train.liked
+        likes = train.liked(dataset.feedback)
         with whole_file(folder / "likes.parquet") as partial:
             pl.DataFrame(
                 {
@@ -146,11 +147,12 @@ def _taught(run: RunFolder, validation: bool) -> Split:
     return run.protocol.split
 
 
-def _write_targets(run: RunFolder, of_fold: list[Ratings], folder: Path) -> int:
+def _write_targets(run: RunFolder, of_fold: list[Interactions], folder: Path) -> int:
     dataset, settings = run.dataset, pmf_settings(settings_of(run, "pmf"))
     shape, parts = (dataset.users, dataset.items), []
     for number, ratings in enumerate(of_fold):
-        factors, _ = fit_pmf(ratings, *shape, settings, seed=run.fit_seed)
+        pairs = training_pairs(ratings, dataset.feedback, settings)
+        factors, _ = fit_pmf(pairs, *shape, settings, seed=run.fit_seed)
         counts = np.bincount(ratings.items, minlength=dataset.items)
         parts.append((number, alignment_targets(factors, counts)))
     arrays = {
@@ -158,19 +160,28 @@ def _write_targets(run: RunFolder, of_fold: list[Ratings], folder: Path) -> int:
         "item_ids": np.concatenate([dataset.item_ids[part.items] for _, part in parts]),
         "weights": np.concatenate([part.weights for _, part in parts]),
         "targets": np.concatenate([part.targets for _, part in parts]),
-        "features": item_features(dataset),
+        "features": item_features(dataset.catalogue),
     }
     with whole_file(folder / "targets.safetensors") as partial:
         save_file(arrays, partial)
     return len(arrays["fold"])
 
 
-def _write_pairs(run: RunFolder, of_fold: list[Ratings], learning: Learning, folder: Path) -> int:
-    ids, users, tables = run.dataset.item_ids, run.dataset.user_ids, []
+def _write_pairs(
+    run: RunFolder, of_fold: list[Interactions], learning: Learning, folder: Path
+) -> int:
+    ids, users, tables = run.dataset.item_ids.names, run.dataset.user_ids.names, []
     assert learning.kind is not None
     for number, ratings in enumerate(of_fold):
         seed = run.protocol.seed + 1000 * number
-        pairs = draw_pairs(ratings, learning.kind, learning.per_user, seed, learning.popularity)
+        pairs = draw_pairs(
+            ratings,
+            run.dataset.feedback,
+            learning.kind,
+            learning.per_user,
+            seed,
+            learning.popularity,
+        )
         anchors = [ids[row[row != NONE]].tolist() for row in pairs.anchors]
         negatives = pl.Series(ids[pairs.negatives])
         tables.append(

@@ -14,11 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrec.data.dataset import Ratings
+from jaxrec.data.dataset import Interactions
+from jaxrec.data.feedback import Feedback
 
 KINDS = ("liked", "disliked", "profile")
-DISLIKED = 3.0
-"""A rating of fewer stars counts as disliked."""
 FEWEST_LIKED = 5
 """Users with fewer liked ratings make no pairs, as published."""
 PROFILE = 5
@@ -40,7 +39,12 @@ class Pairs(NamedTuple):
 
 
 def draw_pairs(
-    ratings: Ratings, kind: str, per_user: int, seed: int, popularity: float = 0.0
+    ratings: Interactions,
+    feedback: Feedback,
+    kind: str,
+    per_user: int,
+    seed: int,
+    popularity: float = 0.0,
 ) -> Pairs:
     """Draw `per_user` examples for every user who likes at least `FEWEST_LIKED` items.
 
@@ -49,6 +53,7 @@ def draw_pairs(
 
     Args:
         ratings: all that may be known; nothing else reaches a pair.
+        feedback: what is liked and disliked.
         kind: one of `KINDS`.
         per_user: examples of one user.
         seed: of the draws.
@@ -58,8 +63,8 @@ def draw_pairs(
     if kind not in KINDS:
         raise ValueError(f"no kind of pairs {kind!r}; there are {', '.join(KINDS)}")
     rng = np.random.default_rng(seed)
-    liked = ratings.liked
-    disliked = ratings.at(np.flatnonzero(ratings.stars < DISLIKED))
+    liked = ratings.liked(feedback)
+    disliked = ratings.at(np.flatnonzero(feedback.disliked(ratings.values)))
     counts = np.bincount(liked.items, minlength=int(ratings.items.max(initial=0)) + 1)
     likes, dislikes = _by_user(liked), _by_user(disliked)
     found = []
@@ -82,7 +87,7 @@ def draw_pairs(
     return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def _by_user(ratings: Ratings) -> dict[int, NDArray[np.int32]]:
+def _by_user(ratings: Interactions) -> dict[int, NDArray[np.int32]]:
     order = np.argsort(ratings.users, kind="stable")
     users, starts = np.unique(ratings.users[order], return_index=True)
     items = np.split(ratings.items[order], starts[1:])

@@ -1,126 +1,163 @@
-"""What is known: who rated what, when, and what is written about each item.
+"""What is known: who did what with which items, and what is written about each item.
 
-External ids stay in `Dataset.user_ids` and `Dataset.item_ids`; everything else speaks in the int32
-positions within those two arrays.
+External ids stay in `Ids`; everything else speaks in the int32 positions within them.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from jaxrec.data.feedback import Feedback
+from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 
-RATING_SCALE = (0.5, 5.0)
-"""Lowest and highest rating of the MovieLens scale, in stars."""
-
-LIKED = 4.0
-"""A rating of so many stars or more counts as liked."""
+SHOWN = 10
+"""Items that an ambiguous title lists."""
 
 
-class Ratings(NamedTuple):
-    """Ratings in a fixed order, one per position of the four arrays."""
+class Interactions(NamedTuple):
+    """Interactions in a fixed order, one per position of the four arrays."""
 
     users: NDArray[np.int32]
     """[n] positions in `Dataset.user_ids`."""
     items: NDArray[np.int32]
     """[n] positions in `Dataset.item_ids`."""
-    stars: NDArray[np.float64]
-    """[n] ratings in stars."""
+    values: NDArray[np.float64]
+    """[n] what `Feedback` interprets: stars, or how often."""
     times: NDArray[np.int64]
     """[n] seconds since 1970-01-01 UTC."""
 
-    def at(self, positions: NDArray[np.integer]) -> "Ratings":
-        """The ratings at `positions`, in that order."""
-        return Ratings(*(column[positions] for column in self))
+    def at(self, positions: NDArray[np.integer]) -> "Interactions":
+        """The interactions at `positions`, in that order."""
+        return Interactions(*(column[positions] for column in self))
 
-    @property
-    def liked(self) -> "Ratings":
-        """The ratings of at least `LIKED` stars, in the same order."""
-        return self.at(np.flatnonzero(self.stars >= LIKED))
-
-
-def check_not_empty(ratings: Ratings) -> None:
-    """Raise InputError if there is nothing to train on."""
-    if not len(ratings.users):
-        raise InputError("no training ratings; the published split takes users with 5 or more")
+    def liked(self, feedback: Feedback) -> "Interactions":
+        """Those that are liked, in the same order."""
+        return self.at(np.flatnonzero(feedback.liked(self.values)))
 
 
-class Tags(NamedTuple):
-    """Free-text tags in file order."""
+class Remarks(NamedTuple):
+    """What users wrote about items (tags, reviews), in file order.
+
+    They betray who knows what, so they are held out together with the interaction.
+    """
 
     users: NDArray[np.int32]
-    """[n] positions in `Dataset.user_ids`, -1 for an author who rated nothing."""
+    """[n] positions in `Dataset.user_ids`, -1 for an author without interactions."""
     items: NDArray[np.int32]
     """[n] positions in `Dataset.item_ids`."""
     words: list[str]
-    """[n] the tags as written."""
+    """[n] as written."""
     times: NDArray[np.int64]
     """[n] seconds since 1970-01-01 UTC."""
 
 
 @dataclass(frozen=True)
+class Catalogue:
+    """The items, their table, and what its columns are for."""
+
+    ids: Ids
+    table: pl.DataFrame
+    """A row an item, in the order of `ids`."""
+    title: str
+    """Column that people know an item by; a title is not an id (two items may share one)."""
+    text: str
+    """Template of an item's text, of columns in braces: `{title} {genres}`."""
+    published_text: str | None = None
+    """Template of a published text, if it differs."""
+    categories: tuple[str, ...] = ()
+    """Columns of lists of words, of a small vocabulary."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    """Columns of numbers, each with the distance at which items are no longer alike."""
+    nameless: str = "item"
+    """The text of an item of which nothing is known."""
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """[items]"""
+        return self.table[self.title].to_list()
+
+    def find(self, asked: str) -> int:
+        """Position of the item with an id, a title or a part of a title, case aside.
+
+        Raises:
+            InputError: there is none, or there are several; their ids are listed.
+        """
+        (place,) = self.ids.find([asked])
+        if place >= 0:
+            return int(place)
+        titles, wanted = [title.casefold() for title in self.titles], asked.casefold()
+        matches = [item for item, title in enumerate(titles) if title == wanted]
+        matches = matches or [item for item, title in enumerate(titles) if wanted in title]
+        if len(matches) == 1:
+            return matches[0]
+        if not matches:
+            raise InputError(f"no item {asked!r}; give an id or a part of a title")
+        shown = [f"{self.ids[item]} {self.titles[item]}" for item in matches[:SHOWN]]
+        more = f" and {len(matches) - SHOWN} more" if len(matches) > SHOWN else ""
+        raise InputError(f"{asked!r} is ambiguous, give an id: {'; '.join(shown)}{more}")
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """A catalogue of items, the ratings and the tags given to them."""
+    """A catalogue of items, what users did with them and what they wrote about them."""
 
     name: str
     """Short name, printed with every result."""
     source: str
     """Where it was read from: a folder, or how it was made."""
-    user_ids: NDArray[np.int64]
-    """[users] external ids, ascending."""
-    item_ids: NDArray[np.int64]
-    """[items] external ids in catalogue order; an item need not have a rating."""
-    titles: list[str]
-    """[items] titles; a title is not an id (two items may share one)."""
-    genres: list[str]
-    """[items] genres joined by `|`."""
-    ratings: Ratings
-    tags: Tags
+    user_ids: Ids
+    """Ascending."""
+    catalogue: Catalogue
+    interactions: Interactions
+    feedback: Feedback
+    """What the values of the interactions mean."""
+    remarks: Remarks
     synthetic: bool = False
     """True for data that was made, not observed."""
 
     @property
     def users(self) -> int:
-        """How many users have a rating."""
+        """How many users have an interaction."""
         return len(self.user_ids)
 
     @property
     def items(self) -> int:
-        """How many items the catalogue has, rated or not."""
-        return len(self.item_ids)
+        """How many items the catalogue has, with interactions or without."""
+        return len(self.catalogue.ids)
 
-    def user_positions(self, ids: Sequence[int]) -> NDArray[np.int32]:
-        """Positions of external user ids; raises InputError for one that has no rating."""
-        positions = np.searchsorted(self.user_ids, ids).clip(max=self.users - 1)
-        for user, known in zip(ids, self.user_ids[positions], strict=True):
-            if user != known:
-                raise InputError(
-                    f"no user {user} in {self.name}; ids run from {self.user_ids[0]} to"
-                    f" {self.user_ids[-1]}"
-                )
-        return positions.astype(np.int32)
+    @property
+    def item_ids(self) -> Ids:
+        """In the order of the catalogue; an item need not have an interaction."""
+        return self.catalogue.ids
+
+    @property
+    def titles(self) -> list[str]:
+        """[items]"""
+        return self.catalogue.titles
 
     @cached_property
     def sha256(self) -> str:
         """Hash of everything in the data set, the same however it was stored."""
         digest = hashlib.sha256()
-        for array in (
-            self.user_ids,
-            self.item_ids,
-            *self.ratings,
-            self.tags.users,
-            self.tags.items,
-            self.tags.times,
-        ):
+        digest.update(self.user_ids.content() + self.item_ids.content())
+        remarks = self.remarks
+        for array in (*self.interactions, remarks.users, remarks.items, remarks.times):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
-        for strings in (self.titles, self.genres, self.tags.words):
-            for string in strings:
-                encoded = string.encode()
+        told = repr((self.feedback.card(), self.catalogue.text, self.catalogue.published_text))
+        digest.update(told.encode())
+        for texts in (remarks.words, *(self.catalogue.table[c].to_list() for c in self._told)):
+            for text in map(str, texts):
+                encoded = text.encode()
                 digest.update(len(encoded).to_bytes(4, "little") + encoded)
         return digest.hexdigest()
+
+    @property
+    def _told(self) -> list[str]:
+        return sorted(self.catalogue.table.columns)

@@ -6,14 +6,23 @@ find the line to name.
 
 import csv
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from jaxrec.data.dataset import RATING_SCALE, Dataset, Ratings, Tags
+from jaxrec.data.dataset import Catalogue, Dataset, Interactions, Remarks
+from jaxrec.data.feedback import Feedback
+from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
+
+STARS = Feedback("stars", (0.5, 5.0), liked_from=4.0, disliked_below=3.0, neutral=1.5)
+"""Ratings in half stars."""
+NO_GENRES = "(no genres listed)"
+YEAR = re.compile(r"\((\d{4})[^()]*\)\s*$")
+"""Of `Heat (1995)` and `Doctor Who (2005-2010)`: the last bracket, its first year."""
 
 Schema = dict[str, type[pl.DataType]]
 
@@ -60,27 +69,62 @@ def read_movielens(folder: Path, name: str | None = None) -> Dataset:
     _refuse_off_scale(ratings_path, ratings)
     _refuse_repeats(ratings_path, ratings, ["userId", "movieId"], "rating of one movie by one user")
 
-    item_ids = movies["movieId"].to_numpy()
-    user_ids = ratings["userId"].unique().sort().to_numpy()
+    item_ids = Ids(movies["movieId"].to_numpy(), "item")
+    user_ids = Ids(ratings["userId"].unique().sort().to_numpy(), "user")
     return Dataset(
         name=name or folder.resolve().name,
         source=str(folder.resolve()),
         user_ids=user_ids,
-        item_ids=item_ids,
-        titles=movies["title"].to_list(),
-        genres=movies["genres"].to_list(),
-        ratings=Ratings(
-            users=_positions(ratings["userId"], user_ids),
+        catalogue=films(item_ids, movies["title"].to_list(), movies["genres"].to_list()),
+        interactions=Interactions(
+            users=user_ids.find(ratings["userId"].to_numpy()),
             items=_movie_positions(ratings_path, ratings["movieId"], item_ids),
-            stars=ratings["rating"].to_numpy(),
+            values=ratings["rating"].to_numpy(),
             times=ratings["timestamp"].to_numpy(),
         ),
-        tags=Tags(
-            users=_positions(tags["userId"], user_ids),
+        feedback=STARS,
+        remarks=Remarks(
+            users=user_ids.find(tags["userId"].to_numpy()),
             items=_movie_positions(tags_path, tags["movieId"], item_ids),
             words=tags["tag"].to_list(),
             times=tags["timestamp"].to_numpy(),
         ),
+    )
+
+
+def films(ids: Ids, titles: list[str], genres: list[str]) -> Catalogue:
+    """A catalogue of films from their titles, `Heat (1995)`, and genres joined by `|`.
+
+    Its table has the columns `title`, `name` (the title cut at its last bracket), `genres` (as
+    lists) and `year` (that of the last bracket).
+    """
+    years = [YEAR.search(title) for title in titles]
+    table = pl.DataFrame(
+        {
+            "title": titles,
+            "name": [title.rsplit("(", 1)[0].strip() for title in titles],
+            "genres": [
+                [] if joined == NO_GENRES else [word for word in joined.split("|") if word]
+                for joined in genres
+            ],
+            "year": [None if found is None else float(found[1]) for found in years],
+        },
+        schema={
+            "title": pl.String,
+            "name": pl.String,
+            "genres": pl.List(pl.String),
+            "year": pl.Float64,
+        },
+    )
+    return Catalogue(
+        ids,
+        table,
+        title="title",
+        text="{title} {genres}",
+        published_text="{name} {genres}",
+        categories=("genres",),
+        numbers={"year": 10.0},
+        nameless="movie",
     )
 
 
@@ -178,7 +222,7 @@ def _refuse_repeats(path: Path, table: pl.DataFrame, columns: list[str], what: s
 
 
 def _refuse_off_scale(path: Path, ratings: pl.DataFrame) -> None:
-    low, high = RATING_SCALE
+    low, high = STARS.scale
     outside = (~ratings["rating"].is_between(low, high) | ratings["rating"].is_nan()).arg_true()
     if len(outside):
         value = ratings["rating"][outside[0]]
@@ -189,18 +233,9 @@ def _refuse_off_scale(path: Path, ratings: pl.DataFrame) -> None:
         )
 
 
-def _positions(ids: pl.Series, known: np.ndarray) -> np.ndarray:
-    """Position of each id in `known`, -1 where it is not there."""
-    if not len(known):
-        return np.full(len(ids), -1, np.int32)
-    order = np.argsort(known, kind="stable")
-    place = order[np.searchsorted(known, ids.to_numpy(), sorter=order).clip(max=len(known) - 1)]
-    return np.where(known[place] == ids.to_numpy(), place, -1).astype(np.int32)
-
-
-def _movie_positions(path: Path, ids: pl.Series, item_ids: np.ndarray) -> np.ndarray:
-    positions = _positions(ids, item_ids)
-    unknown = np.flatnonzero(positions < 0)
+def _movie_positions(path: Path, ids: pl.Series, item_ids: Ids) -> np.ndarray:
+    positions = item_ids.find(ids.to_numpy())
+    unknown = np.flatnonzero(positions == NONE)
     if len(unknown):
         raise InputError(
             f"{path}, line {_line(path, int(unknown[0]))}: movieId {ids[int(unknown[0])]} is not in"

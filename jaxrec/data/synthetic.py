@@ -7,7 +7,9 @@ the user's mood and noise. Popular items are rated more often, as in real data.
 
 import numpy as np
 
-from jaxrec.data.dataset import Dataset, Ratings, Tags
+from jaxrec.data.dataset import Dataset, Interactions, Remarks
+from jaxrec.data.ids import Ids
+from jaxrec.data.movielens import STARS, films
 
 _GENRES = [
     "Action", "Adventure", "Animation", "Comedy", "Crime", "Documentary",
@@ -62,12 +64,15 @@ def synthetic_dataset(users: int = 300, items: int = 800, seed: int = 0) -> Data
     return Dataset(
         name="synthetic",
         source=f"made by jaxrec from seed {seed}: {users} users, {items} items",
-        user_ids=np.arange(1, users + 1),
-        item_ids=np.arange(1, items + 1),
-        titles=titles,
-        genres=["|".join(_GENRES[g] for g in sorted(pair)) for pair in genres],
-        ratings=Ratings(rated_by.astype(np.int32), rated.astype(np.int32), given, at),
-        tags=Tags(
+        user_ids=Ids(np.arange(1, users + 1), "user"),
+        catalogue=films(
+            Ids(np.arange(1, items + 1), "item"),
+            titles,
+            ["|".join(_GENRES[g] for g in sorted(pair)) for pair in genres],
+        ),
+        interactions=Interactions(rated_by.astype(np.int32), rated.astype(np.int32), given, at),
+        feedback=STARS,
+        remarks=Remarks(
             np.array([u for u, _, _ in tagged], np.int32),
             np.array([i for _, i, _ in tagged], np.int32),
             [word for _, _, word in tagged],

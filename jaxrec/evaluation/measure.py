@@ -12,16 +12,9 @@ from numpy.typing import NDArray
 from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
 from jaxrec.evaluation.protocol import Task
-from jaxrec.topk.ranking import (
-    MEMORY,
-    Scorer,
-    best,
-    check_k,
-    check_scores,
-    membership,
-    unseen_scores,
-    user_blocks,
-)
+from jaxrec.topk.blocks import MEMORY, user_blocks
+from jaxrec.topk.ranking import best, check_k, check_scores, membership, unseen_scores
+from jaxrec.topk.scorer import Scorer
 
 ITEM_THIRDS = ("head", "middle", "tail")
 USER_THIRDS = ("fewest", "some", "most")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrec.data.dataset import LIKED, Dataset
+from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
 from jaxrec.evaluation.split import (
     FEWEST_RATINGS,
@@ -19,7 +19,7 @@ from jaxrec.evaluation.split import (
     strict_split,
     temporal_split,
 )
-from jaxrec.topk.item_sets import Rows
+from jaxrec.topk.item_sets import ItemSets
 
 PROTOCOLS = ("strict", "published", "temporal", "cold-items", "cold-users")
 """The first is the default."""
@@ -49,9 +49,9 @@ EXCLUDED = {"temporal": "no relevant item, or no train rating"}
 class Task(NamedTuple):
     """What is to be ranked for whom, and what counts as a hit."""
 
-    seen: Rows
+    seen: ItemSets
     """Items that are not recommended again."""
-    relevant: Rows
+    relevant: ItemSets
     """Items that count as hits; users without any are not evaluated."""
     catalogue: NDArray[np.bool_]
     """[items] which items may be recommended at all."""
@@ -77,7 +77,7 @@ class Protocol(NamedTuple):
             raise InputError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
         if not 0 <= fold < (FOLDS if name == "cold-items" else 1):
             raise InputError(f"no fold {fold} of protocol {name}; cold-items has 0 to {FOLDS - 1}")
-        ratings = dataset.ratings
+        ratings = dataset.interactions
         everything = np.arange(len(ratings.users))
         if name == "published":
             split = published_split(ratings, seed)
@@ -119,7 +119,7 @@ def validation_splits(dataset: Dataset, protocol: Protocol) -> list[Split]:
 
     One split; under `cold-items` one for each of the inner folds.
     """
-    ratings, train, seed = dataset.ratings, protocol.split.train, protocol.seed
+    ratings, train, seed = dataset.interactions, protocol.split.train, protocol.seed
     if protocol.name == "temporal":
         return [temporal_split(ratings, train, VALIDATION_SHARE)]
     if protocol.name == "cold-items":
@@ -130,19 +130,19 @@ def validation_splits(dataset: Dataset, protocol: Protocol) -> list[Split]:
 
 
 def calibration_task(dataset: Dataset, protocol: Protocol) -> tuple[Split, Task]:
-    """Ratings on cold and on warm items held out of the train part of `cold-items`, and the split.
+    """Interactions on cold and on warm items held out of the train part of `cold-items`, and the split.
 
     The first inner fold is cold, and of each user's other ratings a tenth is held out. Every unseen
     item is a candidate: here one sees what a cold item in a list costs.
     """
     cold = validation_splits(dataset, protocol)[0]
-    warm = per_user_validation(dataset.ratings, cold, protocol.seed)
+    warm = per_user_validation(dataset.interactions, cold, protocol.seed)
     split = Split(warm.train, np.concatenate([cold.test, warm.test]))
     task = _task(dataset, protocol, split, {"split": "cold and warm ratings inside train"})
     return split, task._replace(catalogue=np.ones(dataset.items, bool))
 
 
-def readable_tags(dataset: Dataset, protocol: Protocol) -> NDArray[np.bool_]:
+def readable_remarks(dataset: Dataset, protocol: Protocol) -> NDArray[np.bool_]:
     """[tags] which tags an honest item text may hold.
 
     A tag betrays that its author has seen the movie, so one whose (user, movie) pair is held out,
@@ -150,11 +150,11 @@ def readable_tags(dataset: Dataset, protocol: Protocol) -> NDArray[np.bool_]:
     the first rating of validation. Under `cold-items` no tag may: a cold item has none, and its
     warm neighbours' texts should be like its own.
     """
-    tags = dataset.tags
+    tags = dataset.remarks
     if protocol.name == "cold-items":
         return np.zeros(len(tags.words), bool)
     validation = [split.test for split in validation_splits(dataset, protocol)]
-    held = dataset.ratings.at(np.concatenate([protocol.split.test, *validation]))
+    held = dataset.interactions.at(np.concatenate([protocol.split.test, *validation]))
     pairs = held.users.astype(np.int64) * dataset.items + held.items
     readable = ~np.isin(tags.users.astype(np.int64) * dataset.items + tags.items, pairs)
     if protocol.name == "temporal" and len(held.times):
@@ -165,23 +165,23 @@ def readable_tags(dataset: Dataset, protocol: Protocol) -> NDArray[np.bool_]:
 def vocabulary(dataset: Dataset, split: Split) -> NDArray[np.bool_]:
     """[items] bool: does the item have a train rating?"""
     known = np.zeros(dataset.items, bool)
-    known[dataset.ratings.items[split.train]] = True
+    known[dataset.interactions.items[split.train]] = True
     return known
 
 
 def _task(dataset: Dataset, protocol: Protocol, split: Split, card: dict[str, Any]) -> Task:
     catalogue, candidates = _candidates(dataset, protocol, split)
-    held_out = dataset.ratings.at(split.test).liked
+    held_out = dataset.interactions.at(split.test).liked(dataset.feedback)
     may_count = catalogue[held_out.items]
     if protocol.name == "temporal":
-        may_count &= np.isin(held_out.users, dataset.ratings.users[split.train])
-    relevant = Rows.of(held_out.at(np.flatnonzero(may_count)), dataset.users)
+        may_count &= np.isin(held_out.users, dataset.interactions.users[split.train])
+    relevant = ItemSets.of(held_out.at(np.flatnonzero(may_count)), dataset.users)
     evaluated = int((relevant.lengths > 0).sum())
     return Task(
-        seen=Rows.of(dataset.ratings.at(split.known), dataset.users),
+        seen=ItemSets.of(dataset.interactions.at(split.known), dataset.users),
         relevant=relevant,
         catalogue=catalogue,
-        item_counts=np.bincount(dataset.ratings.items[split.train], minlength=dataset.items),
+        item_counts=np.bincount(dataset.interactions.items[split.train], minlength=dataset.items),
         card=card
         | {
             "candidates": candidates,
@@ -199,7 +199,7 @@ def _candidates(
         return known, f"the {int(known.sum()):,} items with a train rating"
     if protocol.name == "cold-items":
         cold = np.zeros(dataset.items, bool)
-        cold[dataset.ratings.items[split.test]] = True
+        cold[dataset.interactions.items[split.test]] = True
         return cold, f"the fold's {int(cold.sum()):,} cold items"
     return np.ones(dataset.items, bool), f"all {dataset.items:,} items, rated or not"
 
@@ -228,7 +228,9 @@ def _card(dataset: Dataset, protocol: Protocol) -> dict[str, Any]:
         "seen_filter": "items the user rated in train"
         + (" or has given" if len(split.given) else "")
         + " are not ranked",
-        "relevant": f"test ratings of at least {LIKED} stars on candidate items",
+        "relevant": f"test {dataset.feedback.liked_rule} on candidate items".replace(
+            "rating", "ratings", 1
+        ),
         "excluded_because": EXCLUDED.get(protocol.name, "no relevant item"),
         "ties": "higher score, then lower item index",
         "ndcg": "binary gains, ideal = min(K, relevant) hits at the top",

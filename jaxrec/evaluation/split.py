@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrec.data.dataset import Ratings
+from jaxrec.data.dataset import Interactions
 
 FEWEST_RATINGS = 5
 """Users with fewer ratings have none held out."""
@@ -40,7 +40,7 @@ class Split(NamedTuple):
         return digest.hexdigest()
 
 
-def published_split(ratings: Ratings, seed: int = 42) -> Split:
+def published_split(ratings: Interactions, seed: int = 42) -> Split:
     """Per-user split of the published reports.
 
     Users in ascending id, each one's n ratings in file order: of `RandomState(seed).permutation(n)`
@@ -51,13 +51,13 @@ def published_split(ratings: Ratings, seed: int = 42) -> Split:
     return _cut_each_user(ratings, everything, TEST_SHARE, seed, keep_short=False)
 
 
-def strict_split(ratings: Ratings, seed: int) -> Split:
+def strict_split(ratings: Interactions, seed: int) -> Split:
     """`published_split`, but users with fewer than `FEWEST_RATINGS` ratings stay in train."""
     everything = np.arange(len(ratings.users))
     return _cut_each_user(ratings, everything, TEST_SHARE, seed, keep_short=True)
 
 
-def per_user_validation(ratings: Ratings, split: Split, seed: int) -> Split:
+def per_user_validation(ratings: Interactions, split: Split, seed: int) -> Split:
     """Cut the train part of `split` into train and validation (as `test`), for choosing settings.
 
     Of `RandomState(seed + 1).permutation(n)` the first ceil(0.1 n) places of a user's n train
@@ -67,7 +67,7 @@ def per_user_validation(ratings: Ratings, split: Split, seed: int) -> Split:
 
 
 def temporal_split(
-    ratings: Ratings, positions: NDArray[np.int64], share: float = TEST_SHARE
+    ratings: Interactions, positions: NDArray[np.int64], share: float = TEST_SHARE
 ) -> Split:
     """Of the ratings at `positions` the latest ceil(share n) are test; ties in file order."""
     order = positions[np.lexsort((positions, ratings.times[positions]))]
@@ -75,7 +75,9 @@ def temporal_split(
     return Split(np.sort(order[:cut]), np.sort(order[cut:]))
 
 
-def cold_item_split(ratings: Ratings, positions: NDArray[np.int64], seed: int, fold: int) -> Split:
+def cold_item_split(
+    ratings: Interactions, positions: NDArray[np.int64], seed: int, fold: int
+) -> Split:
     """All ratings of a fifth of the items are test.
 
     The items with a rating at `positions`, in ascending order and permuted by `RandomState(seed)`,
@@ -87,7 +89,7 @@ def cold_item_split(ratings: Ratings, positions: NDArray[np.int64], seed: int, f
     return Split(positions[~cold], positions[cold])
 
 
-def cold_user_split(ratings: Ratings, positions: NDArray[np.int64], seed: int) -> Split:
+def cold_user_split(ratings: Interactions, positions: NDArray[np.int64], seed: int) -> Split:
     """All ratings of a fifth of the users are kept from training: half are given, half test.
 
     Of the users with a rating at `positions`, the first ceil(0.2 n) of `RandomState(seed)`'s
@@ -102,7 +104,7 @@ def cold_user_split(ratings: Ratings, positions: NDArray[np.int64], seed: int) -
 
 
 def _cut_each_user(
-    ratings: Ratings,
+    ratings: Interactions,
     positions: NDArray[np.int64],
     share: float,
     seed: int,

@@ -11,15 +11,17 @@ from jaxrec import __version__
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import Task, calibration_task, validation_tasks
 from jaxrec.evaluation.split import Split
+from jaxrec.experiment.factors_file import read_factors, write_factors
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import file_sha256, read_json, write_json
-from jaxrec.fusion.published import mf_scorer
-from jaxrec.models.registry import MODELS, Known, Settings, fit
-from jaxrec.pmf.factors import Factors, read_factors, write_factors
-from jaxrec.topk.ranking import MEMORY, Product, Scorer, Table
+from jaxrec.models.model import Evidence, Settings
+from jaxrec.models.registry import MODELS, fit
+from jaxrec.pmf.objective import Factors
+from jaxrec.topk.blocks import MEMORY
+from jaxrec.topk.scorer import Product, Scorer, Table, product
 
 if TYPE_CHECKING:
-    from jaxrec.fusion.gate import Knowledge, Learned, Part
+    from jaxrec.fusion.gate import Familiarity, Learned, Part
 
 SIGNALS = ("pmf+text", "ease-graded+text", "text")
 """What `hybrid` fuses; the convex combination is of the first two."""
@@ -50,11 +52,11 @@ def content_name(run: RunFolder) -> str | None:
     return max(names, key=lambda name: known_figures[name]["validation_ndcg@25"])
 
 
-def known(run: RunFolder, split: Split) -> Known:
+def known(run: RunFolder, split: Split) -> Evidence:
     """What models of this run may learn from."""
     name = content_name(run)
     E = None if name is None else run.read_embeddings(name, "honest").E
-    return Known(run.dataset, split, E, run.fit_seed)
+    return Evidence(run.dataset, split, E, run.fit_seed)
 
 
 def settings_of(run: RunFolder, row: str) -> Settings:
@@ -82,7 +84,7 @@ def fitted(run: RunFolder, row: str) -> Product | Table:
     try:
         factors, found = read_factors(path, "")
         if all(found.get(key) == value for key, value in card.items()):
-            return mf_scorer(factors)
+            return product(*factors)
     except InputError:
         pass  # absent or half written: fitted anew
     model = fit(row, known(run, run.protocol.split), settings)
@@ -117,7 +119,7 @@ def _part(run: RunFolder, split: Split, task: Task, E: NDArray[np.float32] | Non
     """The signals fitted on an inner split, and what they are judged by."""
     from jaxrec.fusion.gate import Part
 
-    inner = known(run, split) if E is None else Known(run.dataset, split, E, run.fit_seed)
+    inner = known(run, split) if E is None else Evidence(run.dataset, split, E, run.fit_seed)
     signals = tuple(fit(row, inner, settings_of(run, row)) for row in SIGNALS)
     return Part(signals, _knowledge(run, split), task)
 
@@ -125,7 +127,8 @@ def _part(run: RunFolder, split: Split, task: Task, E: NDArray[np.float32] | Non
 def learned_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
     """The fusion of this run, learned on validation or as it was kept."""
     # Flax and optax take most of a second to import; a fit of PMF does without
-    from jaxrec.fusion.gate import Learned, calibrate, learn_fusion
+    from jaxrec.fusion.calibration import calibrate
+    from jaxrec.fusion.gate import Learned, learn_fusion
 
     card = {row: _card(run, row, settings_of(run, row)) for row in SIGNALS}
     if run.hybrid_path.exists():
@@ -150,13 +153,13 @@ def hybrid(run: RunFolder, memory: int = MEMORY) -> tuple[Scorer, Learned]:
     return fused_scorer(learned, signals, _knowledge(run, run.protocol.split)), learned
 
 
-def _knowledge(run: RunFolder, split: Split) -> Knowledge:
-    from jaxrec.fusion.gate import knowledge
+def _knowledge(run: RunFolder, split: Split) -> Familiarity:
+    from jaxrec.fusion.gate import familiarity
 
-    ratings = run.dataset.ratings
+    ratings = run.dataset.interactions
     users = np.bincount(ratings.users[split.known], minlength=run.dataset.users)
     items = np.bincount(ratings.items[split.train], minlength=run.dataset.items)
-    return knowledge(users, items)
+    return familiarity(users, items)
 
 
 def _card(run: RunFolder, row: str, settings: Settings) -> dict[str, Any]:

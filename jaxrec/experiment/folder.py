@@ -33,9 +33,10 @@ from jaxrec.data.movielens import read_movielens
 from jaxrec.data.sources import DEFAULT, load_dataset
 from jaxrec.data.texts import item_texts, texts_sha256, write_texts
 from jaxrec.errors import InputError
-from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_tags
+from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
+from jaxrec.experiment.factors_file import read_factors
 from jaxrec.files import read_json, whole_file, write_json
-from jaxrec.pmf.factors import Factors, read_factors
+from jaxrec.pmf.objective import Factors
 
 SEED = 42
 FACTORS_COMMANDS = {
@@ -72,13 +73,13 @@ class RunFolder:
     def texts(self, kind: str) -> list[str]:
         """[items] the texts of one of `kinds_of_texts`."""
         if kind == "published":
-            return item_texts(self.dataset)
-        return item_texts(self.dataset, readable_tags(self.dataset, self.protocol), year=True)
+            return item_texts(self.dataset, published=True)
+        return item_texts(self.dataset, readable_remarks(self.dataset, self.protocol))
 
     def plain_texts(self, kind: str) -> list[str]:
         """[items] the same without any tag."""
-        none = np.zeros(len(self.dataset.tags.words), bool)
-        return item_texts(self.dataset, none, year=kind != "published")
+        none = np.zeros(len(self.dataset.remarks.words), bool)
+        return item_texts(self.dataset, none, published=kind == "published")
 
     def texts_path(self, kind: str) -> Path:
         """Where the texts of one of `kinds_of_texts` are."""
@@ -172,7 +173,7 @@ class RunFolder:
         texts = texts_sha256(self.dataset, self.texts(kind))
         remedy = f"jaxrec embed --run {self.path} --model {model}"
         remedy += " --finetune" if name.endswith("-ft") else ""
-        return read_embeddings(path, self.dataset.item_ids, texts, remedy)
+        return read_embeddings(path, self.dataset.item_ids.names, texts, remedy)
 
     def write_texts(self, kind: str) -> None:
         """Write the item texts for the encoder."""
@@ -308,7 +309,7 @@ def _cut(path: Path, dataset: Dataset, protocol: str, seed: int, fold: int, init
 
 
 def _write_split(run: RunFolder) -> None:
-    ratings, split = run.dataset.ratings, run.protocol.split
+    ratings, split = run.dataset.interactions, run.protocol.split
     parts = []
     for name, positions in split._asdict().items():
         part = ratings.at(positions)
@@ -317,7 +318,7 @@ def _write_split(run: RunFolder) -> None:
                 {
                     "user_id": run.dataset.user_ids[part.users],
                     "item_id": run.dataset.item_ids[part.items],
-                    "stars": part.stars,
+                    "value": part.values,
                     "time": part.times,
                 }
             ).with_columns(part=pl.lit(name))

@@ -5,10 +5,11 @@ from typing import Any
 from jaxrec import __version__
 from jaxrec.errors import InputError
 from jaxrec.evaluation.split import Split
+from jaxrec.experiment.factors_file import read_factors, write_factors
 from jaxrec.experiment.fitting import settings_of
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.pmf.factors import Factors, read_factors, write_factors
-from jaxrec.pmf.fit import PmfSettings, fit_pmf
+from jaxrec.pmf.fit import fit_pmf
+from jaxrec.pmf.objective import Factors, PmfSettings, training_pairs
 from jaxrec.pmf.sequential import fit_sequential
 from jaxrec.pmf.sweeps import Checkpoints, OnSweep
 
@@ -68,17 +69,19 @@ def fit(
     on_sweep: OnSweep = lambda sweep, loss: None,
 ) -> tuple[Factors, list[float]]:
     """Fit factors on the train part of `split`; returns them and the loss of every sweep."""
-    train, seed = run.dataset.ratings.at(split.train), run.fit_seed
+    train, seed = run.dataset.interactions.at(split.train), run.fit_seed
     shape = run.dataset.users, run.dataset.items
     if settings.solver != "sequential":
+        pairs = training_pairs(train, run.dataset.feedback, settings)
         return fit_pmf(
-            train, *shape, settings, seed=seed, checkpoints=checkpoints, on_sweep=on_sweep
+            pairs, *shape, settings, seed=seed, checkpoints=checkpoints, on_sweep=on_sweep
         )
     for name, value in PUBLISHED._asdict().items():
         if name not in ("factors", "sweeps", "lambda_") and getattr(settings, name) != value:
             raise InputError(f"the sequential solver has {name} {value} only; leave it out")
     return fit_sequential(
         train,
+        run.dataset.feedback,
         *shape,
         factors=settings.factors,
         sweeps=settings.sweeps,

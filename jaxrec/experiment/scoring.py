@@ -25,12 +25,13 @@ from jaxrec.experiment.fitting import (
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.pmf_rows import describe, settings_on, validation_factors
 from jaxrec.files import whole_file, write_json
-from jaxrec.fusion.fuse import ALPHA
-from jaxrec.fusion.published import content_profiles, hybrid_scorer, mf_scorer, text_scorer
-from jaxrec.models.registry import MODELS, missing, with_given
-from jaxrec.pmf.fit import PmfSettings
+from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
+from jaxrec.models.factorization import with_given
+from jaxrec.models.registry import MODELS
+from jaxrec.pmf.objective import PmfSettings
 from jaxrec.pmf.sweeps import OnSweep
-from jaxrec.topk.ranking import MEMORY, Scorer
+from jaxrec.topk.blocks import MEMORY
+from jaxrec.topk.scorer import Scorer, product
 
 GRID = 20
 """alpha is chosen among 0, 1/20, ..., 1."""
@@ -124,7 +125,7 @@ def score_card(
     if "hybrid" in evaluations:
         results["hybrid"] = _hybrid_card(run, evaluations)
     with whole_file(run.per_user_path) as partial:
-        scorecard.per_user_table(evaluations, run.dataset.user_ids).write_parquet(partial)
+        scorecard.per_user_table(evaluations, run.dataset.user_ids.names).write_parquet(partial)
     write_json(run.results_path, results)
     return results
 
@@ -204,7 +205,7 @@ def lacking(run: RunFolder, row: scorecard.Row) -> str | None:
         return _embed_command(run, row.embeddings)
     if row.factors is not None and row.factors not in run.factors_rows():
         return run.factors_command(row.factors)
-    if row.learned and row.name in MODELS and (package := missing(row.name)) is not None:
+    if row.learned and row.name in MODELS and (package := MODELS[row.name].lacks) is not None:
         return f"pip install {package}"
     return None
 
@@ -221,21 +222,23 @@ def scorer_of(
     factors = None
     if row.factors is not None:
         factors, card = run.read_factors(row.factors)
-        split, ratings = run.protocol.split, run.dataset.ratings
+        split, ratings = run.protocol.split, run.dataset.interactions
         if len(split.given):
             rated = task.item_counts > 0
-            factors = with_given(factors, ratings.at(split.given), settings_on(card), rated)
+            factors = with_given(
+                factors, ratings.at(split.given), run.dataset.feedback, settings_on(card), rated
+            )
     if row.embeddings is None:
         assert factors is not None, "a row needs factors, embeddings or a model"
-        return mf_scorer(factors), {}
-    train = run.dataset.ratings.at(run.protocol.split.train)
+        return product(*factors), {}
+    train = run.dataset.interactions.at(run.protocol.split.train)
     E = run.read_embeddings(row.embeddings).E
-    profiles = content_profiles(fusion.name, train, E, run.dataset.users)
+    profiles = content_profiles(fusion.name, train, run.dataset.feedback, E, run.dataset.users)
     if factors is None:
-        return text_scorer(profiles, E), {"fusion": fusion.name}
+        return product(profiles, E), {"fusion": fusion.name}
     alpha = PUBLISHED_FUSION.alpha if fusion.alpha is None else fusion.alpha
     assert alpha is not None
-    scorer = hybrid_scorer(fusion.name, factors, profiles, E, task.catalogue, alpha)
+    scorer = published_fusion(fusion.name, factors, profiles, E, task.catalogue, alpha)
     return scorer, {"fusion": fusion.name, "alpha": alpha}
 
 
@@ -253,15 +256,15 @@ def alpha_curves(
     """
     split, task = validation_tasks(run.dataset, run.protocol)[0]
     factors = validation_factors(run, split, settings, on_sweep)
-    train = run.dataset.ratings.at(split.train)
+    train = run.dataset.interactions.at(split.train)
     curves = {}
     for name, found in embeddings.items():
-        profiles = content_profiles(fusion, train, found.E, run.dataset.users)
+        profiles = content_profiles(fusion, train, run.dataset.feedback, found.E, run.dataset.users)
 
         def ndcg(
             alpha: float, profiles: Array = profiles, E: NDArray[np.float32] = found.E
         ) -> float:
-            scorer = hybrid_scorer(fusion, factors, profiles, E, task.catalogue, alpha)
+            scorer = published_fusion(fusion, factors, profiles, E, task.catalogue, alpha)
             return evaluate(scorer, task, (25,), memory).metrics["ndcg@25"]
 
         curves[name] = [(step / GRID, ndcg(step / GRID)) for step in range(GRID + 1)]

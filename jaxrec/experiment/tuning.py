@@ -13,8 +13,9 @@ from jaxrec.evaluation.protocol import validation_tasks
 from jaxrec.experiment.fitting import identity_of, known
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import write_json
-from jaxrec.models.registry import MODELS, Range, fit
-from jaxrec.topk.ranking import MEMORY
+from jaxrec.models.model import Range
+from jaxrec.models.registry import MODELS, fit
+from jaxrec.topk.blocks import MEMORY
 
 K = 25
 OnTrial = Callable[[int, float], None]

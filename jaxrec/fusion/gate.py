@@ -2,7 +2,7 @@
 
 The signals are scores of other models, standardised over each user's candidates, so that their
 scales do not matter and may move between the fit the gate was learned on and the final one. With z
-the standardised signals, f_u the user's and g_i the item's knowledge features,
+the standardised signals, f_u the user's and g_i the item's familiarity features,
 
     y_ui = sum over signals c of z_c (a_c + b_c . f_u + d_c . g_i)  +  (h + H^T f_u) . g_i
 
@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 
 from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
-from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.protocol import Task
-from jaxrec.topk.ranking import MEMORY, Scorer, membership, rank, user_blocks
+from jaxrec.topk.blocks import MEMORY, user_blocks
+from jaxrec.topk.ranking import membership, rank
+from jaxrec.topk.scorer import Scorer
 
 STEPS = 20
 """Of L-BFGS; the loss is convex in the gate's weights."""
@@ -46,15 +47,11 @@ GRID = 20
 FOLDS = 5
 K = 25
 UNRATED = 2
-"""Column of `Knowledge.items` that says whether an item has no rating."""
-BONUSES = np.arange(-30, 31) / 10
-"""What unrated items may get, in standard deviations of a user's scores."""
-COST = 0.01
-"""Share of the hits on rated items that the others may cost."""
+"""Column of `Familiarity.items` that says whether an item has no rating."""
 
 
-class Knowledge(NamedTuple):
-    """How much is known."""
+class Familiarity(NamedTuple):
+    """How much is known of users and items."""
 
     users: Array
     """[users, user features]"""
@@ -62,11 +59,11 @@ class Knowledge(NamedTuple):
     """[items, item features]"""
 
 
-def knowledge(user_counts: NDArray[np.integer], item_counts: NDArray[np.integer]) -> Knowledge:
+def familiarity(user_counts: NDArray[np.integer], item_counts: NDArray[np.integer]) -> Familiarity:
     """Decimal logarithms of the numbers of ratings, and for items their square and whether none."""
     user = np.log10(1 + user_counts) - 2
     item = np.log10(1 + item_counts) - 1
-    return Knowledge(
+    return Familiarity(
         jnp.asarray(user[:, None], jnp.float32),
         jnp.asarray(np.stack([item, item**2, item_counts == 0], axis=1), jnp.float32),
     )
@@ -130,7 +127,7 @@ class Part(NamedTuple):
 
     signals: tuple[Scorer, ...]
     """Models that do not know the relevant items of `task`."""
-    known: Knowledge
+    familiarity: Familiarity
     """How much those models know."""
     task: Task
     """Of validation."""
@@ -163,14 +160,14 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
     """
     drawn = [_learners(part.task, seed, LEARNERS // len(parts)) for part in parts]
     examples = _examples(parts, drawn, memory)
-    known = parts[0].known
+    familiarity = parts[0].familiarity
     rest = [0.0] * (len(parts[0].signals) - 2)
     curve = []
     for step in range(GRID + 1):
         a = jnp.asarray([step / GRID, 1 - step / GRID, *rest], jnp.float32)
-        curve.append([step / GRID, float(jnp.mean(_ndcg(_start(a, known), examples)))])
+        curve.append([step / GRID, float(jnp.mean(_ndcg(_start(a, familiarity), examples)))])
     learned = Learned("convex", {}, curve, {}, {})
-    start = _start(jnp.asarray([learned.alpha, 1 - learned.alpha, *rest], jnp.float32), known)
+    start = _start(jnp.asarray([learned.alpha, 1 - learned.alpha, *rest], jnp.float32), familiarity)
     # a user who is in several parts is in one fold
     users, place = np.unique(np.concatenate(drawn), return_inverse=True)
     fold = np.random.default_rng(seed).integers(0, FOLDS, len(users))[place]
@@ -185,84 +182,31 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
     return learned._replace(weights=jax.tree.map(lambda w: w.tolist(), start), ndcg=ndcg)
 
 
-def calibrate(learned: Learned, part: Part, seed: int, memory: int = MEMORY) -> Learned:
-    """Let items without ratings compete with the others.
-
-    They get the largest bonus (`BONUSES`) that costs at most the share `COST` of the hits on rated
-    items among every user's best K: the weight h of that feature. The figures are cross-fitted, the
-    bonus of each fold of users being chosen on the other folds.
-
-    Args:
-        learned: the fusion.
-        part: whose task holds out ratings on items with and without other ratings.
-        seed: of the users' folds.
-        memory: bytes that the arrays of a block of users may take.
-    """
-    task, unrated = part.task, np.asarray(part.known.items)[:, UNRATED] > 0
-    owners = np.repeat(np.arange(len(task.relevant.lengths)), task.relevant.lengths)
-    relevant = owners * len(unrated) + task.relevant.items
-
-    def counts(bonus: float) -> NDArray[np.int64]:
-        """[3, users] hits on rated items, hits on others, places of others."""
-        scorer = fused_scorer(_with_bonus(learned, bonus), part.signals, part.known)
-        found = evaluate(scorer, task, (K,), memory)
-        there, lists = found.lists >= 0, found.lists
-        hits = there & np.isin(
-            found.users.astype(np.int64)[:, None] * len(unrated) + lists, relevant
-        )
-        cold = there & unrated[lists]
-        return np.stack([np.sum(of, axis=1) for of in (hits & ~cold, hits & cold, cold)])
-
-    alone = counts(-1e3)
-    curve = np.stack([counts(bonus) for bonus in BONUSES])  # [bonuses, 3, users]
-
-    def best(users: NDArray[np.bool_]) -> int:
-        warm = curve[:, 0, users].sum(axis=1)
-        return int(np.flatnonzero(warm >= (1 - COST) * alone[0, users].sum()).max(initial=0))
-
-    fold = np.random.default_rng(seed).integers(0, FOLDS, len(alone[0]))
-    fitted = [curve[best(fold != held)][:, fold == held].sum(axis=1) for held in range(FOLDS)]
-    warm_hits, cold_hits, cold_places = np.sum(fitted, axis=0).tolist()
-    places, bonus = K * len(fold), float(BONUSES[best(np.ones(len(fold), bool))])
-    figures = {
-        "bonus": bonus,
-        f"warm_precision@{K}": warm_hits / places,
-        f"warm_precision_alone@{K}": float(alone[0].sum()) / places,
-        f"cold_share@{K}": cold_places / places,
-        f"precision_on_cold@{K}": cold_hits / max(cold_places, 1),
-    }
-    return _with_bonus(learned, bonus)._replace(calibration=figures)
-
-
-def _with_bonus(learned: Learned, bonus: float) -> Learned:
-    h = list(learned.weights["h"])
-    h[UNRATED] += bonus
-    return learned._replace(weights=learned.weights | {"h": h})
-
-
-def fused_scorer(learned: Learned, signals: tuple[Scorer, ...], known: Knowledge) -> Partial:
-    """The fusion as a scorer (see `jaxrec.topk`); signals and knowledge may be of another fit."""
+def fused_scorer(
+    learned: Learned, signals: tuple[Scorer, ...], familiarity: Familiarity
+) -> Partial:
+    """The fusion as a scorer (see `jaxrec.topk`); signals and familiarity may be of another fit."""
     weights = {name: jnp.asarray(value, jnp.float32) for name, value in learned.weights.items()}
-    return Partial(_fuse, weights, signals, known)
+    return Partial(_fuse, weights, signals, familiarity)
 
 
 def _fuse(
     weights: dict[str, Array],
     signals: tuple[Scorer, ...],
-    known: Knowledge,
+    familiarity: Familiarity,
     users: Array,
     candidates: Array,
 ) -> Array:
     z = _signals(signals, users, candidates)
-    return _gate(weights)(z, known.users[users], known.items[None])
+    return _gate(weights)(z, familiarity.users[users], familiarity.items[None])
 
 
 def _signals(scorers: tuple[Scorer, ...], users: Array, candidates: Array) -> Array:
     return jnp.stack([standardise(scorer(users, candidates), candidates) for scorer in scorers])
 
 
-def _start(a: Array, known: Knowledge) -> dict[str, Array]:
-    gate = Gate(a, known.users.shape[1], known.items.shape[1])
+def _start(a: Array, familiarity: Familiarity) -> dict[str, Array]:
+    gate = Gate(a, familiarity.users.shape[1], familiarity.items.shape[1])
     return nnx.to_pure_dict(nnx.state(gate))
 
 
@@ -295,7 +239,7 @@ def _examples(parts: Sequence[Part], drawn: list[NDArray[np.int32]], memory: int
 
 def _of_part(part: Part, users: NDArray[np.int32], memory: int) -> tuple[NDArray, ...]:
     """The arrays of `Examples`."""
-    signals, known, task = part
+    signals, familiarity, task = part
     blocks = user_blocks(users, len(task.catalogue), memory // (1 + len(signals)))
     sizes = task.seen.most_pairs(blocks), task.relevant.most_pairs(blocks)
     depth = min(DEPTH, len(task.catalogue))
@@ -317,8 +261,8 @@ def _of_part(part: Part, users: NDArray[np.int32], memory: int) -> tuple[NDArray
     )
     return (
         z[:, cut],
-        np.asarray(known.users)[users],
-        np.asarray(known.items)[np.maximum(items[cut], 0)],
+        np.asarray(familiarity.users)[users],
+        np.asarray(familiarity.items)[np.maximum(items[cut], 0)],
         there[cut],
         relevant[cut],
         task.relevant.lengths[users],

@@ -12,13 +12,14 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from jaxrec.data.dataset import Ratings
+from jaxrec.data.dataset import Interactions
+from jaxrec.data.feedback import Feedback
 
 CHUNK = 8192
-"""Ratings gathered at a time, so that memory does not grow with their number."""
+"""Interactions gathered at a time, so that memory does not grow with their number."""
 
 
-def recency_weights(ratings: Ratings, users: int) -> NDArray[np.float64]:
+def recency_weights(ratings: Interactions, feedback: Feedback, users: int) -> NDArray[np.float64]:
     """[n] published weight of every rating, liked or not: exp(t') stars / 5.
 
     t' is the user's train time scaled to [0, 1]; 1 where all times are equal.
@@ -29,11 +30,11 @@ def recency_weights(ratings: Ratings, users: int) -> NDArray[np.float64]:
     np.maximum.at(last, ratings.users, ratings.times)
     start, span = first[ratings.users], (last - first)[ratings.users]
     scaled = np.where(span > 0, (ratings.times - start) / np.maximum(span, 1), 1.0)
-    return np.exp(scaled) * ratings.stars / 5
+    return np.exp(scaled) * ratings.values / feedback.best
 
 
 def weighted_profiles(
-    ratings: Ratings, weights: NDArray[np.floating], E: NDArray[np.float32], users: int
+    ratings: Interactions, weights: NDArray[np.floating], E: NDArray[np.float32], users: int
 ) -> Array:
     """[users, dim] sum over the user's ratings of w e_i / sum of w; zeros without ratings."""
     profiles = jnp.zeros((users, E.shape[1]))
@@ -52,10 +53,12 @@ def weighted_profiles(
     return profiles / jnp.asarray(np.where(total > 0, total, 1), jnp.float32)[:, None]
 
 
-def liked_profiles(ratings: Ratings, E: NDArray[np.float32], users: int) -> Array:
-    """[users, dim] unit profiles of liked items weighted by stars (DESIGN eq. 2); zeros if none."""
-    liked = ratings.liked
-    profiles = weighted_profiles(liked, liked.stars, E, users)
+def liked_profiles(
+    ratings: Interactions, feedback: Feedback, E: NDArray[np.float32], users: int
+) -> Array:
+    """[users, dim] unit profiles of liked items weighted by their values (eq. 2); zeros if none."""
+    liked = ratings.liked(feedback)
+    profiles = weighted_profiles(liked, liked.values, E, users)
     norm = jnp.linalg.norm(profiles, axis=1, keepdims=True)
     return profiles / jnp.where(norm > 0, norm, 1)
 

@@ -1,25 +1,4 @@
-"""Probabilistic Matrix Factorization: three likelihoods, one objective, two solvers.
-
-With x_ui = U_u . V_i (+ b_u + c_i with biases) all three minimise
-
-    sum over observed of w_ui (t_ui - g(x_ui))^2  +  w0 sum over all pairs of x_ui^2
-        + sum over users of lambda (n_u + w0 items)^nu (|U_u - M_u|^2 + b_u^2)
-        + sum over items of lambda (n_i + w0 users)^nu (|V_i - M_i|^2 + c_i^2)
-
-with n the row's number of observed ratings and M the prior means (0 unless given). With item
-features E the means of the items are M = E W, and W is learned too, at a cost of lambda_w |W|^2
-(`jaxrec.pmf.text_prior`). lambda and nu may differ between users and items.
-
-| likelihood  | g        | t                         | w0  | source                             |
-|-------------|----------|---------------------------|-----|------------------------------------|
-| `gaussian`  | identity | stars                     | 0   | Salakhutdinov & Mnih 2008, eq. 4   |
-| `logistic`  | logistic | (stars - 0.5) / 4.5       | 0   | the same, eq. 5                    |
-| `all-pairs` | identity | 1 if liked, or graded     | > 0 | Hu 2008, eq. 3; Rendle 2021, eq. 2 |
-
-Targets of `all-pairs`: `liked` (1 on ratings of at least 4 stars, the others unobserved), `graded`
-(every rating, (stars - 1.5) / 2.5) or `counts` (the `stars` are counts: w = count, and t such that
-an observed pair is best predicted by 1; Hu's alpha is 1 / w0).
-"""
+"""Fits the objective of `jaxrec.pmf.objective`, by alternating least squares or by gradients."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -30,18 +9,14 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from jaxrec.data.dataset import LIKED, RATING_SCALE, Ratings, check_not_empty
 from jaxrec.devices import workers
 from jaxrec.errors import InputError
-from jaxrec.pmf.factors import Factors
 from jaxrec.pmf.half_sweep import Half, Shards, hold, lay_out_rows, solve
+from jaxrec.pmf.objective import Factors, Observed, PmfSettings, check_settings, ridges
 from jaxrec.pmf.sweeps import Checkpoints, OnSweep, run_sweeps
 from jaxrec.pmf.text_prior import TextPrior
 from jaxrec.pmf.tiles import Order, order_rows
 
-LIKELIHOODS = ("gaussian", "logistic", "all-pairs")
-TARGETS = ("liked", "graded", "counts")
-SOLVERS = ("alternating", "gradient")
 STEPS = {"gaussian": 5, "logistic": 3, "all-pairs": 2}
 """Conjugate-gradient steps of each half of a sweep; one more outside the eigenbasis."""
 RELAXATION = {"gaussian": 1.3, "logistic": 1.0, "all-pairs": 1.3}
@@ -53,44 +28,6 @@ FOLD_IN_ROUNDS = 30
 FOLD_IN_TOLERANCE = 1e-7
 
 
-class PmfSettings(NamedTuple):
-    """What is minimised, and for how long."""
-
-    likelihood: str = "all-pairs"
-    factors: int = 128
-    lambda_: float = 0.3
-    nu: float = 0.5
-    """How the L2 weight of a row grows with its ratings; 0: not at all, 1: in proportion."""
-    w0: float = 0.1
-    """Weight of every pair; 0 unless the likelihood is `all-pairs`."""
-    target: str = "graded"
-    """Of the `all-pairs` likelihood; see the module."""
-    biases: bool = False
-    sweeps: int = 15
-    """At most; each moves all users, then all items, or takes one step along the gradient."""
-    tolerance: float = 0.0
-    """Stop when a sweep lowers the objective by less than this share of it; 0 never does."""
-    solver: str = "alternating"
-    """`alternating` least squares (`half_sweep`) or `gradient` (L-BFGS, `gradient`)."""
-    float64: bool = False
-    """Compute in double precision instead of single."""
-    item_lambda: float | None = None
-    """Of the items, where it differs from `lambda_`."""
-    item_nu: float | None = None
-    """Of the items, where it differs from `nu`."""
-    lambda_w: float = 1.0
-    """L2 weight of W; without item features of no effect."""
-
-
-class Observed(NamedTuple):
-    """Observed pairs, [n] each."""
-
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
-    targets: NDArray[np.floating]
-    weights: NDArray[np.floating]
-
-
 class State(NamedTuple):
     """Rows in the order of the solver; with biases, the last column."""
 
@@ -98,46 +35,8 @@ class State(NamedTuple):
     V: Array
 
 
-def observe(ratings: Ratings, settings: PmfSettings) -> Observed:
-    """The observed pairs of a likelihood (see the module)."""
-    users, items = ratings.users, ratings.items
-    stars = ratings.stars.astype(np.float64, copy=False)
-    ones = np.broadcast_to(1.0, stars.shape)
-    if settings.likelihood == "gaussian":
-        return Observed(users, items, stars, ones)
-    if settings.likelihood == "logistic":
-        low, high = RATING_SCALE
-        return Observed(users, items, (stars - low) / (high - low), ones)
-    if settings.target == "graded":
-        return Observed(users, items, (stars - 1.5) / 2.5, ones)
-    if settings.target == "counts":
-        for row in np.flatnonzero(stars <= 0):
-            raise InputError(f"rating {row + 1} is {stars[row]:g}; counts must be above 0")
-        return Observed(users, items, 1 + settings.w0 / stars, stars)
-    liked = np.flatnonzero(stars >= LIKED)
-    return Observed(users[liked], items[liked], ones[: len(liked)], ones[: len(liked)])
-
-
-def ridges(
-    lengths: NDArray[np.integer], others: int, settings: PmfSettings, side: str
-) -> NDArray[np.floating]:
-    """Lambda (n + w0 N)^nu of the rows of a side with `lengths` ratings, N = `others`."""
-    lambda_, nu = settings.lambda_, settings.nu
-    if side == "items":
-        lambda_ = lambda_ if settings.item_lambda is None else settings.item_lambda
-        nu = nu if settings.item_nu is None else settings.item_nu
-    with np.errstate(over="ignore"):
-        weights = lambda_ * (lengths + settings.w0 * others) ** nu
-    if len(weights) and not weights.max() < np.finfo(np.float32).max:
-        raise InputError(
-            f"lambda {lambda_:g}, nu {nu:g} and w0 {settings.w0:g} make an L2"
-            f" weight of {weights.max():g}; give smaller ones"
-        )
-    return weights
-
-
 def fit_pmf(
-    ratings: Ratings | Observed,
+    observed: Observed,
     users: int,
     items: int,
     settings: PmfSettings = PmfSettings(),  # noqa: B008 - immutable
@@ -149,11 +48,10 @@ def fit_pmf(
     checkpoints: Checkpoints | None = None,
     on_sweep: OnSweep = lambda sweep, loss: None,
 ) -> tuple[Factors, list[float]]:
-    """Minimise the objective of the module over both factors.
+    """Minimise the objective over both factors.
 
     Args:
-        ratings: training ratings, turned into targets by the likelihood, or observed pairs as
-            they are.
+        observed: the observed pairs (see `jaxrec.pmf.objective.observe`).
         users: rows of U.
         items: rows of V.
         settings: of the objective.
@@ -179,12 +77,8 @@ def fit_pmf(
     _check_means(user_means, users, settings)
     _check_means(item_means, items, settings)
     _check_features(item_features, item_means, items, settings)
-    observed = observe(ratings, settings) if isinstance(ratings, Ratings) else ratings
     if not len(observed.users):
-        if not isinstance(ratings, Ratings):
-            raise InputError("there are no observed pairs to learn from")
-        check_not_empty(ratings)
-        raise InputError(f"no rating of at least {LIKED} stars to learn from")
+        raise InputError("there are no observed pairs to learn from")
     _check_range(observed, users, items)
     means = user_means, item_means
     rng = np.random.default_rng(seed)
@@ -197,7 +91,7 @@ def fit_pmf(
 
 
 def fold_in(
-    ratings: Ratings | Observed,
+    observed: Observed,
     rows: int,
     factors: Factors,
     settings: PmfSettings,
@@ -213,7 +107,7 @@ def fold_in(
     compiled call each time.
 
     Args:
-        ratings: of the new rows; with `side="items"` their `items` number the new ones.
+        observed: pairs of the new rows; with `side="items"` their `items` number the new ones.
         rows: how many new rows.
         factors: fitted by `fit_pmf` with these settings, without biases.
         settings: of the fit.
@@ -226,12 +120,11 @@ def fold_in(
         [rows, factors], zero for a row without a rating or mean.
 
     Raises:
-        InputError: settings, factors, means or ratings do not belong together.
+        InputError: settings, factors, means or pairs do not belong together.
     """
     check_settings(settings)
     if side not in ("users", "items"):
         raise InputError(f"no side {side!r}; there are users and items")
-    observed = observe(ratings, settings) if isinstance(ratings, Ratings) else ratings
     held = factors.V if side == "users" else factors.U
     if held.shape[1] != settings.factors:
         raise InputError(f"factors of {held.shape[1]} columns; {settings.factors} are needed")
@@ -299,27 +192,6 @@ def _check_range(observed: Observed, users: int, items: int) -> None:
             raise InputError(f"a rating of {what} {ids.max()} (least {ids.min()}), of {count} only")
     if len(observed.weights) and not observed.weights.min() >= 0:
         raise InputError(f"a weight of {observed.weights.min():g}; none may be below 0")
-
-
-def check_settings(settings: PmfSettings) -> None:
-    """Raise InputError unless the settings make an objective."""
-    if settings.likelihood not in LIKELIHOODS:
-        raise InputError(
-            f"no likelihood {settings.likelihood!r}; there are: {', '.join(LIKELIHOODS)}"
-        )
-    if settings.target not in TARGETS:
-        raise InputError(f"no target {settings.target!r}; there are: {', '.join(TARGETS)}")
-    least_of = {"factors": 1, "sweeps": 1, "lambda_": 0, "nu": 0, "w0": 0}
-    for name, least in (least_of | {"item_lambda": 0, "item_nu": 0, "lambda_w": 1e-6}).items():
-        value = getattr(settings, name)
-        if value is not None and not least <= value < np.inf:
-            raise InputError(f"{name.strip('_')} is {value:g}; it must be at least {least}")
-    if settings.solver not in SOLVERS:
-        raise InputError(f"no solver {settings.solver!r}; there are: {', '.join(SOLVERS)}")
-    if settings.likelihood != "all-pairs" and settings.w0 != 0:
-        raise InputError(f"w0 is {settings.w0:g}; only the all-pairs likelihood weighs all pairs")
-    if settings.likelihood == "all-pairs" and settings.w0 <= 0:
-        raise InputError(f"w0 is {settings.w0:g}; the all-pairs likelihood needs it above 0")
 
 
 Means = tuple[NDArray[np.floating] | None, NDArray[np.floating] | None]

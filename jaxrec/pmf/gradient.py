@@ -16,7 +16,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 BLOCK = 2**16
-"""Ratings whose factors are gathered at a time; the gradient gathers them again."""
+"""Interactions whose factors are gathered at a time; the gradient gathers them again."""
 
 
 class Pairs(NamedTuple):

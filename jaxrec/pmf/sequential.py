@@ -31,8 +31,9 @@ from jax import Array
 from jax.experimental.xla_metadata import set_xla_metadata
 from numpy.typing import NDArray
 
-from jaxrec.data.dataset import RATING_SCALE, Ratings, check_not_empty
-from jaxrec.pmf.factors import Factors
+from jaxrec.data.dataset import Interactions
+from jaxrec.data.feedback import Feedback
+from jaxrec.pmf.objective import Factors, check_some
 from jaxrec.pmf.sweeps import Checkpoints, OnSweep, run_sweeps
 
 DECAY = np.float64(np.float32(0.9))
@@ -55,7 +56,7 @@ class State(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Ratings in training order, cut into blocks of consecutive ratings of one user."""
+    """Interactions in training order, cut into blocks of consecutive ratings of one user."""
 
     user: Array
     """[blocks]"""
@@ -68,7 +69,8 @@ class Blocks(NamedTuple):
 
 
 def fit_sequential(
-    ratings: Ratings,
+    ratings: Interactions,
+    feedback: Feedback,
     users: int,
     items: int,
     *,
@@ -83,7 +85,8 @@ def fit_sequential(
     """Fit logistic PMF (Salakhutdinov & Mnih 2008) as the published reports did.
 
     Args:
-        ratings: training ratings, each user's together, in the order to visit them.
+        ratings: to train on, each user's together, in the order to visit them.
+        feedback: the scale of their values.
         users: rows of U; a user without a rating gets zeros.
         items: rows of V; an item without a rating gets zeros.
         factors: columns of U and V.
@@ -103,9 +106,9 @@ def fit_sequential(
         InputError: there are no ratings.
         FloatingPointError: the loss is not finite.
     """
-    check_not_empty(ratings)
+    check_some(ratings)
     with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
-        blocks = _blocks(ratings, items)
+        blocks = _blocks(ratings, feedback, items)
         state = _initial_state(ratings, users, items, factors, seed)
 
         def sweep(state: State) -> tuple[State, Array]:
@@ -120,7 +123,7 @@ def _single(x: NDArray[np.floating] | float) -> NDArray[np.float64]:
     return np.asarray(x, np.float32).astype(np.float64)
 
 
-def _blocks(ratings: Ratings, items: int) -> Blocks:
+def _blocks(ratings: Interactions, feedback: Feedback, items: int) -> Blocks:
     boundary = np.flatnonzero(np.diff(ratings.users, prepend=-1))
     starts = np.concatenate(
         [
@@ -132,16 +135,15 @@ def _blocks(ratings: Ratings, items: int) -> Blocks:
     places = starts[:, None] + np.arange(BLOCK)
     inside = np.arange(BLOCK) < length[:, None]
     places = np.where(inside, places, 0)
-    low, high = RATING_SCALE
     return Blocks(
         user=jnp.asarray(ratings.users[starts]),
         items=jnp.asarray(np.where(inside, ratings.items[places], items)),
-        targets=jnp.asarray(_single((ratings.stars[places] - low) / (high - low))),
+        targets=jnp.asarray(_single(feedback.unit(ratings.values[places]))),
         length=jnp.asarray(length),
     )
 
 
-def _initial_state(ratings: Ratings, users: int, items: int, factors: int, seed: int) -> State:
+def _initial_state(ratings: Interactions, users: int, items: int, factors: int, seed: int) -> State:
     rng = np.random.RandomState(seed)
     rated_by = np.unique(ratings.users)
     first_seen, place = np.unique(ratings.items, return_index=True)

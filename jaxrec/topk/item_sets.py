@@ -5,18 +5,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrec.data.dataset import Ratings
+from jaxrec.data.dataset import Interactions
 
 
-class Rows(NamedTuple):
-    """Item sets, one per user, as sparse rows."""
+class ItemSets(NamedTuple):
+    """Item sets, one per user, one after the other."""
 
     starts: NDArray[np.int64]
-    """[users + 1] row u is `items[starts[u]:starts[u + 1]]`."""
+    """[users + 1] those of user u are `items[starts[u]:starts[u + 1]]`."""
     items: NDArray[np.int32]
 
     @classmethod
-    def of(cls, ratings: Ratings, users: int) -> "Rows":
+    def of(cls, ratings: Interactions, users: int) -> "ItemSets":
         """The items of each user's `ratings`."""
         order = np.argsort(ratings.users, kind="stable")
         counts = np.bincount(ratings.users, minlength=users)
@@ -24,7 +24,7 @@ class Rows(NamedTuple):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """[users] how many items each row has."""
+        """[users] how many items each set has."""
         return np.diff(self.starts)
 
     def pairs(
@@ -33,12 +33,12 @@ class Rows(NamedTuple):
         """All (place in `users`, item) pairs of `users`, as two arrays of length `size`.
 
         Filled up with the place `len(users)`, which is out of range. A flat list of a block's
-        pairs holds hardly any padding, however long its longest row is.
+        pairs holds hardly any padding, however large its largest set is.
         """
         lengths = self.lengths[users]
         place = np.repeat(np.arange(len(users)), lengths)
-        within_row = np.arange(len(place)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        item = self.items[np.repeat(self.starts[users], lengths) + within_row]
+        within_set = np.arange(len(place)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        item = self.items[np.repeat(self.starts[users], lengths) + within_set]
         fill = (0, size - len(place))
         return (
             np.pad(place, fill, constant_values=len(users)).astype(np.int32),

@@ -1,10 +1,5 @@
 """Exact top-K of blocks of users and items.
 
-A scorer is a pytree that is called `scorer(users, candidates) -> scores`, `users [block]` int32,
-`candidates [block, items]` bool, `scores [block, items]` float: a `jax.tree_util.Partial` of a pure
-function, which passes through `jit` with its arrays as arguments, or a `Product`, which can also be
-evaluated for a block of items at a time.
-
 Tie rule: higher score first, then lower item index.
 
 XLA's top-K sorts a heap of the whole row. So the maxima of groups of neighbouring items come first:
@@ -14,10 +9,8 @@ groups' items are sorted.
 """
 
 import math
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,64 +20,16 @@ from numpy.typing import NDArray
 
 from jaxrec.devices import workers
 from jaxrec.errors import InputError
-from jaxrec.topk.item_sets import Rows
+from jaxrec.topk.blocks import BYTES, MEMORY, user_blocks
+from jaxrec.topk.item_sets import ItemSets
+from jaxrec.topk.scorer import Product, Scorer
 
-MEMORY = 2**30
-"""Default byte budget of a block's arrays."""
-BYTES = 32
-"""A block's arrays, per user and item: about eight of four bytes."""
-CACHED = 3 * 2**20
-"""Most scores of a block: with its temporaries 24 MB. Beyond 32 MB the GNU C library
-maps memory anew at every call, and the page faults take as long as the work."""
 FEWEST = 16
 """If fewer users than this fit the budget, items are cut into blocks too."""
 
 
-class Product(NamedTuple):
-    """The scorer left_u . right_i."""
-
-    left: Array
-    """[users, dim]"""
-    right: Array
-    """[items, dim]"""
-
-    def __call__(self, users: Array, candidates: Array) -> Array:
-        """Scores [block, items]."""
-        return self.left[users] @ self.right.T
-
-
-class Table(NamedTuple):
-    """The scorer that looks scores up."""
-
-    scores: Array
-    """[users, items]"""
-
-    def __call__(self, users: Array, candidates: Array) -> Array:
-        """Scores [block, items]."""
-        return self.scores[users]
-
-
-Scorer = Product | Table | Callable[[Array, Array], Array]
-
-
-def user_blocks(
-    users: NDArray[np.int32], items: int, memory: int, parallel: int = 1
-) -> list[NDArray[np.int32]]:
-    """Cut `users` into blocks of one length, the last filled up with its own last user.
-
-    A block's arrays keep within `memory` bytes and its scores in the processor's cache. `parallel`
-    blocks are worked on at once: their number is a multiple of it where users suffice.
-    """
-    most = min(memory // parallel // (BYTES * items), CACHED // items)
-    most = int(np.clip(most, 1, max(len(users), 1)))
-    rounds = math.ceil(len(users) / (most * parallel))
-    block = max(math.ceil(len(users) / max(rounds * parallel, 1)), 1)
-    parts = [users[start : start + block] for start in range(0, len(users), block)]
-    return [np.pad(part, (0, block - len(part)), mode="edge") for part in parts]
-
-
 def membership(pairs: tuple[Array, Array], block: int, items: int) -> Array:
-    """[block, items] bool: is (place in the block, item) among `pairs` (see `Rows.pairs`)?"""
+    """[block, items] bool: is (place in the block, item) among `pairs` (see `ItemSets.pairs`)?"""
     return jnp.zeros((block, items), bool).at[pairs].set(True, mode="drop")
 
 
@@ -94,9 +39,9 @@ def rank(
     """Items and scores of the `k` best unseen items of each user.
 
     Args:
-        scorer: see the module.
+        scorer: see `jaxrec.topk.scorer`.
         users: [block].
-        seen: pairs of (place in the block, item), see `Rows.pairs`.
+        seen: pairs of (place in the block, item), see `ItemSets.pairs`.
         catalogue: [items] bool.
         k: how many.
 
@@ -199,7 +144,7 @@ def _rank_unseen(
 def top_k(
     scorer: Scorer,
     users: NDArray[np.int32],
-    seen: Rows,
+    seen: ItemSets,
     catalogue: NDArray[np.bool_],
     k: int,
     memory: int = MEMORY,
@@ -207,7 +152,7 @@ def top_k(
     """The `k` best items of each user that the user has not seen.
 
     Args:
-        scorer: see the module.
+        scorer: see `jaxrec.topk.scorer`.
         users: [n] whom to serve.
         seen: the items each user already has.
         catalogue: [items] which items may be recommended.

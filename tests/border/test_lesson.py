@@ -51,11 +51,11 @@ def test_no_held_out_rating_reaches_the_training(
     if protocol != "cold-items":  # there the folds keep validation apart
         held.append(validation_splits(run.dataset, run.protocol)[0].test)
     positions, rng = np.concatenate(held), np.random.default_rng(0)
-    columns = {name: column.copy() for name, column in run.dataset.ratings._asdict().items()}
-    for name in ("stars",) if protocol in ("cold-items", "temporal") else ("stars", "items"):
+    columns = {name: column.copy() for name, column in run.dataset.interactions._asdict().items()}
+    for name in ("values",) if protocol in ("cold-items", "temporal") else ("values", "items"):
         columns[name][positions] = rng.permutation(columns[name][positions])
-    ratings = run.dataset.ratings._replace(**columns)
-    after = written(replace(run, dataset=replace(run.dataset, ratings=ratings)), "after")
+    ratings = run.dataset.interactions._replace(**columns)
+    after = written(replace(run, dataset=replace(run.dataset, interactions=ratings)), "after")
     assert before
     assert after == before
 
@@ -67,10 +67,10 @@ def test_a_fold_s_model_knows_nothing_of_its_items(tmp_path: Path, kind: str | N
     learning = Learning(kind, per_user=3, folds=3)
     write_training_data(run, tmp_path / "before", "honest", learning)
     before = read_training(tmp_path / "before")
-    ratings = run.dataset.ratings
-    stars, of_fold = ratings.stars.copy(), before.fold[ratings.items] == 0
+    ratings = run.dataset.interactions
+    stars, of_fold = ratings.values.copy(), before.fold[ratings.items] == 0
     stars[of_fold] = np.random.default_rng(0).permutation(stars[of_fold])
-    other = replace(run, dataset=replace(run.dataset, ratings=ratings._replace(stars=stars)))
+    other = replace(run, dataset=replace(run.dataset, interactions=ratings._replace(values=stars)))
     write_training_data(other, tmp_path / "after", "honest", learning)
     after = read_training(tmp_path / "after")
     for fold in range(3):
@@ -93,7 +93,7 @@ def test_no_pair_holds_a_rating_that_is_held_out(tmp_path: Path) -> None:
     run = opened(tmp_path / "run", "strict")
     write_training_data(run, tmp_path / "data", "honest", Learning("disliked", per_user=5))
     dataset, inner = run.dataset, validation_splits(run.dataset, run.protocol)[0]
-    known = dataset.ratings.at(inner.train)
+    known = dataset.interactions.at(inner.train)
     rated = set(
         zip(
             dataset.user_ids[known.users].tolist(),
@@ -118,9 +118,11 @@ def test_folds_of_cold_items_are_the_inner_folds(tmp_path: Path) -> None:
     write_training_data(run, tmp_path / "data", "honest", Learning(None, folds=3))
     training = read_training(tmp_path / "data")
     for number, inner in enumerate(validation_splits(run.dataset, run.protocol)):
-        cold = np.unique(run.dataset.ratings.items[inner.test])
+        cold = np.unique(run.dataset.interactions.items[inner.test])
         assert set(training.fold[cold]) == {number % 3}
-    assert (training.fold[np.unique(run.dataset.ratings.items[run.protocol.split.test])] < 0).all()
+    assert (
+        training.fold[np.unique(run.dataset.interactions.items[run.protocol.split.test])] < 0
+    ).all()
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

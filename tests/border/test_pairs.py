@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from jaxrec.border.alignment import alignment_targets
 from jaxrec.border.pairs import FEWEST_LIKED, KINDS, NONE, draw_pairs
-from jaxrec.data.dataset import Ratings
-from jaxrec.pmf.factors import Factors
+from jaxrec.data.dataset import Interactions
+from jaxrec.data.movielens import STARS
+from jaxrec.pmf.objective import Factors
 from tests.conftest import make_ratings
 
 
-def some_ratings(seed: int, users: int = 12, items: int = 30) -> Ratings:
+def some_ratings(seed: int, users: int = 12, items: int = 30) -> Interactions:
     rng = np.random.default_rng(seed)
     places = rng.permutation(users * items)[: users * items // 2]
     stars = rng.choice([0.5, 2.5, 3.0, 3.5, 4.0, 5.0], len(places))
@@ -28,7 +29,7 @@ def test_pairs_say_what_was_rated(kind: str, seed: int, popularity: float) -> No
     stars = {
         (u, i): s for u, i, s in zip(*(column.tolist() for column in ratings[:3]), strict=True)
     }
-    pairs = draw_pairs(ratings, kind, 4, seed, popularity)
+    pairs = draw_pairs(ratings, STARS, kind, 4, seed, popularity)
     for user, anchors, positive, negative in zip(*pairs, strict=True):
         own = anchors[anchors != NONE]
         assert len(own) >= 1
@@ -40,13 +41,13 @@ def test_pairs_say_what_was_rated(kind: str, seed: int, popularity: float) -> No
 def test_every_user_with_enough_likes_makes_as_many() -> None:
     rows = [(0, i, 5.0, 0) for i in range(FEWEST_LIKED)]
     rows += [(1, i, 5.0, 0) for i in range(FEWEST_LIKED - 1)] + [(1, 9, 3.5, 0)]
-    pairs = draw_pairs(make_ratings(rows), "liked", 10, seed=0)
+    pairs = draw_pairs(make_ratings(rows), STARS, "liked", 10, seed=0)
     assert pairs.users.tolist() == [0] * 10
 
 
 def test_users_who_dislike_nothing_have_no_triplet() -> None:
     rows = [(u, i, 5.0, 0) for u in (0, 1) for i in range(6)] + [(1, 7, 1.0, 0)]
-    assert set(draw_pairs(make_ratings(rows), "profile", 3, seed=0).users) == {1}
+    assert set(draw_pairs(make_ratings(rows), STARS, "profile", 3, seed=0).users) == {1}
 
 
 def test_popular_items_can_be_drawn_less() -> None:
@@ -55,7 +56,7 @@ def test_popular_items_can_be_drawn_less() -> None:
     rows += [(u, 1 + 9 * u + i, 5.0, 0) for u in range(50) for i in range(9)]
 
     def share(popularity: float) -> float:
-        pairs = draw_pairs(make_ratings(rows), "liked", 40, 1, popularity)
+        pairs = draw_pairs(make_ratings(rows), STARS, "liked", 40, 1, popularity)
         return float(np.mean((pairs.positives == 0) | (pairs.anchors[:, 0] == 0)))
 
     # two of ten are drawn; with weight 1/50 beside nine ones it is 2 * 0.02 / 9.02

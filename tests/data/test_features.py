@@ -2,27 +2,27 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxrec.data.dataset import Dataset
-from jaxrec.data.features import genre_features, item_features, year_features, years
+from jaxrec.data.dataset import Catalogue, Dataset
+from jaxrec.data.features import category_features, item_features, number_features
 
 
-def films(make_dataset: Callable[..., Dataset]) -> Dataset:
+def films(make_dataset: Callable[..., Dataset]) -> Catalogue:
     return make_dataset(
         [(0, 0, 5.0, 0)],
         users=1,
         items=5,
         titles=["Heat (1995)", "Casino (1995)", "Solaris (1972)", "Cosmos (1980-1981)", "Nameless"],
         genres=["Action|Crime", "Crime", "Sci-Fi", "(no genres listed)", "Crime|Action"],
-    )
+    ).catalogue
 
 
 def test_the_year_is_the_first_of_the_last_bracket(make_dataset: Callable[..., Dataset]) -> None:
-    assert years(films(make_dataset))[:4].tolist() == [1995, 1995, 1972, 1980]
-    assert np.isnan(years(films(make_dataset))[4])
+    years = films(make_dataset).table["year"].to_list()
+    assert years == [1995, 1995, 1972, 1980, None]
 
 
 def test_near_years_are_alike(make_dataset: Callable[..., Dataset]) -> None:
-    Y = year_features(films(make_dataset))
+    Y = number_features(films(make_dataset), "year")
     near = Y @ Y[0]
     assert near[1] > 0.999
     assert near[1] > near[3] > near[2]
@@ -31,16 +31,16 @@ def test_near_years_are_alike(make_dataset: Callable[..., Dataset]) -> None:
 
 
 def test_genres_are_a_set(make_dataset: Callable[..., Dataset]) -> None:
-    G = genre_features(films(make_dataset))
+    G = category_features(films(make_dataset), "genres")
     assert G.shape == (5, 3)
     np.testing.assert_array_equal(G[0], G[4])
     assert G[3].tolist() == [0, 0, 0]
 
 
 def test_features_stand_side_by_side(make_dataset: Callable[..., Dataset]) -> None:
-    dataset = films(make_dataset)
+    catalogue = films(make_dataset)
     E = np.eye(5, dtype=np.float32)
-    without = item_features(dataset, E, metadata=0)
+    without = item_features(catalogue, E, metadata=0)
     assert without.tolist() == np.hstack([np.ones((5, 1)), E]).tolist()
-    weighted, single = item_features(dataset, E, 2.0), item_features(dataset, E, 1.0)
+    weighted, single = item_features(catalogue, E, 2.0), item_features(catalogue, E, 1.0)
     np.testing.assert_allclose(weighted[:, 1:-5], 2 * single[:, 1:-5])

@@ -22,30 +22,31 @@ def write(folder: Path, **files: str | bytes) -> Path:
 
 def test_ids_become_positions_in_file_order(tmp_path: Path) -> None:
     data = read_movielens(write(tmp_path))
-    assert data.item_ids.tolist() == [10, 7]
-    assert data.user_ids.tolist() == [2, 5]
+    assert data.item_ids.names.tolist() == [10, 7]
+    assert data.user_ids.names.tolist() == [2, 5]
     assert data.titles == ["Heat, The (1995)", "Up (2009)"]
-    assert data.ratings.users.tolist() == [1, 1, 0]
-    assert data.ratings.items.tolist() == [0, 1, 1]
-    assert data.ratings.stars.tolist() == [4.5, 3.0, 0.5]
-    assert data.ratings.users.dtype == data.ratings.items.dtype == np.int32
+    assert data.interactions.users.tolist() == [1, 1, 0]
+    assert data.interactions.items.tolist() == [0, 1, 1]
+    assert data.interactions.values.tolist() == [4.5, 3.0, 0.5]
+    assert data.interactions.users.dtype == data.interactions.items.dtype == np.int32
 
 
 def test_the_author_of_a_tag_need_not_have_rated(tmp_path: Path) -> None:
     data = read_movielens(write(tmp_path))
-    assert data.tags.users.tolist() == [1, -1]
-    assert data.tags.words == ["Pacino", "balloons"]
+    assert data.remarks.users.tolist() == [1, -1]
+    assert data.remarks.words == ["Pacino", "balloons"]
 
 
 def test_tags_are_optional(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "tags.csv").unlink()
-    assert read_movielens(tmp_path).tags.words == []
+    assert read_movielens(tmp_path).remarks.words == []
 
 
 def test_text_may_be_empty(tmp_path: Path) -> None:
     data = read_movielens(write(tmp_path, movies=MOVIES + "11,,\n", tags=TAGS + "5,10,,1\n"))
-    assert (data.titles[2], data.genres[2], data.tags.words[2]) == ("", "", "")
+    assert (data.titles[2], data.catalogue.table["genres"][2].to_list()) == ("", [])
+    assert data.remarks.words[2] == ""
 
 
 def test_the_hash_sees_every_rating(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_bad_rows_are_named_by_file_and_line(
 
 def test_blank_lines_are_passed_over_but_counted(tmp_path: Path) -> None:
     data = read_movielens(write(tmp_path, ratings=RATINGS + "\n\n"))
-    assert len(data.ratings.users) == 3
+    assert len(data.interactions.users) == 3
     with pytest.raises(InputError, match="line 6: second rating"):
         read_movielens(write(tmp_path, ratings=RATINGS + "\n5,7,4.0,5\n"))
 

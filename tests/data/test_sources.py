@@ -117,11 +117,11 @@ def test_places_are_searched_in_order(
     monkeypatch.setenv("JAXREC_DATA", str(tmp_path / "env"))
     monkeypatch.setattr(sources, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setitem(sources.RELEASES, "ml", release(f"{server}/good"))
-    assert load_dataset("ml").ratings.stars.tolist() == [4.0]  # downloaded into the cache
+    assert load_dataset("ml").interactions.values.tolist() == [4.0]  # downloaded into the cache
     place(tmp_path / "env" / "ml", "3.0")
-    assert load_dataset("ml").ratings.stars.tolist() == [3.0]
+    assert load_dataset("ml").interactions.values.tolist() == [3.0]
     place(tmp_path / "explicit", "2.0")
-    assert load_dataset(str(tmp_path / "explicit")).ratings.stars.tolist() == [2.0]
+    assert load_dataset(str(tmp_path / "explicit")).interactions.values.tolist() == [2.0]
 
 
 def test_an_unknown_name_lists_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ def test_texts_by_hand(make_dataset: Callable[..., Dataset]) -> None:
         genres=["Crime|Drama", "Crime", "(no genres listed)", "(no genres listed)", "Drama"],
         tags=((0, 4, "Balloons"), (-1, 0, "Al Pacino"), (0, 0, "HEIST"), (0, 0, "heist")),
     )
-    assert item_texts(data) == [
+    assert item_texts(data, published=True) == [
         "Heat Crime Drama al pacino heist heist",
         "Seven (a.k.a. Se7en) Crime",
         "Ran",
@@ -30,7 +30,7 @@ def test_our_own_texts_keep_the_year(make_dataset: Callable[..., Dataset]) -> No
     titles = ["Heat (1995)", "Seven (a.k.a. Se7en) (1995)", " "]
     genres = ["Crime|Drama", "(no genres listed)", "(no genres listed)"]
     data = make_dataset([(0, 0, 4.0, 0)], users=1, items=3, titles=titles, genres=genres)
-    assert item_texts(data, year=True) == [
+    assert item_texts(data) == [
         "Heat (1995) Crime Drama",
         "Seven (a.k.a. Se7en) (1995)",
         "movie",
@@ -38,7 +38,7 @@ def test_our_own_texts_keep_the_year(make_dataset: Callable[..., Dataset]) -> No
 
 
 def test_every_film_has_a_text(movielens: Dataset) -> None:
-    texts = item_texts(movielens)
+    texts = item_texts(movielens, published=True)
     assert len(texts) == 9_742
     assert texts[0] == "Toy Story Adventure Animation Children Comedy Fantasy pixar pixar fun"
     assert all(texts)
@@ -48,7 +48,7 @@ def test_the_file_carries_ids_texts_and_their_hash(synthetic: Dataset, tmp_path:
     texts = item_texts(synthetic)
     write_texts(tmp_path / "texts.parquet", synthetic, texts)
     table = pl.read_parquet(tmp_path / "texts.parquet")
-    assert table["item_id"].to_list() == synthetic.item_ids.tolist()
+    assert table["item_id"].to_list() == synthetic.item_ids.names.tolist()
     assert table["text"].to_list() == texts
     card = json.loads((tmp_path / "texts.json").read_text())
     assert card["sha256"] == texts_sha256(synthetic, texts)

@@ -10,8 +10,9 @@ from jax.tree_util import Partial
 from jaxrec.data.dataset import Dataset
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.protocol import Protocol, Task, evaluation_task
-from jaxrec.topk.item_sets import Rows
-from jaxrec.topk.ranking import Product, Table, top_k
+from jaxrec.topk.item_sets import ItemSets
+from jaxrec.topk.ranking import top_k
+from jaxrec.topk.scorer import Product, Table
 from tests.conftest import make_ratings
 
 pytestmark = pytest.mark.timeout(120)
@@ -21,8 +22,8 @@ def look_up(table: Array, users: Array, candidates: Array) -> Array:
     return table[users]
 
 
-def rows(pairs: list[tuple[int, int]], users: int) -> Rows:
-    return Rows.of(make_ratings([(u, i, 5.0, 0) for u, i in pairs]), users)
+def rows(pairs: list[tuple[int, int]], users: int) -> ItemSets:
+    return ItemSets.of(make_ratings([(u, i, 5.0, 0) for u, i in pairs]), users)
 
 
 def test_three_users_by_hand() -> None:
@@ -91,12 +92,12 @@ def test_hits_are_those_of_the_recommended_lists(synthetic: Dataset) -> None:
     scorer = Partial(look_up, jnp.asarray(table, jnp.float32))
     found = evaluate(scorer, task, ks=(10,))
     lists, _ = top_k(scorer, found.users, task.seen, task.catalogue, 10)
-    test = synthetic.ratings.at(protocol.split.test)
-    train = synthetic.ratings.at(protocol.split.train)
+    test = synthetic.interactions.at(protocol.split.test)
+    train = synthetic.interactions.at(protocol.split.train)
     for user, recommended, precision in zip(
         found.users, lists, found.per_user["precision@10"], strict=True
     ):
-        liked = test.items[(test.users == user) & (test.stars >= 4)]
+        liked = test.items[(test.users == user) & (test.values >= 4)]
         assert precision == pytest.approx(np.isin(recommended, liked).sum() / 10)
         assert not np.isin(recommended, train.items[train.users == user]).any()
 

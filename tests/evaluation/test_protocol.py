@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxrec.data.dataset import Dataset, Ratings
+from jaxrec.data.dataset import Dataset, Interactions, Remarks
+from jaxrec.data.ids import Ids
+from jaxrec.data.movielens import STARS, films
 from jaxrec.data.texts import item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import (
@@ -16,7 +18,7 @@ from jaxrec.evaluation.protocol import (
     Protocol,
     calibration_task,
     evaluation_task,
-    readable_tags,
+    readable_remarks,
     unseen_task,
     validation_splits,
     validation_tasks,
@@ -34,7 +36,7 @@ OURS = [name for name in PROTOCOLS if name != "published"]
 
 
 @st.composite
-def some_ratings(draw: st.DrawFn) -> Ratings:
+def some_ratings(draw: st.DrawFn) -> Interactions:
     pairs = draw(
         st.lists(st.tuples(st.integers(0, 9), st.integers(0, 14)), min_size=1, unique=True)
     )
@@ -44,7 +46,7 @@ def some_ratings(draw: st.DrawFn) -> Ratings:
 
 @given(some_ratings(), st.integers(0, 1000))
 def test_strict_keeps_every_rating_and_holds_out_a_fifth_of_each_user(
-    ratings: Ratings, seed: int
+    ratings: Interactions, seed: int
 ) -> None:
     split = strict_split(ratings, seed)
     assert sorted(np.concatenate(split)) == list(range(len(ratings.users)))
@@ -54,7 +56,7 @@ def test_strict_keeps_every_rating_and_holds_out_a_fifth_of_each_user(
 
 
 @given(some_ratings())
-def test_temporal_holds_out_the_latest_fifth(ratings: Ratings) -> None:
+def test_temporal_holds_out_the_latest_fifth(ratings: Interactions) -> None:
     split = temporal_split(ratings, np.arange(len(ratings.users)))
     assert len(split.test) == int(np.ceil(0.2 * len(ratings.users)))
     assert sorted(np.concatenate(split)) == list(range(len(ratings.users)))
@@ -63,7 +65,7 @@ def test_temporal_holds_out_the_latest_fifth(ratings: Ratings) -> None:
 
 
 @given(some_ratings(), st.integers(0, 1000))
-def test_every_item_is_cold_once(ratings: Ratings, seed: int) -> None:
+def test_every_item_is_cold_once(ratings: Interactions, seed: int) -> None:
     everything = np.arange(len(ratings.users))
     folds = [cold_item_split(ratings, everything, seed, fold) for fold in range(FOLDS)]
     assert sorted(np.concatenate([split.test for split in folds])) == everything.tolist()
@@ -73,7 +75,7 @@ def test_every_item_is_cold_once(ratings: Ratings, seed: int) -> None:
 
 
 @given(some_ratings(), st.integers(0, 1000))
-def test_a_cold_user_is_not_trained_on_and_half_given(ratings: Ratings, seed: int) -> None:
+def test_a_cold_user_is_not_trained_on_and_half_given(ratings: Interactions, seed: int) -> None:
     split = cold_user_split(ratings, np.arange(len(ratings.users)), seed)
     assert sorted(np.concatenate(split)) == list(range(len(ratings.users)))
     cold = set(ratings.users[split.given]) | set(ratings.users[split.test])
@@ -127,7 +129,7 @@ def test_nothing_known_is_to_be_found(synthetic: Dataset, name: str) -> None:
 def test_cold_items_have_two_sets_of_candidates(synthetic: Dataset) -> None:
     protocol = Protocol.of("cold-items", synthetic, 1, fold=2)
     task, unseen = evaluation_task(synthetic, protocol), unseen_task(synthetic, protocol)
-    warm = np.unique(synthetic.ratings.items[protocol.split.train])
+    warm = np.unique(synthetic.interactions.items[protocol.split.train])
     assert not task.catalogue[warm].any()
     assert unseen.catalogue.all()
     assert task.item_counts[task.catalogue].sum() == 0
@@ -154,8 +156,8 @@ def test_a_held_out_tag_never_reaches_a_text(name: str, seed: int) -> None:
     rows = list(zip(users.tolist(), items.tolist(), [5.0] * 40, range(40), strict=True))
     dataset = _with_tags(rows)
     protocol = Protocol.of(name, dataset, seed)
-    texts = item_texts(dataset, readable_tags(dataset, protocol))
-    ratings = dataset.ratings
+    texts = item_texts(dataset, readable_remarks(dataset, protocol))
+    ratings = dataset.interactions
     held = [protocol.split.test, validation_splits(dataset, protocol)[0].test]
     for position in np.concatenate(held):
         user, item = ratings.users[position], ratings.items[position]
@@ -168,28 +170,27 @@ def test_a_held_out_tag_never_reaches_a_text(name: str, seed: int) -> None:
 def test_under_temporal_no_tag_of_a_later_time_is_read() -> None:
     """Not even one on a pair that nobody holds out."""
     dataset = _with_tags([(u, i, 5.0, 10 * u + i) for u in range(6) for i in range(10)])
-    tags = dataset.tags._replace(times=dataset.tags.times[::-1])
-    late = replace(dataset, tags=tags)
+    tags = dataset.remarks._replace(times=dataset.remarks.times[::-1])
+    late = replace(dataset, remarks=tags)
     protocol = Protocol.of("temporal", late, 1)
     validation = validation_splits(late, protocol)[0].test
-    cut = late.ratings.times[validation].min()
-    readable = readable_tags(late, protocol)
+    cut = late.interactions.times[validation].min()
+    readable = readable_remarks(late, protocol)
     assert readable.any()
     assert (tags.times[readable] < cut).all()
 
 
 def _with_tags(rows: list[tuple[int, int, float, int]]) -> Dataset:
-    from jaxrec.data.dataset import Tags
-
     return Dataset(
         name="tiny",
         source="a test",
-        user_ids=np.arange(6),
-        item_ids=np.arange(10),
-        titles=[f"Film {i} (2000)" for i in range(10)],
-        genres=["Drama"] * 10,
-        ratings=make_ratings(rows),
-        tags=Tags(
+        user_ids=Ids(np.arange(6), "user"),
+        catalogue=films(
+            Ids(np.arange(10), "item"), [f"Film {i} (2000)" for i in range(10)], ["Drama"] * 10
+        ),
+        interactions=make_ratings(rows),
+        feedback=STARS,
+        remarks=Remarks(
             np.array([row[0] for row in rows], np.int32),
             np.array([row[1] for row in rows], np.int32),
             [f"tag{row[0]}x{row[1]}" for row in rows],

@@ -3,22 +3,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxrec.data.dataset import Dataset, Ratings
+from jaxrec.data.dataset import Dataset, Interactions
 from jaxrec.evaluation.split import per_user_validation, published_split
 from tests.conftest import make_ratings
 
 
-def ratings_of(counts: list[int]) -> Ratings:
+def ratings_of(counts: list[int]) -> Interactions:
     """Users with so many ratings each, interleaved in file order."""
     rows = [(u, i, 3.0, i) for u, n in enumerate(counts) for i in range(n)]
     return make_ratings(sorted(rows, key=lambda row: (row[1], row[0])))
 
 
 def test_the_published_split_comes_back(movielens: Dataset) -> None:
-    split = published_split(movielens.ratings)
+    split = published_split(movielens.interactions)
     assert len(split.train) == 80_419
     assert len(split.test) == 20_417
-    assert len(np.unique(movielens.ratings.items[split.train])) == 8_965
+    assert len(np.unique(movielens.interactions.items[split.train])) == 8_965
 
 
 def test_one_user_by_the_rule_in_words() -> None:

@@ -22,12 +22,12 @@ from jaxrec.experiment.fitting import (
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.tuning import tunable, tune
 from jaxrec.files import file_sha256, write_json
-from jaxrec.models.registry import MODELS, fit, missing
-from jaxrec.topk.ranking import Product
+from jaxrec.models.registry import MODELS, fit
+from jaxrec.topk.scorer import Product
 
 pytestmark = pytest.mark.timeout(300)
 
-FITTED = [row for row in MODELS if missing(row) is None]
+FITTED = [row for row in MODELS if MODELS[row].lacks is None]
 QUICK = {"factors": 8, "sweeps": 5}
 
 
@@ -67,11 +67,11 @@ def test_what_is_held_out_decides_nothing(tmp_path: Path, protocol: str) -> None
 
     before = learn(made, "before")
     positions, rng = made.protocol.split.test, np.random.default_rng(0)
-    columns = {name: column.copy() for name, column in made.dataset.ratings._asdict().items()}
-    for name in ("stars",) if protocol == "cold-items" else ("stars", "items"):
+    columns = {name: column.copy() for name, column in made.dataset.interactions._asdict().items()}
+    for name in ("values",) if protocol == "cold-items" else ("values", "items"):
         columns[name][positions] = rng.permutation(columns[name][positions])
-    ratings = made.dataset.ratings._replace(**columns)
-    after = learn(replace(made, dataset=replace(made.dataset, ratings=ratings)), "after")
+    ratings = made.dataset.interactions._replace(**columns)
+    after = learn(replace(made, dataset=replace(made.dataset, interactions=ratings)), "after")
     for one, other in zip(before[0], after[0], strict=True):
         np.testing.assert_array_equal(one, other)
     assert before[1:3] == after[1:3]
@@ -80,7 +80,7 @@ def test_what_is_held_out_decides_nothing(tmp_path: Path, protocol: str) -> None
 def test_validation_decides_settings(run: RunFolder) -> None:
     before = tune(run, "ease", trials=1)["validation_ndcg@25"]
     positions = validation_splits(run.dataset, run.protocol)[0].test
-    stars = run.dataset.ratings.stars
+    stars = run.dataset.interactions.values
     stars[positions] = np.random.default_rng(0).permutation(stars[positions])
     other = replace(run, path=run.path.with_name("other"))
     assert tune(other, "ease", trials=1)["validation_ndcg@25"] != before
@@ -139,7 +139,7 @@ def test_cold_users_are_served_from_what_they_give(tmp_path: Path, row: str) -> 
     """Two users who give the same ratings get the same scores, and not everybody does."""
     run = open_run(tmp_path / "run", "synthetic", "cold-users", seed=1)
     model = fit(row, known(run, run.protocol.split), QUICK if row.startswith("pmf") else None)
-    users = np.unique(run.dataset.ratings.users[run.protocol.split.given]).astype(np.int32)
+    users = np.unique(run.dataset.interactions.users[run.protocol.split.given]).astype(np.int32)
     everything = jnp.ones((len(users), run.dataset.items), bool)
     scores = np.asarray(model(jnp.asarray(users), everything))
     assert np.isfinite(scores).all()
@@ -159,7 +159,7 @@ def test_a_search_goes_on_where_it_stopped(run: RunFolder) -> None:
 
 def test_nothing_to_judge_by_is_said(run: RunFolder) -> None:
     inner = validation_splits(run.dataset, run.protocol)[0]
-    run.dataset.ratings.stars[inner.test] = 1.0
+    run.dataset.interactions.values[inner.test] = 1.0
     with pytest.raises(InputError, match="no user has a relevant item"):
         tune(run, "ease", trials=1)
     with pytest.raises(InputError, match="no user has a relevant item in the validation part"):

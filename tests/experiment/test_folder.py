@@ -35,7 +35,7 @@ def test_a_folder_keeps_data_protocol_and_seed(tmp_path: Path) -> None:
 def test_the_split_is_written_with_external_ids(run: RunFolder) -> None:
     table = pl.read_parquet(run.path / "split.parquet")
     train = table.filter(pl.col("part") == "train")
-    ratings = run.dataset.ratings.at(run.protocol.split.train)
+    ratings = run.dataset.interactions.at(run.protocol.split.train)
     assert train["user_id"].to_list() == run.dataset.user_ids[ratings.users].tolist()
     assert train["item_id"].to_list() == run.dataset.item_ids[ratings.items].tolist()
     assert (table["part"] == "test").sum() == len(run.protocol.split.test)
@@ -160,7 +160,7 @@ def test_only_validation_ratings_decide_alpha_and_test_ratings_nothing(
     inner, _ = validation_tasks(run.dataset, run.protocol)[0]
     positions = run.protocol.split.test if part == "test" else inner.test
     shuffled = np.random.default_rng(0).permutation(positions)
-    for column in run.dataset.ratings[1:]:
+    for column in run.dataset.interactions[1:]:
         column[positions] = column[shuffled]
     after = fit_and_choose()
     if part == "test":
@@ -189,7 +189,7 @@ def test_the_last_rows_are_those_of_the_user_s_choice(run: RunFolder) -> None:
 def test_a_user_without_train_ratings_is_told_so(run: RunFolder) -> None:
     train_pmf(run, QUICK)
     split = run.protocol.split
-    others = split._replace(train=split.train[run.dataset.ratings.users[split.train] != 3])
+    others = split._replace(train=split.train[run.dataset.interactions.users[split.train] != 3])
     without = replace(run, protocol=run.protocol._replace(split=others))
     train_pmf(without, QUICK)
     with pytest.raises(InputError, match="user 4 has no train rating"):

@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.protocol import Task
+from jaxrec.fusion.calibration import calibrate
 from jaxrec.fusion.gate import (
     Gate,
     Learned,
     Part,
-    calibrate,
+    familiarity,
     fused_scorer,
-    knowledge,
     learn_fusion,
     standardise,
 )
-from jaxrec.topk.item_sets import Rows
-from jaxrec.topk.ranking import Table
+from jaxrec.topk.item_sets import ItemSets
+from jaxrec.topk.scorer import Table
 from tests.conftest import make_ratings
 
 pytestmark = pytest.mark.timeout(180)
@@ -34,8 +34,8 @@ def planted(
     top = np.argsort(-relevance, axis=1)[:, :6]
     pairs = [(u, int(i), 5.0, 0) for u in range(USERS) for i in top[u]]
     counts = np.random.default_rng(seed).integers(0, 50, ITEMS)
-    nothing = Rows.of(make_ratings([]), USERS)
-    relevant = Rows.of(make_ratings(pairs), USERS)
+    nothing = ItemSets.of(make_ratings([]), USERS)
+    relevant = ItemSets.of(make_ratings(pairs), USERS)
     return Task(nothing, relevant, np.ones(ITEMS, bool), counts, {}), np.full(USERS, 20), counts
 
 
@@ -81,7 +81,7 @@ def test_alpha_finds_the_signal_that_is_right() -> None:
     rng = np.random.default_rng(2)
     right, noise = rng.normal(size=(2, USERS, ITEMS))
     task, users, items = planted(right)
-    learned = learn_fusion([Part(tables(noise, right), knowledge(users, items), task)], seed=0)
+    learned = learn_fusion([Part(tables(noise, right), familiarity(users, items), task)], seed=0)
     assert learned.alpha <= 0.3
     assert max(ndcg for _, ndcg in learned.alpha_curve) == pytest.approx(1, abs=0.02)
     assert [alpha for alpha, _ in learned.alpha_curve] == [step / 20 for step in range(21)]
@@ -94,7 +94,7 @@ def test_the_gate_trusts_each_signal_where_it_is_right() -> None:
     task, users, items = planted(truth)
     many = items > np.median(items)
     signals = tables(np.where(many, truth, first_noise), np.where(many, second_noise, truth))
-    known = knowledge(users, items)
+    known = familiarity(users, items)
     learned = learn_fusion([Part(signals, known, task)], seed=0)
     assert learned.winner == "gate"
     assert learned.ndcg["gate"] > learned.ndcg["convex"] + 0.05
@@ -109,9 +109,9 @@ def test_unrated_items_rise_as_far_as_they_cost_nothing() -> None:
     best = [np.argsort(-np.where(kind, truth, -9), axis=1)[:, :6] for kind in (unrated, ~unrated)]
     pairs = [(u, int(i), 5.0, 0) for u in range(USERS) for i in np.concatenate(best, axis=1)[u]]
     counts = np.where(unrated, 0, 20)
-    seen, relevant = (Rows.of(make_ratings(rows), USERS) for rows in ([], pairs))
+    seen, relevant = (ItemSets.of(make_ratings(rows), USERS) for rows in ([], pairs))
     task = Task(seen, relevant, np.ones(ITEMS, bool), counts, {})
-    known = knowledge(np.full(USERS, 20), counts)
+    known = familiarity(np.full(USERS, 20), counts)
     part = Part(tables(truth - 4 * unrated, np.zeros_like(truth)), known, task)
     weights = {"a": [1.0, 0.0], "b": [[0.0]] * 2, "d": [[0.0] * 3] * 2, "H": [[0.0] * 3]}
     plain = Learned("convex", weights | {"h": [0.0] * 3}, [], {}, {})
@@ -135,7 +135,7 @@ def test_validation_figures_are_those_of_the_evaluation() -> None:
     rng = np.random.default_rng(4)
     first, second = rng.normal(size=(2, USERS, ITEMS))
     task, users, items = planted(first + second + rng.normal(size=first.shape))
-    known = knowledge(users, items)
+    known = familiarity(users, items)
     learned = learn_fusion([Part(tables(first, second), known, task)], seed=0)
     assert learned.winner == "convex"
     scorer = fused_scorer(learned, tables(first, second), known)
@@ -146,7 +146,7 @@ def test_validation_figures_are_those_of_the_evaluation() -> None:
 def test_seen_items_do_not_move_the_scores() -> None:
     rng = np.random.default_rng(5)
     first, second = rng.normal(size=(2, USERS, ITEMS))
-    everywhere = knowledge(np.full(USERS, 9), np.full(ITEMS, 9))
+    everywhere = familiarity(np.full(USERS, 9), np.full(ITEMS, 9))
     learned = learn_fusion([Part(tables(first, second), everywhere, planted(first)[0])], seed=0)
     candidates = jnp.asarray(rng.random((USERS, ITEMS)) < 0.8)
 

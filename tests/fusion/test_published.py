@@ -5,12 +5,19 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
+from jaxrec.data.movielens import STARS
 from jaxrec.errors import InputError
-from jaxrec.fusion.fuse import FUSIONS, fuse_published, fuse_sigmoid_cosine, min_max
 from jaxrec.fusion.profiles import liked_profiles, recency_weights, weighted_profiles
-from jaxrec.fusion.published import content_profiles, hybrid_scorer, mf_scorer, text_scorer
-from jaxrec.pmf.factors import Factors
-from jaxrec.topk.ranking import Scorer
+from jaxrec.fusion.published import (
+    FUSIONS,
+    content_profiles,
+    fuse_published,
+    fuse_sigmoid_cosine,
+    min_max,
+    published_fusion,
+)
+from jaxrec.pmf.objective import Factors
+from jaxrec.topk.scorer import Scorer, product
 from tests.conftest import make_ratings
 
 pytestmark = pytest.mark.timeout(120)
@@ -20,7 +27,7 @@ RATINGS = make_ratings([(0, 0, 5.0, 100), (0, 1, 2.5, 300), (1, 2, 4.0, 50), (2,
 
 
 def test_recency_weights_by_hand() -> None:
-    assert recency_weights(RATINGS, 3).tolist() == pytest.approx(
+    assert recency_weights(RATINGS, STARS, 3).tolist() == pytest.approx(
         [exp(0) * 1.0, exp(1) * 0.5, exp(1) * 0.8, exp(1) * 0.6]
     )
 
@@ -34,7 +41,7 @@ def test_a_profile_scores_with_the_weighted_mean_of_cosines() -> None:
 
 
 def test_liked_profiles_leave_disliked_items_out() -> None:
-    profiles = liked_profiles(make_ratings([(0, 0, 5, 0), (0, 1, 4, 0), (0, 2, 3, 0)]), E, 2)
+    profiles = liked_profiles(make_ratings([(0, 0, 5, 0), (0, 1, 4, 0), (0, 2, 3, 0)]), STARS, E, 2)
     norm = sqrt(5**2 + 4**2)
     assert np.asarray(profiles)[0].tolist() == pytest.approx([5 / norm, 4 / norm])
     assert not np.asarray(profiles[1]).any()
@@ -66,7 +73,7 @@ def test_the_published_scorer_by_hand() -> None:
     profiles = jnp.array([[1.0, 0.0]])
     vectors = np.array([[1, 0], [0.6, 0.8], [0, 1], [-1, 0]], np.float32)
     vocabulary = np.array([True, True, True, False])
-    scorer = hybrid_scorer("published", factors, profiles, vectors, vocabulary, 0.85)
+    scorer = published_fusion("published", factors, profiles, vectors, vocabulary, 0.85)
     scores = scorer(jnp.array([0]), jnp.array([[False, True, True, False]]))
     assert scores[0, 1:3].tolist() == pytest.approx([0.85 * 0 + 0.15 * 1, 0.85 * 0.5 + 0.15 * 0])
 
@@ -74,7 +81,7 @@ def test_the_published_scorer_by_hand() -> None:
 def test_the_sigmoid_cosine_scorer_by_hand() -> None:
     factors = Factors(np.array([[2.0]]), np.array([[1.0], [-1.0]]))
     vectors = np.array([[1, 0], [0, 1]], np.float32)
-    scorer = hybrid_scorer(
+    scorer = published_fusion(
         "sigmoid-cosine", factors, jnp.array([[0.6, 0.8]]), vectors, np.ones(2, bool), 0.7
     )
     scores = scorer(jnp.array([0]), jnp.ones((1, 2), bool))
@@ -84,14 +91,14 @@ def test_the_sigmoid_cosine_scorer_by_hand() -> None:
 
 def test_an_unknown_fusion_is_refused() -> None:
     with pytest.raises(InputError, match="no fusion 'sigmoid'"):
-        content_profiles("sigmoid", RATINGS, E, 3)
+        content_profiles("sigmoid", RATINGS, STARS, E, 3)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_alpha_one_ranks_as_mf_and_alpha_zero_as_text(fusion: str) -> None:
     rng = np.random.default_rng(0)
     factors = Factors(rng.normal(size=(3, 4)), rng.normal(size=(3, 4)))
-    profiles = content_profiles(fusion, RATINGS, E, 3)
+    profiles = content_profiles(fusion, RATINGS, STARS, E, 3)
     users, candidates = jnp.arange(3), jnp.ones((3, 3), bool)
     vocabulary = np.ones(3, bool)
 
@@ -99,7 +106,7 @@ def test_alpha_one_ranks_as_mf_and_alpha_zero_as_text(fusion: str) -> None:
         return np.argsort(np.asarray(scorer(users, candidates)), axis=1, kind="stable").tolist()
 
     def hybrid(alpha: float) -> Partial:
-        return hybrid_scorer(fusion, factors, profiles, E, vocabulary, alpha)
+        return published_fusion(fusion, factors, profiles, E, vocabulary, alpha)
 
-    assert order(hybrid(1.0)) == order(mf_scorer(factors))
-    assert order(hybrid(0.0)) == order(text_scorer(profiles, E))
+    assert order(hybrid(1.0)) == order(product(*factors))
+    assert order(hybrid(0.0)) == order(product(profiles, E))

@@ -5,15 +5,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
+from jaxrec.data.movielens import STARS
 from jaxrec.errors import InputError
-from jaxrec.models.baselines import (
-    ease,
-    interactions,
-    item_neighbours,
-    popularity,
-    random_walks,
-)
-from jaxrec.topk.ranking import Product, Table
+from jaxrec.models.ease import ease
+from jaxrec.models.model import matrix
+from jaxrec.models.neighbours import item_neighbours, popularity, random_walks
+from jaxrec.topk.scorer import Product, Table
 from tests.conftest import make_ratings
 
 pytestmark = pytest.mark.timeout(120)
@@ -32,15 +29,15 @@ def all_scores(scorer: Product | Table) -> NDArray[np.floating]:
 
 def test_targets() -> None:
     ratings = make_ratings([(0, 0, 5.0, 0), (0, 1, 3.0, 0), (1, 1, 4.0, 0)])
-    assert interactions(ratings, 2, 2, "liked").toarray().tolist() == [[1, 0], [0, 1]]
-    assert interactions(ratings, 2, 2, "graded").toarray() == pytest.approx(
+    assert matrix(ratings, STARS, 2, 2, "liked").toarray().tolist() == [[1, 0], [0, 1]]
+    assert matrix(ratings, STARS, 2, 2, "graded").toarray() == pytest.approx(
         np.array([[1.4, 0.6], [0, 1.0]])
     )
 
 
 def test_popularity_counts_what_is_liked() -> None:
     ratings = make_ratings([(0, 0, 5.0, 0), (1, 0, 4.0, 0), (0, 1, 3.5, 0)])
-    assert all_scores(popularity(ratings, 2, 3)).tolist() == [[2, 0, 0]] * 2
+    assert all_scores(popularity(ratings.liked(STARS).items, 2, 3)).tolist() == [[2, 0, 0]] * 2
 
 
 @pytest.mark.parametrize("shape", [(8, 20), (40, 12)], ids=["fewer users", "fewer items"])
@@ -65,7 +62,7 @@ def test_ease_learns_from_train_and_scores_whoever_asks() -> None:
 
 
 def test_ease_refuses_what_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jaxrec.models.baselines.LARGEST", 5)
+    monkeypatch.setattr("jaxrec.models.ease.LARGEST", 5)
     with pytest.raises(InputError, match="dense system of 8 rows; 5 are possible"):
         ease(some_matrix(8, 20), some_matrix(8, 20), 5.0)
 

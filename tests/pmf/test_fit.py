@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from jaxrec import InputError, Observed, PmfSettings, Ratings, fit_pmf, fold_in
+from jaxrec import InputError, Interactions, Observed, PmfSettings, fit_pmf, fold_in
+from jaxrec.data.movielens import STARS
 from jaxrec.pmf import half_sweep as rows
-from jaxrec.pmf.factors import Factors
-from jaxrec.pmf.fit import observe, ridges
+from jaxrec.pmf.objective import Factors, observe, ridges, training_pairs
 from jaxrec.pmf.sweeps import Checkpoints
 
 USERS, ITEMS = 30, 40
@@ -34,7 +34,7 @@ every = pytest.mark.parametrize("settings", EVERY.values(), ids=EVERY)
 
 
 @pytest.fixture(scope="module")
-def ratings() -> Ratings:
+def ratings() -> Interactions:
     """Row lengths from 1 to 25; user 29 and item 39 have no rating."""
     rng = np.random.default_rng(3)
     chance = np.linspace(0.7, 0.02, USERS)[:, None] * np.linspace(1, 0.3, ITEMS)
@@ -42,7 +42,7 @@ def ratings() -> Ratings:
     users, items = np.nonzero(rng.random((USERS, ITEMS)) < chance)
     order = rng.permutation(len(users))
     stars = rng.integers(1, 11, len(users)) / 2
-    return Ratings(
+    return Interactions(
         users[order].astype(np.int32),
         items[order].astype(np.int32),
         stars,
@@ -52,13 +52,13 @@ def ratings() -> Ratings:
 
 def objective(
     factors: Factors,
-    ratings: Ratings,
+    ratings: Interactions,
     settings: PmfSettings,
     user_means: np.ndarray | float = 0.0,
     item_means: np.ndarray | float = 0.0,
 ) -> float:
     """The definition in jaxrec.pmf.fit, all pairs spelt out."""
-    users, items, targets, weights = observe(ratings, settings)
+    users, items, targets, weights = observe(ratings, STARS, settings)
     U, V = (np.asarray(X, np.float64) for X in factors)
     x = U @ V.T
     k = settings.factors
@@ -76,20 +76,23 @@ def objective(
     return float(loss)
 
 
-def fit(ratings: Ratings, settings: PmfSettings, **options: object) -> tuple[Factors, list[float]]:
-    return fit_pmf(ratings, USERS, ITEMS, settings, **options)  # type: ignore[arg-type]
+def fit(
+    ratings: Interactions, settings: PmfSettings, **options: object
+) -> tuple[Factors, list[float]]:
+    pairs = training_pairs(ratings, STARS, settings)
+    return fit_pmf(pairs, USERS, ITEMS, settings, **options)  # type: ignore[arg-type]
 
 
 @every
 def test_the_reported_objective_is_that_of_the_factors(
-    ratings: Ratings, settings: PmfSettings
+    ratings: Interactions, settings: PmfSettings
 ) -> None:
     factors, losses = fit(ratings, settings)
     assert losses[-1] == pytest.approx(objective(factors, ratings, settings), rel=1e-5)
 
 
 @every
-def test_no_sweep_raises_the_objective(ratings: Ratings, settings: PmfSettings) -> None:
+def test_no_sweep_raises_the_objective(ratings: Interactions, settings: PmfSettings) -> None:
     _, losses = fit(ratings, settings)
     assert all(b <= a * (1 + 1e-6) for a, b in itertools.pairwise(losses))
 
@@ -98,7 +101,7 @@ def test_no_sweep_raises_the_objective(ratings: Ratings, settings: PmfSettings) 
     "settings", [GAUSSIAN, LOGISTIC, LIKED, GRADED], ids=["gaussian", "logistic", "liked", "graded"]
 )
 def test_it_ends_where_a_float64_minimiser_of_the_same_objective_does(
-    ratings: Ratings, settings: PmfSettings
+    ratings: Interactions, settings: PmfSettings
 ) -> None:
     # the problem has local minima: the best of several starts of each
     settings = settings._replace(sweeps=100)
@@ -108,7 +111,7 @@ def test_it_ends_where_a_float64_minimiser_of_the_same_objective_does(
     def unpack(x: np.ndarray) -> Factors:
         return Factors(x[: USERS * k].reshape(-1, k), x[USERS * k :].reshape(-1, k))
 
-    users, items, targets, weights = observe(ratings, settings)
+    users, items, targets, weights = observe(ratings, STARS, settings)
     ridge_U = ridges(np.bincount(users, minlength=USERS), ITEMS, settings, "users")[:, None]
     ridge_V = ridges(np.bincount(items, minlength=ITEMS), USERS, settings, "items")[:, None]
 
@@ -141,7 +144,7 @@ def test_it_ends_where_a_float64_minimiser_of_the_same_objective_does(
 
 @pytest.mark.parametrize("name", ["gaussian, biases", "logistic", "graded"])
 def test_the_gradient_solver_ends_where_the_alternating_one_does(
-    ratings: Ratings, name: str
+    ratings: Interactions, name: str
 ) -> None:
     settings = EVERY[name]
     ends = [
@@ -154,7 +157,7 @@ def test_the_gradient_solver_ends_where_the_alternating_one_does(
     assert ends[1] == pytest.approx(ends[0], rel=0.02)
 
 
-def test_the_gradient_solver_reports_the_objective_of_its_factors(ratings: Ratings) -> None:
+def test_the_gradient_solver_reports_the_objective_of_its_factors(ratings: Interactions) -> None:
     means = np.random.default_rng(1).normal(size=(ITEMS, 3))
     settings = GRADED._replace(biases=True, solver="gradient", sweeps=20)
     factors, losses = fit(ratings, settings, item_means=means)
@@ -162,7 +165,7 @@ def test_the_gradient_solver_reports_the_objective_of_its_factors(ratings: Ratin
     assert losses[-1] == pytest.approx(expected, rel=1e-5)
 
 
-def test_with_means_the_factors_shrink_towards_them(ratings: Ratings) -> None:
+def test_with_means_the_factors_shrink_towards_them(ratings: Interactions) -> None:
     rng = np.random.default_rng(0)
     means = rng.normal(size=(USERS, 3)), rng.normal(size=(ITEMS, 3))
     factors, losses = fit(ratings, GRADED, user_means=means[0], item_means=means[1])
@@ -173,7 +176,7 @@ def test_with_means_the_factors_shrink_towards_them(ratings: Ratings) -> None:
     np.testing.assert_allclose(factors.V, means[1], atol=1e-3)
 
 
-def test_means_and_biases_together(ratings: Ratings) -> None:
+def test_means_and_biases_together(ratings: Interactions) -> None:
     means = np.random.default_rng(1).normal(size=(ITEMS, 3))
     settings = GRADED._replace(biases=True)
     factors, losses = fit(ratings, settings, item_means=means)
@@ -182,13 +185,13 @@ def test_means_and_biases_together(ratings: Ratings) -> None:
 
 
 @pytest.mark.parametrize("solver", ["alternating", "gradient"])
-def test_a_row_without_ratings_or_mean_is_zero(ratings: Ratings, solver: str) -> None:
+def test_a_row_without_ratings_or_mean_is_zero(ratings: Interactions, solver: str) -> None:
     factors, _ = fit(ratings, GAUSSIAN._replace(solver=solver))
     assert not factors.U[-1].any()
     assert not factors.V[-1].any()
 
 
-def test_an_item_without_ratings_minimises_its_part_under_a_mean(ratings: Ratings) -> None:
+def test_an_item_without_ratings_minimises_its_part_under_a_mean(ratings: Interactions) -> None:
     means = np.zeros((ITEMS, 3))
     means[-1] = 1
     (U, V), _ = fit(ratings, GRADED._replace(sweeps=40), item_means=means)
@@ -199,10 +202,18 @@ def test_an_item_without_ratings_minimises_its_part_under_a_mean(ratings: Rating
 
 @pytest.mark.parametrize("settings", [GAUSSIAN, GRADED], ids=["gaussian", "graded"])
 @pytest.mark.parametrize("side", ["users", "items"])
-def test_fold_in_is_the_closed_form(ratings: Ratings, settings: PmfSettings, side: str) -> None:
+def test_fold_in_is_the_closed_form(
+    ratings: Interactions, settings: PmfSettings, side: str
+) -> None:
     factors, _ = fit(ratings, settings)
-    found = fold_in(ratings, USERS if side == "users" else ITEMS, factors, settings, side=side)
-    users, items, targets, weights = observe(ratings, settings)
+    found = fold_in(
+        observe(ratings, STARS, settings),
+        USERS if side == "users" else ITEMS,
+        factors,
+        settings,
+        side=side,
+    )
+    users, items, targets, weights = observe(ratings, STARS, settings)
     of, to, held = users, items, factors.V.astype(np.float64)
     if side == "items":
         of, to, held = items, users, factors.U.astype(np.float64)
@@ -216,11 +227,11 @@ def test_fold_in_is_the_closed_form(ratings: Ratings, settings: PmfSettings, sid
 
 
 @pytest.mark.parametrize("lambda_", [0.3, 0.01])
-def test_fold_in_with_a_link_is_the_minimum(ratings: Ratings, lambda_: float) -> None:
+def test_fold_in_with_a_link_is_the_minimum(ratings: Interactions, lambda_: float) -> None:
     settings = LOGISTIC._replace(lambda_=lambda_)
     factors, _ = fit(ratings, settings)
-    found = fold_in(ratings, USERS, factors, settings)
-    users, items, targets, _ = observe(ratings, settings)
+    found = fold_in(observe(ratings, STARS, settings), USERS, factors, settings)
+    users, items, targets, _ = observe(ratings, STARS, settings)
     V = factors.V.astype(np.float64)
     for user in range(0, USERS - 1, 4):
         mine = users == user
@@ -234,26 +245,33 @@ def test_fold_in_with_a_link_is_the_minimum(ratings: Ratings, lambda_: float) ->
         )
 
 
-def test_fold_in_of_rows_without_ratings_gives_their_means(ratings: Ratings) -> None:
+def test_fold_in_of_rows_without_ratings_gives_their_means(ratings: Interactions) -> None:
     factors, _ = fit(ratings, GAUSSIAN)
     nobody = ratings.at(np.zeros(0, np.int64))
     means = np.random.default_rng(0).normal(size=(4, 3))
     settings = GAUSSIAN._replace(nu=0.0)
-    np.testing.assert_allclose(fold_in(nobody, 4, factors, settings, means=means), means, rtol=1e-5)
-    assert not fold_in(nobody, 4, factors, settings).any()
+    np.testing.assert_allclose(
+        fold_in(observe(nobody, STARS, settings), 4, factors, settings, means=means),
+        means,
+        rtol=1e-5,
+    )
+    assert not fold_in(observe(nobody, STARS, settings), 4, factors, settings).any()
 
 
-def test_fold_in_of_a_fitted_user_is_his_factors(ratings: Ratings) -> None:
+def test_fold_in_of_a_fitted_user_is_his_factors(ratings: Interactions) -> None:
     settings = GRADED._replace(sweeps=100)
     factors, _ = fit(ratings, settings)
     np.testing.assert_allclose(
-        fold_in(ratings, USERS, factors, settings), factors.U, rtol=1e-2, atol=1e-3
+        fold_in(observe(ratings, STARS, settings), USERS, factors, settings),
+        factors.U,
+        rtol=1e-2,
+        atol=1e-3,
     )
 
 
 @pytest.mark.parametrize("settings", [LOGISTIC, GRADED], ids=["logistic", "graded"])
 def test_neither_workers_nor_tiles_change_the_result(
-    ratings: Ratings, settings: PmfSettings, monkeypatch: pytest.MonkeyPatch
+    ratings: Interactions, settings: PmfSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     means = np.random.default_rng(1).normal(size=(ITEMS, 3))
     settings = settings._replace(biases=True)
@@ -277,7 +295,7 @@ def test_neither_workers_nor_tiles_change_the_result(
 
 @pytest.mark.parametrize("basis", [True, False])
 def test_with_and_without_the_eigenbasis_the_end_is_the_same(
-    ratings: Ratings, basis: bool, monkeypatch: pytest.MonkeyPatch
+    ratings: Interactions, basis: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With everything: biases and means; `hold` chooses by cost, here by force."""
     means = np.random.default_rng(1).normal(size=(ITEMS, 3))
@@ -296,26 +314,26 @@ def test_with_and_without_the_eigenbasis_the_end_is_the_same(
     assert expected <= objective(again, ratings, settings, item_means=means) * 1.001
 
 
-def test_the_same_seed_gives_the_same_bytes(ratings: Ratings) -> None:
+def test_the_same_seed_gives_the_same_bytes(ratings: Interactions) -> None:
     a, b = fit(ratings, GRADED)[0], fit(ratings, GRADED)[0]
     assert a.U.tobytes() == b.U.tobytes()
     assert a.V.tobytes() == b.V.tobytes()
     assert fit(ratings, GRADED, seed=1)[0].U.tobytes() != a.U.tobytes()
 
 
-def test_each_side_is_compiled_once(ratings: Ratings, compiled: Callable[[str], int]) -> None:
+def test_each_side_is_compiled_once(ratings: Interactions, compiled: Callable[[str], int]) -> None:
     fit(ratings, GRADED._replace(factors=7))  # a shape of its own
     assert compiled("_solve_shard") == 2
 
 
-def test_double_precision_is_one_switch(ratings: Ratings) -> None:
+def test_double_precision_is_one_switch(ratings: Interactions) -> None:
     factors, losses = fit(ratings, GRADED._replace(float64=True))
     assert factors.U.dtype == factors.V.dtype == np.float64
     assert losses[-1] == pytest.approx(objective(factors, ratings, GRADED), rel=1e-12)
     assert fit(ratings, GRADED)[0].U.dtype == np.float32
 
 
-def test_it_stops_once_a_sweep_gains_less_than_the_tolerance(ratings: Ratings) -> None:
+def test_it_stops_once_a_sweep_gains_less_than_the_tolerance(ratings: Interactions) -> None:
     _, losses = fit(ratings, GRADED._replace(sweeps=50, tolerance=1e-3))
     gains = [(a - b) / a for a, b in itertools.pairwise(losses)]
     assert gains[-1] <= 1e-3
@@ -323,7 +341,9 @@ def test_it_stops_once_a_sweep_gains_less_than_the_tolerance(ratings: Ratings) -
     assert len(losses) < 50
 
 
-def test_an_interrupted_fit_goes_on_to_the_same_result(ratings: Ratings, tmp_path: Path) -> None:
+def test_an_interrupted_fit_goes_on_to_the_same_result(
+    ratings: Interactions, tmp_path: Path
+) -> None:
     whole, losses = fit(ratings, GRADED)
 
     def stop(sweep: int, loss: float) -> None:
@@ -344,10 +364,10 @@ def test_an_interrupted_fit_goes_on_to_the_same_result(ratings: Ratings, tmp_pat
     np.testing.assert_array_equal(again.U, whole.U)
 
 
-def shape(users: list[int], items: list[int]) -> Ratings:
+def shape(users: list[int], items: list[int]) -> Interactions:
     n = len(users)
     stars = np.resize(np.array([4.0, 5.0, 4.5]), n)
-    return Ratings(np.array(users, np.int32), np.array(items, np.int32), stars, np.arange(n))
+    return Interactions(np.array(users, np.int32), np.array(items, np.int32), stars, np.arange(n))
 
 
 SHAPES = {
@@ -362,27 +382,27 @@ SHAPES = {
 
 @pytest.mark.parametrize("case", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("settings", [GAUSSIAN, LOGISTIC, GRADED], ids=lambda s: s.likelihood)
-def test_any_shape_of_matrix(case: tuple[Ratings, int, int], settings: PmfSettings) -> None:
+def test_any_shape_of_matrix(case: tuple[Interactions, int, int], settings: PmfSettings) -> None:
     ratings, users, items = case
     settings = settings._replace(factors=25)  # more than items
-    factors, losses = fit_pmf(ratings, users, items, settings)
+    factors, losses = fit_pmf(training_pairs(ratings, STARS, settings), users, items, settings)
     assert factors.U.shape == (users, 25)
     assert factors.V.shape == (items, 25)
     assert losses[-1] == pytest.approx(objective(factors, ratings, settings), rel=1e-4, abs=1e-5)
 
 
-def test_observed_pairs_can_be_given_as_they_are(ratings: Ratings) -> None:
+def test_observed_pairs_can_be_given_as_they_are(ratings: Interactions) -> None:
     expected, _ = fit(ratings, GRADED)
-    found, _ = fit_pmf(observe(ratings, GRADED), USERS, ITEMS, GRADED)
+    found, _ = fit_pmf(observe(ratings, STARS, GRADED), USERS, ITEMS, GRADED)
     np.testing.assert_array_equal(found.U, expected.U)
-    users, items, targets, weights = observe(ratings, GRADED)
+    users, items, targets, weights = observe(ratings, STARS, GRADED)
     heavy, _ = fit_pmf(Observed(users, items, targets, weights * 9), USERS, ITEMS, GRADED)
     error = [np.abs(targets - (f.U @ f.V.T)[users, items]).mean() for f in (heavy, expected)]
     assert error[0] < error[1]
 
 
-def test_a_weight_is_as_good_as_a_repetition(ratings: Ratings) -> None:
-    users, items, targets, weights = observe(ratings, LIKED)
+def test_a_weight_is_as_good_as_a_repetition(ratings: Interactions) -> None:
+    users, items, targets, weights = observe(ratings, STARS, LIKED)
     settings = LIKED._replace(nu=0.0)
     double, _ = fit_pmf(Observed(users, items, targets, 2 * weights), USERS, ITEMS, settings)
     twice = Observed(*(np.concatenate([a, a]) for a in (users, items, targets, weights)))
@@ -404,38 +424,38 @@ def test_a_weight_is_as_good_as_a_repetition(ratings: Ratings) -> None:
     ],
 )
 def test_settings_that_make_no_objective_are_refused(
-    ratings: Ratings, change: dict, message: str
+    ratings: Interactions, change: dict, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         fit(ratings, GRADED._replace(**change))
 
 
-def test_ratings_and_means_that_do_not_fit_are_refused(ratings: Ratings) -> None:
+def test_ratings_and_means_that_do_not_fit_are_refused(ratings: Interactions) -> None:
     with pytest.raises(InputError, match=r"a rating of user \d+ .* of 5 only"):
-        fit_pmf(ratings, 5, ITEMS, GRADED)
+        fit_pmf(observe(ratings, STARS, GRADED), 5, ITEMS, GRADED)
     with pytest.raises(InputError, match=r"shape \(2, 2\); \(30, 3\) is needed"):
         fit(ratings, GRADED, user_means=np.zeros((2, 2)))
     with pytest.raises(InputError, match="rating 1 is 0; counts must be above 0"):
-        fit(ratings._replace(stars=np.zeros_like(ratings.stars)), COUNTS)
+        fit(ratings._replace(values=np.zeros_like(ratings.values)), COUNTS)
     factors = Factors(np.zeros((USERS, 3)), np.zeros((7, 3)))
     with pytest.raises(InputError, match=r"a rating of item \d+ .* of 7 only"):
-        fold_in(ratings, USERS, factors, GRADED)
+        fold_in(observe(ratings, STARS, GRADED), USERS, factors, GRADED)
     with pytest.raises(InputError, match="no side 'item'"):
-        fold_in(ratings, USERS, factors, GRADED, side="item")
+        fold_in(observe(ratings, STARS, GRADED), USERS, factors, GRADED, side="item")
 
 
-def test_without_a_liked_rating_there_is_nothing_to_learn(ratings: Ratings) -> None:
+def test_without_a_liked_rating_there_is_nothing_to_learn(ratings: Interactions) -> None:
     with pytest.raises(InputError, match="no rating of at least 4"):
-        fit(ratings._replace(stars=np.full_like(ratings.stars, 1.0)), LIKED)
+        fit(ratings._replace(values=np.full_like(ratings.values, 1.0)), LIKED)
 
 
 @pytest.mark.filterwarnings("ignore:OpenBLAS is configured")
-def test_implicit_reaches_no_lower_objective_on_the_same_weights(ratings: Ratings) -> None:
+def test_implicit_reaches_no_lower_objective_on_the_same_weights(ratings: Interactions) -> None:
     implicit = pytest.importorskip("implicit", reason="the bench extra is not installed")
     import scipy.sparse
 
     settings = LIKED._replace(nu=0.0, sweeps=60)
-    liked = ratings.stars >= 4
+    liked = ratings.values >= 4
     counts = scipy.sparse.csr_matrix(
         (np.full(liked.sum(), 11.0), (ratings.users[liked], ratings.items[liked])), (USERS, ITEMS)
     )

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from orbax.checkpoint import PyTreeCheckpointer
 
-from jaxrec.data.dataset import Dataset, Ratings
+from jaxrec.data.dataset import Dataset, Interactions
+from jaxrec.data.movielens import STARS
 from jaxrec.errors import InputError
 from jaxrec.evaluation.split import published_split
 from jaxrec.pmf import sequential
@@ -20,16 +21,16 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def cornac() -> tuple[Ratings, np.ndarray, np.ndarray]:
+def cornac() -> tuple[Interactions, np.ndarray, np.ndarray]:
     stored = np.load(FIXTURE)
-    return Ratings(*(stored[name] for name in Ratings._fields)), stored["U"], stored["V"]
+    return Interactions(*(stored[name] for name in Interactions._fields)), stored["U"], stored["V"]
 
 
 def test_factors_equal_cornacs_after_three_epochs(
-    cornac: tuple[Ratings, np.ndarray, np.ndarray],
+    cornac: tuple[Interactions, np.ndarray, np.ndarray],
 ) -> None:
     ratings, U, V = cornac
-    factors, _ = fit_sequential(ratings, len(U), len(V), factors=U.shape[1], sweeps=3)
+    factors, _ = fit_sequential(ratings, STARS, len(U), len(V), factors=U.shape[1], sweeps=3)
     np.testing.assert_allclose(factors.U, U, rtol=0, atol=1e-12)
     np.testing.assert_allclose(factors.V, V, rtol=0, atol=1e-12)
 
@@ -40,10 +41,14 @@ def test_blocks_of_one_user_equal_single_steps(monkeypatch: pytest.MonkeyPatch) 
     users, items, k = 6, 30, 4
     rows = [(u, i) for u in range(users) for i in rng.permutation(items)[: 4 + 5 * u]]
     user, item = np.array(rows, np.int32).T
-    ratings = Ratings(user, item, rng.integers(1, 11, len(user)) / 2, np.zeros(len(user), np.int64))
+    ratings = Interactions(
+        user, item, rng.integers(1, 11, len(user)) / 2, np.zeros(len(user), np.int64)
+    )
     monkeypatch.setattr(sequential, "BLOCK", 8)
     jax.clear_caches()
-    factors, losses = fit_sequential(ratings, users, items, factors=k, sweeps=2, lambda_=0.01)
+    factors, losses = fit_sequential(
+        ratings, STARS, users, items, factors=k, sweeps=2, lambda_=0.01
+    )
     jax.clear_caches()
 
     single = lambda x: float(np.float32(x))  # noqa: E731
@@ -56,7 +61,7 @@ def test_blocks_of_one_user_equal_single_steps(monkeypatch: pytest.MonkeyPatch) 
     expected = []
     for _ in range(2):
         loss = 0.0
-        for u, i, stars in zip(user, item, ratings.stars, strict=True):
+        for u, i, stars in zip(user, item, ratings.values, strict=True):
             p = single(1 / (1 + single(np.exp(-single(U[u] @ V[i])))))
             d = single((stars - 0.5) / 4.5) - p
             for mine, other, cache, row in ((U, V[i], cache_U, u), (V, U[u], cache_V, i)):
@@ -88,20 +93,22 @@ def test_sigmoid_is_cut_off_beyond_six() -> None:
 
 
 def test_no_ratings_are_refused() -> None:
-    none = Ratings(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.int64))
+    none = Interactions(
+        np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.int64)
+    )
     with pytest.raises(InputError, match="no training ratings"):
-        fit_sequential(none, users=2, items=2)
+        fit_sequential(none, STARS, users=2, items=2)
 
 
 def test_a_kill_while_saving_leaves_the_last_checkpoint(
     synthetic: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Saving sweep 3 dies half-way; sweep 2 is still there and goes on."""
-    train = synthetic.ratings.at(published_split(synthetic.ratings).train)
+    train = synthetic.interactions.at(published_split(synthetic.interactions).train)
 
     def fit(told: list[int]) -> np.ndarray:
         factors, _ = fit_sequential(
-            train, synthetic.users, synthetic.items, factors=4, sweeps=4,
+            train, STARS, synthetic.users, synthetic.items, factors=4, sweeps=4,
             checkpoints=Checkpoints(tmp_path / "c", {}, every=0.0),
             on_sweep=lambda sweep, loss: told.append(sweep),
         )  # fmt: skip
@@ -130,10 +137,10 @@ def test_a_kill_while_saving_leaves_the_last_checkpoint(
 
 
 def test_rows_without_ratings_stay_zero() -> None:
-    one = Ratings(
+    one = Interactions(
         np.array([1], np.int32), np.array([2], np.int32), np.array([4.0]), np.array([0], np.int64)
     )
-    factors, _ = fit_sequential(one, users=3, items=4, factors=2, sweeps=2)
+    factors, _ = fit_sequential(one, STARS, users=3, items=4, factors=2, sweeps=2)
     assert not factors.U[[0, 2]].any()
     assert not factors.V[[0, 1, 3]].any()
     assert factors.U[1].all()
@@ -148,7 +155,7 @@ class Stop(Exception):
 def test_an_interrupted_fit_resumes_with_the_same_bytes(
     synthetic: Dataset, tmp_path: Path, stop: type[BaseException]
 ) -> None:
-    train = synthetic.ratings.at(published_split(synthetic.ratings).train)
+    train = synthetic.interactions.at(published_split(synthetic.interactions).train)
 
     def run(sweeps: int, stop_at: int | None, folder: Path) -> tuple[list[int], np.ndarray]:
         seen: list[int] = []
@@ -160,7 +167,7 @@ def test_an_interrupted_fit_resumes_with_the_same_bytes(
 
         checkpoints = Checkpoints(folder, {"settings": 1}, every=0.0)
         factors, _ = fit_sequential(
-            train, synthetic.users, synthetic.items, factors=4, sweeps=sweeps,
+            train, STARS, synthetic.users, synthetic.items, factors=4, sweeps=sweeps,
             checkpoints=checkpoints, on_sweep=on_sweep,
         )  # fmt: skip
         return seen, factors.V
@@ -177,11 +184,11 @@ def test_an_interrupted_fit_resumes_with_the_same_bytes(
 def test_a_checkpoint_of_other_settings_is_not_continued(
     synthetic: Dataset, tmp_path: Path
 ) -> None:
-    train = synthetic.ratings.at(published_split(synthetic.ratings).train)
+    train = synthetic.interactions.at(published_split(synthetic.interactions).train)
     seen: list[int] = []
     for settings in (1, 2):
         fit_sequential(
-            train, synthetic.users, synthetic.items, factors=4, sweeps=2,
+            train, STARS, synthetic.users, synthetic.items, factors=4, sweeps=2,
             checkpoints=Checkpoints(tmp_path / "c", {"settings": settings}, every=0.0),
             on_sweep=lambda sweep, loss: seen.append(sweep),
         )  # fmt: skip
@@ -189,6 +196,8 @@ def test_a_checkpoint_of_other_settings_is_not_continued(
 
 
 def test_a_loss_that_is_not_finite_stops_the_fit(synthetic: Dataset) -> None:
-    train = synthetic.ratings.at(published_split(synthetic.ratings).train)
+    train = synthetic.interactions.at(published_split(synthetic.interactions).train)
     with pytest.raises(FloatingPointError, match="sweep 1"):
-        fit_sequential(train, synthetic.users, synthetic.items, factors=2, learning_rate=np.inf)
+        fit_sequential(
+            train, STARS, synthetic.users, synthetic.items, factors=2, learning_rate=np.inf
+        )

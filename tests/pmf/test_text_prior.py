@@ -7,8 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from jaxrec.data.movielens import STARS
 from jaxrec.errors import InputError
-from jaxrec.pmf.fit import Observed, PmfSettings, fit_pmf, fold_in, observe, ridges
+from jaxrec.pmf.fit import fit_pmf, fold_in
+from jaxrec.pmf.objective import Observed, PmfSettings, observe, ridges
 from tests.conftest import make_ratings
 
 pytestmark = pytest.mark.timeout(120)
@@ -27,7 +29,7 @@ def problem() -> tuple[Observed, NDArray[np.floating]]:
         for i in range(ITEMS - 1)  # the last item has no rating
         if rng.random() < 0.5
     ]
-    return observe(make_ratings(rows), SETTINGS), rng.normal(size=(ITEMS, DIM))
+    return observe(make_ratings(rows), STARS, SETTINGS), rng.normal(size=(ITEMS, DIM))
 
 
 def objective(

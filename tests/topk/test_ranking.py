@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 
 from jaxrec.devices import workers
 from jaxrec.topk import ranking as topk
-from jaxrec.topk.item_sets import Rows
+from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.ranking import top_k
 from tests.conftest import make_ratings
 
@@ -46,7 +46,7 @@ def test_equals_a_full_sort_with_ties_by_item_index(data: st.DataObject) -> None
     found, values = top_k(
         Partial(look_up, jnp.asarray(scores)),
         np.arange(users, dtype=np.int32),
-        Rows.of(make_ratings(rated), users),
+        ItemSets.of(make_ratings(rated), users),
         catalogue,
         k,
     )
@@ -58,7 +58,7 @@ def test_equals_a_full_sort_with_ties_by_item_index(data: st.DataObject) -> None
 def test_the_memory_budget_changes_blocks_not_lists() -> None:
     rng = np.random.default_rng(0)
     scorer = Partial(look_up, jnp.asarray(rng.normal(size=(50, 40)), jnp.float32))
-    seen = Rows.of(make_ratings([(u, u % 40, 3.0, 0) for u in range(50)]), 50)
+    seen = ItemSets.of(make_ratings([(u, u % 40, 3.0, 0) for u in range(50)]), 50)
     users, catalogue = np.arange(50, dtype=np.int32), np.ones(40, bool)
     roomy, _ = top_k(scorer, users, seen, catalogue, 5)
     tight, _ = top_k(scorer, users, seen, catalogue, 5, memory=7 * 32 * 40)
@@ -89,7 +89,7 @@ def test_a_small_budget_ranks_by_blocks_of_items_within_it() -> None:
     rng = np.random.default_rng(0)
     users, items, k, memory = 40, 5_000, 5, 2**19
     scorer = topk.Product(*(jnp.asarray(rng.normal(size=(n, 8)), jnp.float32) for n in (40, items)))
-    seen = Rows.of(make_ratings([(u, u, 3.0, 0) for u in range(users)]), users)
+    seen = ItemSets.of(make_ratings([(u, u, 3.0, 0) for u in range(users)]), users)
     lowered: list[Any] = []
     jitted = topk._rank_unseen
 
@@ -119,7 +119,7 @@ def test_blocks_keep_within_the_budget_and_have_one_shape() -> None:
 
 
 def test_nobody_is_served_nothing() -> None:
-    seen = Rows.of(make_ratings([]), 1)
+    seen = ItemSets.of(make_ratings([]), 1)
     found, scores = top_k(
         Partial(look_up, jnp.ones((1, 3))), np.zeros(0, np.int32), seen, np.ones(3, bool), 2
     )
@@ -128,21 +128,21 @@ def test_nobody_is_served_nothing() -> None:
 
 def test_nan_of_an_item_that_is_no_candidate_does_no_harm() -> None:
     scores = jnp.asarray([[1.0, np.nan, 2.0]])
-    seen = Rows.of(make_ratings([(0, 1, 3.0, 0)]), 1)
+    seen = ItemSets.of(make_ratings([(0, 1, 3.0, 0)]), 1)
     found, _ = top_k(Partial(look_up, scores), np.zeros(1, np.int32), seen, np.ones(3, bool), 2)
     assert found.tolist() == [[2, 0]]
 
 
 @pytest.mark.parametrize("k", [0, 4])
 def test_k_must_fit_the_catalogue(k: int) -> None:
-    seen = Rows.of(make_ratings([]), 1)
+    seen = ItemSets.of(make_ratings([]), 1)
     with pytest.raises(ValueError, match=f"k is {k}; it must lie between 1 and"):
         top_k(Partial(look_up, jnp.ones((1, 3))), np.zeros(1, np.int32), seen, np.ones(3, bool), k)
 
 
 def test_minus_zero_ties_with_zero() -> None:
     scorer = Partial(look_up, jnp.asarray([[-0.0, 0.0, -0.0, 0.0]]))
-    seen = Rows.of(make_ratings([]), 1)
+    seen = ItemSets.of(make_ratings([]), 1)
     found, _ = top_k(scorer, np.zeros(1, np.int32), seen, np.ones(4, bool), 4)
     assert found.tolist() == [[0, 1, 2, 3]]
 
@@ -150,6 +150,6 @@ def test_minus_zero_ties_with_zero() -> None:
 @pytest.mark.parametrize("broken", [np.nan, -np.nan])
 def test_a_score_that_is_not_a_number_is_refused(broken: float) -> None:
     scorer = Partial(look_up, jnp.asarray([[1.0, broken, 2.0]]))
-    seen = Rows.of(make_ratings([]), 1)
+    seen = ItemSets.of(make_ratings([]), 1)
     with pytest.raises(ValueError, match="not a number"):
         top_k(scorer, np.zeros(1, np.int32), seen, np.ones(3, bool), 1)

@@ -151,7 +151,7 @@ def test_embeddings_cross_the_border(synthetic: Dataset, bert: Encoder, tmp_path
     write_texts(tmp_path / "texts.parquet", synthetic, texts)
     out = tmp_path / "embeddings" / "bert.safetensors"
     card = embed_file(bert, tmp_path / "texts.parquet", out)
-    read = read_embeddings(out, synthetic.item_ids, texts_sha256(synthetic, texts), "mend")
+    read = read_embeddings(out, synthetic.item_ids.names, texts_sha256(synthetic, texts), "mend")
     assert read.E.tolist() == load_file(out)["embeddings"].tolist()
     assert read.card["dim"] == card["dim"] == 32
     assert {path.name for path in out.parent.iterdir()} == {"bert.safetensors", "bert.json"}

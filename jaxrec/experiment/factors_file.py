@@ -1,24 +1,14 @@
-"""The factors of users and items, and the file that holds them."""
+"""The file that holds factors of users and items."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from jaxrec.errors import InputError
 from jaxrec.files import file_sha256, read_json, whole_file, write_json
-
-
-class Factors(NamedTuple):
-    """x_ui = U_u . V_i, in stars (Gaussian), logits (logistic) or units of the target."""
-
-    U: NDArray[np.floating]
-    """[users, factors]"""
-    V: NDArray[np.floating]
-    """[items, factors]"""
+from jaxrec.pmf.objective import Factors
 
 
 def write_factors(path: Path, factors: Factors, card: dict[str, Any]) -> None:

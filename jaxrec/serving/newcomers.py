@@ -1,0 +1,57 @@
+"""Recommends to somebody new, who says what she likes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxrec.data.dataset import Interactions
+from jaxrec.errors import InputError
+from jaxrec.evaluation.protocol import evaluation_task
+from jaxrec.experiment.fitting import fitted_factors, settings_of
+from jaxrec.experiment.folder import RunFolder
+from jaxrec.experiment.pmf_rows import settings_on
+from jaxrec.models.factorization import pmf_settings
+from jaxrec.pmf.fit import fold_in
+from jaxrec.pmf.objective import observe
+from jaxrec.topk.blocks import MEMORY
+from jaxrec.topk.item_sets import ItemSets
+from jaxrec.topk.ranking import top_k
+from jaxrec.topk.scorer import product
+
+COLD_ROW = "pmf+text"
+"""Into whose factors somebody new is folded."""
+
+
+def recommend_liked(
+    run: RunFolder, liked: list[int], k: int, row: str = COLD_ROW, memory: int = MEMORY
+) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
+    """The `k` best other items for somebody who likes the items `liked`.
+
+    The user is folded into the factors of `row` (`pmf+text` or `pmf`) in closed form, with the best
+    value for each item.
+
+    Returns:
+        items: [k] positions in `dataset.item_ids`, -1 where nothing is left.
+        scores: [k].
+    """
+    if row not in ("pmf", COLD_ROW):
+        raise InputError(f"only rows pmf and {COLD_ROW} know new users, not {row}")
+    if row == "pmf":
+        factors, card = run.read_factors("pmf")
+        settings = settings_on(card)
+    else:
+        factors, settings = fitted_factors(run, row), pmf_settings(settings_of(run, row))
+    if settings.biases or settings.likelihood == "logistic":
+        raise InputError("fold-in takes factors without biases; run `jaxrec train-pmf`")
+    task = evaluation_task(run.dataset, run.protocol)
+    feedback, distinct = run.dataset.feedback, np.unique(np.array(liked, np.int32))
+    n = len(distinct)
+    own = Interactions(
+        np.zeros(n, np.int32), distinct, np.full(n, feedback.best), np.zeros(n, np.int64)
+    )
+    pairs = observe(own, feedback, settings)
+    U = fold_in(pairs, 1, factors, settings, paired=task.item_counts > 0)
+    nobody = np.zeros(1, np.int32)
+    items, scores = top_k(
+        product(U, factors.V), nobody, ItemSets.of(own, 1), task.catalogue, k, memory
+    )
+    return items[0], scores[0]

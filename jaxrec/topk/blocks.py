@@ -1,0 +1,30 @@
+"""The one way to go through all users: in blocks of one length, under a byte budget."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+MEMORY = 2**30
+"""Default byte budget of a block's arrays."""
+BYTES = 32
+"""A block's arrays, per user and item: about eight of four bytes."""
+CACHED = 3 * 2**20
+"""Most scores of a block: with its temporaries 24 MB. Beyond 32 MB the GNU C library
+maps memory anew at every call, and the page faults take as long as the work."""
+
+
+def user_blocks(
+    users: NDArray[np.int32], items: int, memory: int, parallel: int = 1
+) -> list[NDArray[np.int32]]:
+    """Cut `users` into blocks of one length, the last filled up with its own last user.
+
+    A block's arrays keep within `memory` bytes and its scores in the processor's cache. `parallel`
+    blocks are worked on at once: their number is a multiple of it where users suffice.
+    """
+    most = min(memory // parallel // (BYTES * items), CACHED // items)
+    most = int(np.clip(most, 1, max(len(users), 1)))
+    rounds = math.ceil(len(users) / (most * parallel))
+    block = max(math.ceil(len(users) / max(rounds * parallel, 1)), 1)
+    parts = [users[start : start + block] for start in range(0, len(users), block)]
+    return [np.pad(part, (0, block - len(part)), mode="edge") for part in parts]
