@@ -135,7 +135,7 @@ def run(
     import shutil
 
     from jaxrec.data.sources import SYNTHETIC, AbsentError
-    from jaxrec.evaluation.split import FOLDS
+    from jaxrec.evaluation.protocol import PROTOCOLS
     from jaxrec.experiment.folder import open_run
     from jaxrec.files import write_json
 
@@ -158,9 +158,10 @@ def run(
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise click.UsageError("several processes share `jaxrec embed`; start `run` as one")
-    if protocol == "temporal" and seeds is not None:
-        raise click.UsageError("temporal has one split; give --inits instead of --seeds")
-    folds = range(FOLDS if protocol == "cold-items" else 1)
+    rules = PROTOCOLS[protocol or next(iter(PROTOCOLS))]
+    if seeds is not None and not rules.seeded:
+        raise click.UsageError(f"{protocol} has one split; give --inits instead of --seeds")
+    folds = range(rules.folds)
     if seeds is None and len(folds) == 1 and inits == 1:
         everything(run_path, seed=seed)
         if json_path is not None:
@@ -665,7 +666,7 @@ def _finetune(
             chosen.per_user,
             chosen.popularity,
             chosen.folds,
-            watched or opened.protocol.name != "published",
+            watched or not opened.protocol.rules.as_published,
         )
         card = write_training_data(opened, folder, texts, learning)
         count: int = card["examples"]

@@ -29,8 +29,9 @@ from harness import report, seconds
 
 from jaxrec.evaluation.card import against
 from jaxrec.evaluation.measure import evaluate
-from jaxrec.evaluation.protocol import Protocol, evaluation_task
+from jaxrec.evaluation.protocol import Protocol
 from jaxrec.evaluation.split import Split
+from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.folder import open_run
 from jaxrec.experiment.scoring import PUBLISHED_FUSION, score_card
 from jaxrec.fusion.published import content_profiles, published_fusion
@@ -75,8 +76,8 @@ def published_speed(path: Path) -> None:
     E = run.read_embeddings("minilm").E
 
     def both_rows() -> None:
-        evaluate(product(factors), task)
-        profiles = content_profiles("published", train, E, run.dataset.users)
+        evaluate(product(*factors), task)
+        profiles = content_profiles("published", train, run.dataset.feedback, E, run.dataset.users)
         alpha = PUBLISHED_FUSION.alpha
         assert alpha is not None
         evaluate(published_fusion("published", factors, profiles, E, task.catalogue, alpha), task)

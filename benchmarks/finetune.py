@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from jaxrec.border.lesson import Learning, write_training_data
 from jaxrec.evaluation.measure import evaluate
-from jaxrec.evaluation.protocol import evaluation_task
+from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.fitting import known, settings_of, validation_ndcg
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.models.registry import fit

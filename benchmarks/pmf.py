@@ -57,6 +57,7 @@ from jaxrec import (
     load_dataset,
     published_split,
 )
+from jaxrec.data.movielens import STARS
 from jaxrec.data.synthetic import synthetic_dataset
 from jaxrec.pmf.objective import observe, ridges
 
@@ -124,33 +125,31 @@ def race(
     return (mine, medians[best], best) if best else (mine, 0.0, "no peer got there")
 
 
-def our_fit(
-    ratings: Interactions | Observed, users: int, items: int, settings: PmfSettings
-) -> Callable:
+def our_fit(observed: Observed, users: int, items: int, settings: PmfSettings) -> Callable:
     def fit(sweeps: int) -> Factors:
-        return fit_pmf(ratings, users, items, settings._replace(sweeps=sweeps))[0]
+        return fit_pmf(observed, users, items, settings._replace(sweeps=sweeps))[0]
 
     return fit
 
 
 def gaussian_small() -> None:
     train, users, items = published_train()
-    loss = partial(objective, observe(train, GAUSSIAN), GAUSSIAN)
+    loss = partial(objective, observe(train, STARS, GAUSSIAN), GAUSSIAN)
     peers = []
     for name, make, rates in (
         ("Cornac MF", cornac_mf, (0.01, 0.02, 0.04, 0.08)),
         ("LIBMF", libmf, (0.02, 0.05, 0.1, 0.2)),
     ):
         peers += [Racer(f"{name}, rate {r}", make(train, GAUSSIAN, r), 400) for r in rates]
-    ours = Racer("ours", our_fit(train, users, items, GAUSSIAN), 100)
+    ours = Racer("ours", our_fit(observe(train, STARS, GAUSSIAN), users, items, GAUSSIAN), 100)
     report("gaussian-small", *race(ours, peers, loss, 0.01), "s")
 
 
 def logistic_small() -> None:
     train, users, items = published_train()
-    loss = partial(objective, observe(train, LOGISTIC), LOGISTIC)
+    loss = partial(objective, observe(train, STARS, LOGISTIC), LOGISTIC)
     goal = loss(cornac_pmf(train, 200))
-    fit = our_fit(train, users, items, LOGISTIC)
+    fit = our_fit(observe(train, STARS, LOGISTIC), users, items, LOGISTIC)
     sweeps = next(n for n in range(1, 100) if loss(fit(n)) <= goal)
     print(f"Cornac PMF ends at {goal:.6g}, ours reaches it in {sweeps} sweeps")
     works: dict[str, Callable[[], object]] = {
@@ -163,17 +162,17 @@ def logistic_small() -> None:
 
 def all_pairs(measure: str, train: Interactions, users: int, items: int, factors: int) -> None:
     """Beside irspack on its objective, beside implicit on its own; the worse ratio counts."""
-    liked = train.liked
+    liked = train.liked(STARS)
     pairs = matrix(liked, users, items)
     settings = ALL_PAIRS._replace(factors=factors)
-    observed = observe(train, settings)
+    observed = observe(train, STARS, settings)
     small = len(liked.users) < 10**6
     most = 30 if small else 12
     peers = [
         Racer(f"irspack {solver}", irspack(pairs, settings, solver), most)
         for solver in (("CG", "IALSPP") if small else ("CG",))
     ]
-    ours = Racer("ours", our_fit(train, users, items, settings), most)
+    ours = Racer("ours", our_fit(observed, users, items, settings), most)
     results = [race(ours, peers, partial(objective, observed, settings), 0.005)]
     hu = HU._replace(factors=factors)
     observed = observed._replace(targets=observed.targets * (1 + hu.w0))
@@ -200,7 +199,8 @@ def fit_alone(path: str) -> None:
     """Print the peak memory of a process that fits the ratings in `path`."""
     with np.load(path) as file:
         train = Interactions(*(file[name] for name in Interactions._fields))
-    fit_pmf(train, USERS, ITEMS, ALL_PAIRS._replace(factors=64, sweeps=2))
+    settings = ALL_PAIRS._replace(factors=64, sweeps=2)
+    fit_pmf(observe(train, STARS, settings), USERS, ITEMS, settings)
     print(rss())
 
 
@@ -254,7 +254,7 @@ def seconds_per_sweep(train: Interactions, users: int, items: int, settings: Pmf
 
     ends: list[float] = []
     fit_pmf(
-        train,
+        observe(train, STARS, settings),
         users,
         items,
         settings._replace(sweeps=6),
@@ -296,13 +296,14 @@ def limit() -> None:
 
 DEADLOCK = """
 import sys
-from jaxrec import fit_pmf, PmfSettings
+from jaxrec import fit_pmf, observe, PmfSettings
 from jaxrec.data.synthetic import synthetic_dataset
 data = synthetic_dataset(users=60, items=120)
 w0 = 0.1 if sys.argv[1] == "all-pairs" else 0.0
 for seed in range(200):
     settings = PmfSettings(sys.argv[1], factors=16, sweeps=3, w0=w0)
-    fit_pmf(data.interactions, data.users, data.items, settings, seed=seed)
+    pairs = observe(data.interactions, data.feedback, settings)
+    fit_pmf(pairs, data.users, data.items, settings, seed=seed)
 """
 
 
@@ -330,7 +331,7 @@ def published_training() -> None:
 
     def ours() -> None:
         jax.clear_caches()
-        fit_sequential(train, users, items)
+        fit_sequential(train, STARS, users, items)
 
     medians = interleave({"ours": ours, "Cornac PMF": lambda: cornac_pmf(train, 200)}, repeats=3)
     report("published-training", medians["ours"], medians["Cornac PMF"], "Cornac PMF", "s")
@@ -339,7 +340,7 @@ def published_training() -> None:
 def published_factors() -> None:
     train, users, items = published_train()
     for sweeps in (3, 200):
-        (U, V), _ = fit_sequential(train, users, items, sweeps=sweeps)
+        (U, V), _ = fit_sequential(train, STARS, users, items, sweeps=sweeps)
         their_U, their_V = cornac_pmf(train, sweeps)
         gap = max(np.abs(U - their_U).max(), np.abs(V - their_V).max())
         print(f"after {sweeps} sweeps: largest difference {gap:.3g}")
@@ -363,8 +364,8 @@ def gaussian_reference() -> None:
         return float(value), np.concatenate([dU.ravel(), dV.ravel()])
 
     settings = PmfSettings("gaussian", factors=k, lambda_=lambda_, nu=0.0, w0=0.0, sweeps=60)
-    factors, _ = fit_pmf(train, users, items, settings)
-    ours = objective(observe(train, settings), settings, factors)
+    factors, _ = fit_pmf(observe(train, STARS, settings), users, items, settings)
+    ours = objective(observe(train, STARS, settings), settings, factors)
     starts = np.random.default_rng(0).normal(0, 0.1, (5, (users + items) * k))
     options = {"maxiter": 5000, "maxfun": 10000, "ftol": 1e-12}
     found = [

@@ -15,8 +15,8 @@ from large import ITEMS, USERS, power_law
 from peers import THREADS, matrix
 from pmf import published_train
 
-from jaxrec import Factors, Interactions, top_k
-from jaxrec.topk.item_sets import ItemSets
+from jaxrec import Interactions, ItemSets, product, top_k
+from jaxrec.data.movielens import STARS
 
 
 def ranked(measure: str, train: Interactions, users: int, items: int) -> None:
@@ -25,7 +25,7 @@ def ranked(measure: str, train: Interactions, users: int, items: int) -> None:
     rng = np.random.default_rng(0)
     U, V = (rng.normal(size=(rows, 64)).astype(np.float32) for rows in (users, items))
     everyone, catalogue = np.arange(users, dtype=np.int32), np.ones(items, bool)
-    scorer, seen = product(Factors(U, V)), ItemSets.of(train, users)
+    scorer, seen = product(U, V), ItemSets.of(train, users)
     pairs = matrix(train, users, items)
     peer = AlternatingLeastSquares(factors=64, num_threads=THREADS)
     peer.user_factors, peer.item_factors = U, V
@@ -47,7 +47,7 @@ def ranked(measure: str, train: Interactions, users: int, items: int) -> None:
 def main(measure: str) -> None:
     if measure == "topk-small":
         train, users, items = published_train()
-        ranked(measure, train.liked, users, items)
+        ranked(measure, train.liked(STARS), users, items)
     else:
         ranked(measure, power_law(), USERS, ITEMS)
 

@@ -11,10 +11,10 @@ from .errors import InputError as InputError
 from .evaluation.measure import Evaluation as Evaluation
 from .evaluation.measure import evaluate as evaluate
 from .evaluation.protocol import Protocol as Protocol
-from .evaluation.protocol import Task as Task
-from .evaluation.protocol import evaluation_task as evaluation_task
 from .evaluation.split import Split as Split
 from .evaluation.split import published_split as published_split
+from .evaluation.task import Task as Task
+from .evaluation.task import evaluation_task as evaluation_task
 from .fusion.profiles import liked_profiles as liked_profiles
 from .fusion.profiles import recency_weights as recency_weights
 from .fusion.profiles import weighted_profiles as weighted_profiles

@@ -1,4 +1,6 @@
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -8,7 +10,12 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # the user's cache is not the tests' to fill
+# what one test has compiled no other one compiles again; the user's cache is not the tests' to fill
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(  # noqa: PTH118
+    tempfile.gettempdir(),
+    f"jaxrec-compiled-{os.environ.get('PYTEST_XDIST_TESTRUNUID') or os.getpid()}",
+)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # of torch: there are as many workers as cores
 
@@ -25,6 +32,12 @@ settings.register_profile(
     "jaxrec", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("jaxrec")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The last to go removes what was compiled."""
+    if not hasattr(session.config, "workerinput"):
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 def pytest_report_header() -> str:

@@ -24,7 +24,6 @@ from jaxrec.data.dataset import Interactions
 from jaxrec.data.features import item_features
 from jaxrec.data.texts import texts_sha256
 from jaxrec.errors import InputError
-from jaxrec.evaluation.protocol import validation_splits
 from jaxrec.evaluation.split import Split
 from jaxrec.experiment.fitting import settings_of
 from jaxrec.experiment.folder import RunFolder
@@ -68,8 +67,8 @@ def write_training_data(
         InputError: under `cold-items`, folds that do not keep the inner folds apart.
     """
     dataset, seed = run.dataset, run.protocol.seed
-    inner = validation_splits(dataset, run.protocol)
-    cold_folds = run.protocol.name == "cold-items"
+    inner = run.protocol.validation_splits(dataset)
+    cold_folds = run.protocol.rules.cold_items
     if cold_folds and not 2 <= learning.folds <= len(inner):
         raise InputError(f"cold-items is validated on its folds; give --folds 2 to {len(inner)}")
     split = _taught(run, learning.validation)
@@ -142,8 +141,8 @@ def _is_of(run: RunFolder, card: dict[str, Any]) -> bool:
 
 def _taught(run: RunFolder, validation: bool) -> Split:
     """What an encoder may learn from; under `cold-items` its folds keep validation apart."""
-    if validation and run.protocol.name != "cold-items":
-        return validation_splits(run.dataset, run.protocol)[0]
+    if validation and not run.protocol.rules.cold_items:
+        return run.protocol.validation_splits(run.dataset)[0]
     return run.protocol.split
 
 

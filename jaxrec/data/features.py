@@ -31,7 +31,7 @@ def category_features(catalogue: Catalogue, column: str) -> NDArray[np.float32]:
 def item_features(
     catalogue: Catalogue, E: NDArray[np.floating] | None = None, metadata: float = 1.0
 ) -> NDArray[np.float32]:
-    """[items, features] 1, numbers and categories times `metadata`, unit embeddings E [items, dim]."""
+    """[items, features] 1, numbers and categories times `metadata`, embeddings E [items, dim]."""
     parts = [np.ones((len(catalogue.ids), 1), np.float32)]
     if metadata > 0:
         parts += [metadata * number_features(catalogue, column) for column in catalogue.numbers]

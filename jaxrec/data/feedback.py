@@ -63,8 +63,8 @@ class Feedback:
     def liked_rule(self) -> str:
         """In words, what is liked."""
         if self.kind == "likes":
-            return "rating"
-        return f"rating of at least {self.liked_from} {self.unit_name}"
+            return "ratings"
+        return f"ratings of at least {self.liked_from} {self.unit_name}"
 
     def card(self) -> dict[str, Any]:
         """For identities and cards."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec.evaluation.measure import Evaluation
-from jaxrec.evaluation.protocol import Task
+from jaxrec.evaluation.task import Task
 
 LIBRARIES = ("cornac", "implicit", "lenskit", "rectools", "ranx")
 

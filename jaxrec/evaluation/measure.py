@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
-from jaxrec.evaluation.protocol import Task
+from jaxrec.evaluation.task import Task
 from jaxrec.topk.blocks import MEMORY, user_blocks
 from jaxrec.topk.ranking import best, check_k, check_scores, membership, unseen_scores
 from jaxrec.topk.scorer import Scorer

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from jaxrec import __version__
 from jaxrec.errors import InputError
-from jaxrec.evaluation.protocol import Task, calibration_task, validation_tasks
 from jaxrec.evaluation.split import Split
+from jaxrec.evaluation.task import Task, calibration_task, validation_tasks
 from jaxrec.experiment.factors_file import read_factors, write_factors
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import file_sha256, read_json, write_json
@@ -137,7 +137,7 @@ def learned_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
             return Learned(**{key: found[key] for key in Learned._fields})
     parts = [_part(run, *inner) for inner in validation_tasks(run.dataset, run.protocol)]
     learned = learn_fusion(parts, run.protocol.seed, memory)
-    if run.protocol.name == "cold-items":
+    if run.protocol.rules.cold_items:
         mixed = _part(run, *calibration_task(run.dataset, run.protocol))
         learned = calibrate(learned, mixed, run.protocol.seed, memory)
     write_json(run.hybrid_path, learned._asdict() | {"signals": SIGNALS, "made_from": card})

@@ -68,7 +68,7 @@ class RunFolder:
     @property
     def kinds_of_texts(self) -> tuple[str, ...]:
         """`published` and `honest` texts, or the honest ones alone: without held-out tags."""
-        return ("published", "honest") if self.protocol.name == "published" else ("honest",)
+        return self.protocol.rules.kinds_of_texts
 
     def texts(self, kind: str) -> list[str]:
         """[items] the texts of one of `kinds_of_texts`."""
@@ -236,7 +236,7 @@ def open_run(
         return _make(
             path,
             DEFAULT if data is None else data,
-            PROTOCOLS[0] if protocol is None else protocol,
+            next(iter(PROTOCOLS)) if protocol is None else protocol,
             SEED if seed is None else seed,
             0 if fold is None else fold,
             0 if init is None else init,

@@ -13,7 +13,7 @@ from jaxrec.errors import InputError
 from jaxrec.evaluation import card as scorecard
 from jaxrec.evaluation.foreign_metrics import metrics_as
 from jaxrec.evaluation.measure import Evaluation, evaluate
-from jaxrec.evaluation.protocol import Task, evaluation_task, unseen_task, validation_tasks
+from jaxrec.evaluation.task import Task, evaluation_task, unseen_task, validation_tasks
 from jaxrec.experiment.fitting import (
     SIGNALS,
     content_name,

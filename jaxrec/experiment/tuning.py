@@ -9,7 +9,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
-from jaxrec.evaluation.protocol import validation_tasks
+from jaxrec.evaluation.task import validation_tasks
 from jaxrec.experiment.fitting import identity_of, known
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import write_json

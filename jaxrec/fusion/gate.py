@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
-from jaxrec.evaluation.protocol import Task
+from jaxrec.evaluation.task import Task
 from jaxrec.topk.blocks import MEMORY, user_blocks
 from jaxrec.topk.ranking import membership, rank
 from jaxrec.topk.scorer import Scorer

@@ -10,11 +10,11 @@ with n the row's number of observed pairs and M the prior means (0 unless given)
 features E the means of the items are M = E W, and W is learned too, at a cost of lambda_w |W|^2
 (`text_prior`). lambda and nu may differ between users and items.
 
-| likelihood  | g        | t                             | w0  | source                             |
-|-------------|----------|-------------------------------|-----|------------------------------------|
-| `gaussian`  | identity | the value                     | 0   | Salakhutdinov & Mnih 2008, eq. 4   |
-| `logistic`  | logistic | the value, its scale made 0-1 | 0   | the same, eq. 5                    |
-| `all-pairs` | identity | 1 if liked, or graded         | > 0 | Hu 2008, eq. 3; Rendle 2021, eq. 2 |
+| likelihood  | g        | t                             | w0  | source                            |
+|-------------|----------|-------------------------------|-----|-----------------------------------|
+| `gaussian`  | identity | the value                     | 0   | Salakhutdinov & Mnih 2008, eq. 4  |
+| `logistic`  | logistic | the value, its scale made 0-1 | 0   | the same, eq. 5                   |
+| `all-pairs` | identity | 1 if liked, or graded         | > 0 | Hu 2008, eq. 3; Rendle 2021 eq. 2 |
 
 Targets of `all-pairs`: `liked` (1 on what is liked, the rest unobserved), `graded` (every value, 1
 where it is just liked and 0 where it says nothing, see `Feedback`) or `counts` (w = count, and t

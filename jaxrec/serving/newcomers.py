@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Interactions
 from jaxrec.errors import InputError
-from jaxrec.evaluation.protocol import evaluation_task
+from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.fitting import fitted_factors, settings_of
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.pmf_rows import settings_on

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from jaxrec.errors import InputError
-from jaxrec.evaluation.protocol import evaluation_task
+from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.scoring import PUBLISHED_FUSION, Fusion, lacking, rows_of, scorer_of
 from jaxrec.files import read_json

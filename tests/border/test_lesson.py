@@ -9,7 +9,6 @@ import pytest
 
 from jaxrec.border.lesson import Learning, taught_elsewhere, taught_here, write_training_data
 from jaxrec.errors import InputError
-from jaxrec.evaluation.protocol import validation_splits
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.files import write_json
 from torch_embed import errors
@@ -49,7 +48,7 @@ def test_no_held_out_rating_reaches_the_training(
     before = written(run, "before")
     held = [run.protocol.split.test]
     if protocol != "cold-items":  # there the folds keep validation apart
-        held.append(validation_splits(run.dataset, run.protocol)[0].test)
+        held.append(run.protocol.validation_splits(run.dataset)[0].test)
     positions, rng = np.concatenate(held), np.random.default_rng(0)
     columns = {name: column.copy() for name, column in run.dataset.interactions._asdict().items()}
     for name in ("values",) if protocol in ("cold-items", "temporal") else ("values", "items"):
@@ -92,7 +91,7 @@ def test_a_fold_s_model_knows_nothing_of_its_items(tmp_path: Path, kind: str | N
 def test_no_pair_holds_a_rating_that_is_held_out(tmp_path: Path) -> None:
     run = opened(tmp_path / "run", "strict")
     write_training_data(run, tmp_path / "data", "honest", Learning("disliked", per_user=5))
-    dataset, inner = run.dataset, validation_splits(run.dataset, run.protocol)[0]
+    dataset, inner = run.dataset, run.protocol.validation_splits(run.dataset)[0]
     known = dataset.interactions.at(inner.train)
     rated = set(
         zip(
@@ -117,7 +116,7 @@ def test_folds_of_cold_items_are_the_inner_folds(tmp_path: Path) -> None:
             write_training_data(run, tmp_path / "data", "honest", Learning(None, folds=folds))
     write_training_data(run, tmp_path / "data", "honest", Learning(None, folds=3))
     training = read_training(tmp_path / "data")
-    for number, inner in enumerate(validation_splits(run.dataset, run.protocol)):
+    for number, inner in enumerate(run.protocol.validation_splits(run.dataset)):
         cold = np.unique(run.dataset.interactions.items[inner.test])
         assert set(training.fold[cold]) == {number % 3}
     assert (

@@ -9,7 +9,8 @@ from jax.tree_util import Partial
 
 from jaxrec.data.dataset import Dataset
 from jaxrec.evaluation.measure import evaluate
-from jaxrec.evaluation.protocol import Protocol, Task, evaluation_task
+from jaxrec.evaluation.protocol import Protocol
+from jaxrec.evaluation.task import Task, evaluation_task
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.ranking import top_k
 from jaxrec.topk.scorer import Product, Table

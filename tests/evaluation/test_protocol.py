@@ -13,16 +13,7 @@ from jaxrec.data.ids import Ids
 from jaxrec.data.movielens import STARS, films
 from jaxrec.data.texts import item_texts
 from jaxrec.errors import InputError
-from jaxrec.evaluation.protocol import (
-    PROTOCOLS,
-    Protocol,
-    calibration_task,
-    evaluation_task,
-    readable_remarks,
-    unseen_task,
-    validation_splits,
-    validation_tasks,
-)
+from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.evaluation.split import (
     FOLDS,
     cold_item_split,
@@ -30,6 +21,7 @@ from jaxrec.evaluation.split import (
     strict_split,
     temporal_split,
 )
+from jaxrec.evaluation.task import calibration_task, evaluation_task, unseen_task, validation_tasks
 from tests.conftest import make_ratings
 
 OURS = [name for name in PROTOCOLS if name != "published"]
@@ -90,7 +82,7 @@ def test_a_cold_user_is_not_trained_on_and_half_given(ratings: Interactions, see
 @pytest.mark.parametrize("name", OURS)
 def test_validation_is_cut_from_train_alone(synthetic: Dataset, name: str) -> None:
     protocol = Protocol.of(name, synthetic, 3)
-    for inner in validation_splits(synthetic, protocol):
+    for inner in protocol.validation_splits(synthetic):
         assert sorted(np.concatenate(inner)) == sorted(protocol.split.train)
         assert len(inner.test)
         assert len(inner.train)
@@ -98,7 +90,7 @@ def test_validation_is_cut_from_train_alone(synthetic: Dataset, name: str) -> No
 
 def test_every_warm_item_is_cold_in_one_inner_fold(synthetic: Dataset) -> None:
     protocol = Protocol.of("cold-items", synthetic, 3, fold=1)
-    tests = [inner.test for inner in validation_splits(synthetic, protocol)]
+    tests = [inner.test for inner in protocol.validation_splits(synthetic)]
     assert sorted(np.concatenate(tests)) == sorted(protocol.split.train)
 
 
@@ -158,7 +150,7 @@ def test_a_held_out_tag_never_reaches_a_text(name: str, seed: int) -> None:
     protocol = Protocol.of(name, dataset, seed)
     texts = item_texts(dataset, readable_remarks(dataset, protocol))
     ratings = dataset.interactions
-    held = [protocol.split.test, validation_splits(dataset, protocol)[0].test]
+    held = [protocol.split.test, protocol.validation_splits(dataset)[0].test]
     for position in np.concatenate(held):
         user, item = ratings.users[position], ratings.items[position]
         assert f"tag{user}x{item}" not in texts[item].split()
@@ -173,7 +165,7 @@ def test_under_temporal_no_tag_of_a_later_time_is_read() -> None:
     tags = dataset.remarks._replace(times=dataset.remarks.times[::-1])
     late = replace(dataset, remarks=tags)
     protocol = Protocol.of("temporal", late, 1)
-    validation = validation_splits(late, protocol)[0].test
+    validation = protocol.validation_splits(late)[0].test
     cut = late.interactions.times[validation].min()
     readable = readable_remarks(late, protocol)
     assert readable.any()

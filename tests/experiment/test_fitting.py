@@ -10,7 +10,7 @@ import pytest
 
 from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
-from jaxrec.evaluation.protocol import evaluation_task, validation_splits, validation_tasks
+from jaxrec.evaluation.task import evaluation_task, validation_tasks
 from jaxrec.experiment.fitting import (
     SIGNALS,
     fitted,
@@ -79,7 +79,7 @@ def test_what_is_held_out_decides_nothing(tmp_path: Path, protocol: str) -> None
 
 def test_validation_decides_settings(run: RunFolder) -> None:
     before = tune(run, "ease", trials=1)["validation_ndcg@25"]
-    positions = validation_splits(run.dataset, run.protocol)[0].test
+    positions = run.protocol.validation_splits(run.dataset)[0].test
     stars = run.dataset.interactions.values
     stars[positions] = np.random.default_rng(0).permutation(stars[positions])
     other = replace(run, path=run.path.with_name("other"))
@@ -158,7 +158,7 @@ def test_a_search_goes_on_where_it_stopped(run: RunFolder) -> None:
 
 
 def test_nothing_to_judge_by_is_said(run: RunFolder) -> None:
-    inner = validation_splits(run.dataset, run.protocol)[0]
+    inner = run.protocol.validation_splits(run.dataset)[0]
     run.dataset.interactions.values[inner.test] = 1.0
     with pytest.raises(InputError, match="no user has a relevant item"):
         tune(run, "ease", trials=1)

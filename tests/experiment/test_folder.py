@@ -8,7 +8,7 @@ import pytest
 
 from jaxrec.border.embeddings import Embeddings
 from jaxrec.errors import InputError
-from jaxrec.evaluation.protocol import validation_tasks
+from jaxrec.evaluation.task import validation_tasks
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.pmf_rows import DEFAULTS, PUBLISHED, train_pmf
 from jaxrec.experiment.scoring import Fusion, alpha_curves, score_card

@@ -7,7 +7,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from jaxrec.evaluation.measure import evaluate
-from jaxrec.evaluation.protocol import Task
+from jaxrec.evaluation.task import Task
 from jaxrec.fusion.calibration import calibrate
 from jaxrec.fusion.gate import (
     Gate,
