@@ -26,6 +26,7 @@ from jaxrec.console.options import (
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
+    from jaxrec.evaluation.card import ScoreCard
     from jaxrec.experiment.folder import RunFolder
     from jaxrec.experiment.scoring import Fusion
     from jaxrec.pmf.objective import PmfSettings
@@ -180,14 +181,15 @@ def run(
         tuned = done[-init] / "tuned" if init else None  # initialisations share the settings
         everything(path, tuple(done), tuned, seed=of_split, fold=fold, init=init)
         done.append(path)
-    from jaxrec.experiment.study import summarise, table
+    from jaxrec.experiment.study import summarise
+    from jaxrec.report.summary import summary_table
 
     summary = summarise(done)
-    write_json(run_path / "summary.json", summary)
+    write_json(run_path / "summary.json", summary.to_json())
     if json_path is not None:
-        write_json(json_path, summary)
+        write_json(json_path, summary.to_json())
     for k in ks:
-        terminal.out.print(table(summary, k))
+        terminal.result(summary_table(summary, k))
 
 
 def _do_everything(
@@ -403,13 +405,13 @@ def evaluate(
     opened = _open(run_path, data, protocol, seed, terminal)
     from jaxrec.experiment.scoring import Fusion
 
-    results = _evaluate(
+    card = _evaluate(
         opened, ks, Fusion(fusion, weight), json_path, terminal, memory * 2**20, only, library
     )
     if plot_path is not None:
         from jaxrec.report.plot import plot_card
 
-        plot_card(results, max(ks), plot_path)
+        plot_card(card, max(ks), plot_path)
         terminal.say(f"drawn: {plot_path}")
 
 
@@ -782,42 +784,31 @@ def _evaluate(
     memory: int = 2**30,
     only: tuple[str, ...] = (),
     library: str | None = None,
-) -> dict[str, Any]:
-    from jaxrec.evaluation.card import card_lines, foreign_table, hybrid_line, table
+) -> ScoreCard:
+    from jaxrec.evaluation.card import write_card
     from jaxrec.experiment.scoring import score_card
-    from jaxrec.files import write_json
+    from jaxrec.report.tables import parts
 
     ks = tuple(sorted(set(ks)))
     if fusion.alpha is None and "mf" in opened.factors_rows():
         _, factors_card = opened.read_factors("mf")
         what = "PMF on train without validation"
         with _resumable_fit(), terminal.sweeps(what, factors_card["sweeps"]) as on_sweep:
-            results = score_card(opened, ks, fusion, on_sweep, memory, only=only, library=library)
+            card = score_card(opened, ks, fusion, on_sweep, memory, only=only, library=library)
     else:
-        results = score_card(
+        card = score_card(
             opened, ks, fusion, memory=memory, on_row=terminal.detail, only=only, library=library
         )
     if json_path is not None:
-        write_json(json_path, results)
-    for line in card_lines(results["protocol"]):
-        terminal.result(line)
-    for k in ks:
-        terminal.out.print(table(results["protocol"], results["rows"], k))
-    for row in results["rows"]:
-        if "absent" in row:
-            terminal.result(f"{row['name']} is absent: {row['absent']}")
-        if "alpha_curve" in row:
-            terminal.result(f"{row['name']}: alpha {row['alpha']}, chosen on validation NDCG@25")
+        write_card(json_path, card)
+    for part in parts(card):
+        terminal.result(part)
     if "pmf" in opened.factors_rows() and opened.tuned_path("pmf").exists():
         from jaxrec.experiment.pmf_rows import fitted_by, pmf_settings_of
 
         if not fitted_by(opened, pmf_settings_of(opened)):
             terminal.warn("pmf: not fitted with the tuned settings; run `jaxrec train-pmf`")
-    if "hybrid" in results:
-        terminal.result(hybrid_line(results["hybrid"]))
-    for k in ks if library is not None else ():
-        terminal.out.print(foreign_table(results["rows"], str(library), k))
-    return results
+    return card
 
 
 def _recommend_one(

@@ -27,9 +27,9 @@ import numpy as np
 import polars as pl
 from harness import report, seconds
 
-from jaxrec.evaluation.card import against
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.protocol import Protocol
+from jaxrec.evaluation.significance import against
 from jaxrec.evaluation.split import Split
 from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.folder import open_run
@@ -55,16 +55,15 @@ def copy_of(path: Path, *without: str) -> Iterator[Path]:
 def published_rows(path: Path) -> None:
     with copy_of(path) as copy:
         card = score_card(open_run(copy), only=tuple(PUBLISHED))
-    rows = {row["name"]: row for row in card["rows"]}
     for name, published in PUBLISHED.items():
-        metrics = rows[name]["metrics"]
+        row = card.measured[name]
         shown = ("precision@25", "recall@25", "ndcg_retrieved@25")
         figures = ", ".join(
-            f"{metric} {metrics[metric]:.4f} ({figure})"
+            f"{metric} {row.figures.metrics[metric]:.4f} ({figure})"
             for metric, figure in zip(shown, published[1:], strict=True)
         )
-        print(f"{name}: {rows[name]['hits']} hits ({published[0]}), {figures}")
-    hits = sum(rows[name]["hits"] for name in PUBLISHED)
+        print(f"{name}: {row.hits} hits ({published[0]}), {figures}")
+    hits = sum(card.measured[name].hits for name in PUBLISHED)
     report("published-rows", hits, sum(row[0] for row in PUBLISHED.values()), "published", "hits")
 
 
@@ -122,8 +121,8 @@ def finetuned(path: Path) -> None:
             raise click.UsageError(f"no fine-tuned embeddings in {folder}")
         for name, without in (("hybrid", "content.json"), ("base", "*-ft*")):
             with copy_of(folder, without) as copy:
-                row = score_card(open_run(copy), only=("hybrid",))["rows"][0]
-                print(f"{folder.name} {name}: P@25 {row['metrics']['precision@25']:.4f}")
+                row = score_card(open_run(copy), only=("hybrid",)).measured["hybrid"]
+                print(f"{folder.name} {name}: P@25 {row.figures.metrics['precision@25']:.4f}")
                 table = pl.read_parquet(copy / "per_user.parquet")
                 parts.append(table.with_columns(row=pl.lit(name)).fill_nan(None))
     users = pl.concat(parts).group_by("row", "user_id").mean().sort("user_id")
@@ -133,7 +132,7 @@ def finetuned(path: Path) -> None:
         }
         found = against(per_user)["base"]
         ours, theirs = (float(figures.mean()) for figures in per_user.values())
-        print(f"{metric}: {found['relative']:+.1%} (users averaged), p {found['p_holm']:.4f}")
+        print(f"{metric}: {found.relative:+.1%} (users averaged), p {found.p_holm:.4f}")
         report(f"finetuned {metric}", ours, theirs, "base embeddings", metric)
 
 

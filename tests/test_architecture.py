@@ -104,3 +104,13 @@ def test_the_run_folder_can_be_opened_without_jax() -> None:
     code = "import sys, jaxrec.experiment.folder; print('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_report_reads_the_card_and_nothing_that_makes_one() -> None:
+    ground = {"jaxrec.errors", "jaxrec.files", "jaxrec.report", "jaxrec.evaluation.card"}
+    for path in [*(ROOT / "jaxrec/report").glob("*.py"), ROOT / "jaxrec/evaluation/card.py"]:
+        own = {name for name in imported(path) if name.startswith("jaxrec")}
+        assert all(any(name.startswith(of) for of in ground) for name in own), path
+    code = "import sys, jaxrec.report.tables; print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
@@ -30,9 +30,9 @@ class Terminal:
         if self.verbosity > 0:
             self.err.print(line, markup=False)
 
-    def result(self, line: str) -> None:
-        """Print a line of a result."""
-        self.out.print(line, markup=False)
+    def result(self, shown: RenderableType) -> None:
+        """Print a result, a line or a table."""
+        self.out.print(shown, markup=False)
 
     @contextmanager
     def sweeps(

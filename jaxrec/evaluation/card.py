@@ -1,276 +1,378 @@
-"""The score card: which rows there are, how each is made, and what they say."""
+"""The score card, typed and versioned: the same in memory and in `results.json`.
 
-from typing import Any, NamedTuple
+A figure that nobody has is NaN here and null in JSON, which has no NaN; numbers that are keys are
+text there. Whatever shows or compares figures reads them from here, never from the JSON.
+"""
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
-from rich.table import Table
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import isnan, nan
+from pathlib import Path
+from typing import Any, Self
 
-from jaxrec.evaluation.measure import (
-    ITEM_THIRDS,
-    USER_THIRDS,
-    Evaluation,
-    PerUser,
-    means,
-    user_thirds,
-)
-from jaxrec.evaluation.significance import bootstrap_means, holm, interval, p_value
-from jaxrec.models.registry import MODELS
+from jaxrec.errors import InputError
+from jaxrec.files import read_json, write_json
 
-LABELS = {
-    "minilm": "MiniLM base",
-    "minilm-ft": "MiniLM fine-tuned",
-    "qwen3-4b": "Qwen3-4B base",
-    "qwen3-4b-ft": "Qwen3-4B fine-tuned (NF4 LoRA)",
-}
-"""Embeddings of the published table, in its order."""
-WITHOUT_PUBLISHED_ROWS = ("cold-items", "cold-users")
-"""Protocols under which the published program has no factors for whom or what is cold."""
+VERSION = 1
+"""Of what `ScoreCard.to_json` makes; raised whenever an older reader would misread it."""
+
+Numbers = dict[str, float]
+"""By name, `metric@K` mostly."""
+Interval = tuple[float, float]
+Curve = tuple[tuple[float, float], ...]
+"""Validation NDCG@25 by alpha, the weight of the collaborative branch."""
 
 
-class Row(NamedTuple):
-    """One line of the score card."""
+@dataclass(frozen=True)
+class Figures:
+    """What a row's lists are worth to some users, or on some items."""
+
+    metrics: Numbers
+    """Means over the users, and `coverage@K`."""
+    ci95: dict[str, Interval]
+    """95 % intervals by bootstrap over the users; `coverage@K` has none."""
+    p_vs_pmf: Numbers | None = None
+    """p that a mean is that of row `pmf`; None without such a row."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON."""
+        found: dict[str, Any] = {"metrics": self.metrics, "ci95": self.ci95}
+        return found if self.p_vs_pmf is None else found | {"p_vs_pmf": self.p_vs_pmf}
+
+    @classmethod
+    def from_json(cls, json: dict[str, Any]) -> Self:
+        """What `to_json` was made of."""
+        p = json.get("p_vs_pmf")
+        intervals = {name: _interval(bounds) for name, bounds in json["ci95"].items()}
+        return cls(_numbers(json["metrics"]), intervals, None if p is None else _numbers(p))
+
+
+@dataclass(frozen=True)
+class RowCard:
+    """A row that was measured."""
 
     name: str
-    """`mf`, `mf+NAME`, `text+NAME`, a row of `jaxrec.models.registry`, or `hybrid`."""
     label: str
-    factors: str | None = None
-    """Whose factors it needs, if any: `mf` or `pmf`."""
-    embeddings: str | None = None
-    """Which embeddings it needs, if any."""
-    learned: bool = False
-    """Fitted by `jaxrec.experiment.fitting`?"""
+    users: int
+    """Evaluated."""
+    hits: int
+    """Relevant items found within the largest cut-off, over all users."""
+    figures: Figures
+    by_item_third: dict[str, Figures]
+    """`head`, `middle`, `tail`: only hits on these items count."""
+    by_user_third: dict[str, Figures]
+    """`fewest`, `some`, `most` ratings."""
+    gains: dict[str, Numbers] = field(default_factory=dict)
+    """Relative, over the rows `mf` and `pmf` where they were measured."""
+    settings: dict[str, Any] | None = None
+    """Of a learned row."""
+    fusion: str | None = None
+    alpha: float | None = None
+    """Weight of the collaborative branch in a fusion that has one."""
+    alpha_curve: Curve = ()
+    """What alpha was chosen by, if it was."""
+    metrics_as: dict[str, dict[int, Numbers]] = field(default_factory=dict)
+    """The same lists by another library's definitions: library, cut-off, its metric."""
+    all_unseen: Numbers = field(default_factory=dict)
+    """Of a fold of cold items: the same row with every unseen item a candidate."""
 
+    def to_json(self) -> dict[str, Any]:
+        """JSON: the figures beside the name, and only what there is of the rest."""
+        found: dict[str, Any] = {"name": self.name, "label": self.label}
+        found |= {"users": self.users, "hits": self.hits} | self.figures.to_json()
+        for kind in ("by_item_third", "by_user_third"):
+            thirds: dict[str, Figures] = getattr(self, kind)
+            found[kind] = {third: figures.to_json() for third, figures in thirds.items()}
+        found |= {f"gain_over_{row}": gain for row, gain in self.gains.items()}
+        for name in ("settings", "fusion", "alpha"):
+            if (value := getattr(self, name)) is not None:
+                found[name] = value
+        for name in ("alpha_curve", "metrics_as", "all_unseen"):
+            if value := getattr(self, name):
+                found[name] = value
+        return found
 
-def rows_with(embeddings: list[str], protocol: str) -> list[Row]:
-    """The published rows in their order where they make sense, then those that are learned."""
-    rows = []
-    if protocol not in WITHOUT_PUBLISHED_ROWS:
-        rows = [Row("mf", "MF only", "mf")]
-        published = LABELS if protocol == "published" else embeddings
-        for name in [*published, *(name for name in embeddings if name not in published)]:
-            label = LABELS.get(name, name)
-            rows.append(Row(f"mf+{name}", f"MF + {label}", "mf", name))
-            if name in embeddings and protocol == "published":
-                rows.append(Row(f"text+{name}", f"{label} alone", None, name))
-    for name, model in MODELS.items():
-        rows.append(Row(name, model.label, "pmf" if name == "pmf" else None, None, name != "pmf"))
-    return [*rows, Row("hybrid", "learned fusion", None, None, True)]
-
-
-def absent(row: Row, command: str) -> dict[str, Any]:
-    """JSON of a row that cannot be measured yet, with the command that would make it."""
-    return {"name": row.name, "label": row.label, "absent": command}
-
-
-def measured(
-    rows: list[Row], evaluations: dict[str, Evaluation], known: NDArray[np.integer]
-) -> list[dict[str, Any]]:
-    """JSON of the rows that were evaluated.
-
-    Each has `users`, `hits` within the largest cut-off, `metrics` with `ci95` and `p_vs_pmf` (both
-    by bootstrap over users), the same under `by_item_third` and `by_user_third`, and relative gains
-    over `mf` and `pmf`.
-
-    Args:
-        rows: in the order of the table.
-        evaluations: by the rows' names, of one task.
-        known: [users] ratings known of each user.
-    """
-    rows = [row for row in rows if row.name in evaluations]
-    groups = {row.name: _groups(evaluations[row.name], known) for row in rows}
-    names = [(group, name) for group, per_user in groups[rows[0].name].items() for name in per_user]
-    columns = np.stack(
-        [groups[row.name][group][name] for row in rows for group, name in names], axis=1
-    )
-    boot = bootstrap_means(columns).reshape(-1, len(rows), len(names))
-    low, high = interval(boot)
-    place = {row.name: number for number, row in enumerate(rows)}
-    p = p_value(boot - boot[:, [place["pmf"]]]) if "pmf" in place else None
-    cards = []
-    for row, number in place.items():
-        found = evaluations[row]
-        card: dict[str, Any] = {
-            "name": row,
-            "label": rows[number].label,
-            "users": len(found.users),
-            "hits": found.hits,
-        }
-        parts: dict[tuple[str, ...], dict[str, Any]] = {}
-        for column, (group, name) in enumerate(names):
-            part = parts.setdefault(group, {"metrics": means(groups[row][group]), "ci95": {}})
-            part["ci95"][name] = [float(low[number, column]), float(high[number, column])]
-            if p is not None:
-                part.setdefault("p_vs_pmf", {})[name] = float(p[number, column])
-        for group, part in parts.items():
-            part["metrics"] |= _coverage(found, group, known)
-        card |= parts.pop(())
-        for kind, third in parts:
-            card.setdefault(kind, {})[third] = parts[kind, third]
-        cards.append(card)
-    for card in cards:
-        for reference in ("mf", "pmf"):
-            if reference in place:
-                of = cards[place[reference]]["metrics"]
-                card[f"gain_over_{reference}"] = {
-                    name: value / of[name] - 1
-                    for name, value in card["metrics"].items()
-                    if of.get(name, 0) > 0
-                }
-    return [without_nan(card) for card in cards]
-
-
-def without_nan(found: Any) -> Any:
-    """The same with None for every NaN, which JSON does not know."""
-    if isinstance(found, dict):
-        return {name: without_nan(value) for name, value in found.items()}
-    if isinstance(found, list):
-        return [without_nan(value) for value in found]
-    return None if isinstance(found, float) and np.isnan(found) else found
-
-
-def figure(value: float | None) -> str:
-    """Four digits, or nothing where there is no figure."""
-    return "" if value is None else f"{value:.4f}"
-
-
-def _groups(found: Evaluation, known: NDArray[np.integer]) -> dict[tuple[str, ...], PerUser]:
-    """Figures of everything, of each third of the items, and of each third of the users."""
-    groups: dict[tuple[str, ...], PerUser] = {(): found.per_user}
-    for third in ITEM_THIRDS:
-        groups["by_item_third", third] = found.by_item_third[third]
-    of = user_thirds(known[found.users])
-    for number, third in enumerate(USER_THIRDS):
-        groups["by_user_third", third] = {
-            name: np.where(of == number, values, np.nan).astype(np.float32)
-            for name, values in found.per_user.items()
-        }
-    return groups
-
-
-def _coverage(
-    found: Evaluation, group: tuple[str, ...], known: NDArray[np.integer]
-) -> dict[str, float]:
-    if not group:
-        return found.coverage()
-    kind, third = group
-    if kind == "by_item_third":
-        return found.coverage(of=found.item_thirds == ITEM_THIRDS.index(third))
-    return found.coverage(users=user_thirds(known[found.users]) == USER_THIRDS.index(third))
-
-
-def against(
-    per_user: dict[str, NDArray[np.floating]], name: str = "hybrid"
-) -> dict[str, dict[str, Any]]:
-    """How row `name` stands against every other: difference, ratio, interval and p by Holm.
-
-    Args:
-        per_user: [users] one metric, by row; the same users in every row.
-        name: the row that is compared.
-    """
-    others = [row for row in per_user if row != name]
-    if not others:
-        return {}
-    columns = np.stack([per_user[name] - per_user[row] for row in others], axis=1)
-    boot = bootstrap_means(columns)
-    low, high = interval(boot)
-    corrected = holm(dict(zip(others, p_value(boot).tolist(), strict=True)))
-    own = float(np.nanmean(per_user[name]))
-    return {
-        row: {
-            "difference": float(np.nanmean(columns[:, number])),
-            "relative": own / float(np.nanmean(per_user[row])) - 1
-            if np.nanmean(per_user[row]) > 0
-            else float("nan"),
-            "ci95": [float(low[number]), float(high[number])],
-            "p_holm": corrected[row],
-        }
-        for number, row in enumerate(others)
-    }
-
-
-def per_user_table(evaluations: dict[str, Evaluation], user_ids: NDArray[np.int64]) -> pl.DataFrame:
-    """Every user's figures: `row`, `user_id`, one column a metric, `tail_` before those of it."""
-    return pl.concat(
-        [
-            pl.DataFrame(
-                {"user_id": user_ids[found.users]}
-                | found.per_user
-                | {f"tail_{name}": v for name, v in found.by_item_third["tail"].items()}
-            ).select(pl.lit(row).alias("row"), pl.all())
-            for row, found in evaluations.items()
-        ]
-    )
-
-
-def table(card: dict[str, Any], rows: list[dict[str, Any]], k: int) -> Table:
-    """The score card at one cut-off, for the terminal."""
-    data = f"{card['data']}{' (SYNTHETIC DATA)' if card['synthetic'] else ''}"
-    published = card["protocol"] == "published"
-    shown = Table(title=f"{data}, protocol {card['protocol']}, seed {card['seed']}", padding=(0, 0))
-    shown.add_column("row", no_wrap=True)
-    over = "mf" if published else "pmf"
-    last = "retr. ideal" if published else "tail R"
-    for heading in ("hits", f"P@{k}", "±", f"R@{k}", f"NDCG@{k}", last, f"/ {over}"):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        if "absent" in row:
-            shown.add_row(row["name"], "absent", style="dim")
-            continue
-        metrics = row["metrics"]
-        low, high = row["ci95"][f"precision@{k}"]
-        last_figure = (
-            metrics[f"ndcg_retrieved@{k}"]
-            if published
-            else row["by_item_third"]["tail"]["metrics"][f"recall@{k}"]
+    @classmethod
+    def from_json(cls, json: dict[str, Any]) -> Self:
+        """What `to_json` was made of."""
+        return cls(
+            name=str(json["name"]),
+            label=str(json["label"]),
+            users=int(json["users"]),
+            hits=int(json["hits"]),
+            figures=Figures.from_json(json),
+            by_item_third=_each(Figures.from_json, json["by_item_third"]),
+            by_user_third=_each(Figures.from_json, json["by_user_third"]),
+            gains={
+                key.removeprefix("gain_over_"): _numbers(gain)
+                for key, gain in json.items()
+                if key.startswith("gain_over_")
+            },
+            settings=json.get("settings"),
+            fusion=json.get("fusion"),
+            alpha=json.get("alpha"),
+            alpha_curve=_curve(json.get("alpha_curve", ())),
+            metrics_as={
+                library: {int(k): _numbers(figures) for k, figures in by_k.items()}
+                for library, by_k in json.get("metrics_as", {}).items()
+            },
+            all_unseen=_numbers(json.get("all_unseen", {})),
         )
-        gain = row.get(f"gain_over_{over}", {}).get(f"precision@{k}")
-        shown.add_row(
-            row["name"],
-            str(round(metrics[f"precision@{k}"] * k * row["users"])),
-            f"{metrics[f'precision@{k}']:.4f}",
-            f"{(high - low) / 2:.3f}",
-            *(f"{metrics[f'{metric}@{k}']:.4f}" for metric in ("recall", "ndcg")),
-            figure(last_figure),
-            "" if gain is None or row["name"] == over else f"{gain:+.1%}",
+
+
+@dataclass(frozen=True)
+class AbsentRow:
+    """A row without figures."""
+
+    name: str
+    label: str
+    why: str
+    """The command that would make it, or why none can."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON."""
+        return {"name": self.name, "label": self.label, "absent": self.why}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a row stands against another in one metric."""
+
+    difference: float
+    """Of the means."""
+    relative: float
+    """Ratio of the means less 1; NaN where the other's is 0."""
+    ci95: Interval
+    """Of the difference."""
+    p_holm: float
+    """p that the difference is 0, corrected over all rows compared."""
+
+    @classmethod
+    def from_json(cls, json: dict[str, Any]) -> Self:
+        """What its fields, written as JSON, were made of."""
+        difference, relative, p = map(
+            _number, (json[k] for k in ("difference", "relative", "p_holm"))
         )
-    return shown
+        return cls(difference, relative, _interval(json["ci95"]), p)
 
 
-def foreign_table(rows: list[dict[str, Any]], library: str, k: int) -> Table:
-    """The same lists by another library's definitions, for the terminal."""
-    shown = Table(title=f"the same lists, metrics as {library} defines them", padding=(0, 0))
-    shown.add_column("row", no_wrap=True)
-    measured = [row for row in rows if "metrics_as" in row]
-    for name in measured[0]["metrics_as"][library][k]:
-        shown.add_column(name, justify="right")
-    for row in measured:
-        figures = row["metrics_as"][library][k].values()
-        shown.add_row(row["name"], *(f"{value:.4f}" for value in figures))
-    return shown
+Comparisons = dict[str, dict[str, Comparison]]
+"""Of row `hybrid`, by metric and other row."""
+
+DIFFERING = "places_differing_from_pmf@"
 
 
-def hybrid_line(card: dict[str, Any]) -> str:
-    """How the row `hybrid` was chosen, and how far text changed its lists."""
-    ndcg = card["validation_ndcg@25"]
-    line = (
-        f"hybrid: {card['winner']} of {', '.join(card['signals'])} (validation NDCG@25 gate"
-        f" {ndcg['gate']:.4f}, convex {ndcg['convex']:.4f} at alpha {card['alpha']:g})"
-    )
-    if calibration := card["calibration"]:
-        line += (
-            f"; cold items get {calibration['bonus']:+.1f}: P@25 on warm items"
-            f" {calibration['warm_precision@25']:.4f} instead of"
-            f" {calibration['warm_precision_alone@25']:.4f}, {calibration['cold_share@25']:.1%} of"
-            " the places are cold (validation)"
+@dataclass(frozen=True)
+class FusionCard:
+    """How the row `hybrid` was chosen, and how it stands."""
+
+    signals: tuple[str, ...]
+    """Rows that are fused."""
+    winner: str
+    """`gate` or `convex`."""
+    alpha: float
+    """Of the best convex combination."""
+    alpha_curve: Curve
+    validation_ndcg: Numbers
+    """NDCG@25 on validation of `gate` and `convex`."""
+    calibration: Numbers
+    """What cold items get, and what that costs; empty where nothing was calibrated."""
+    against: Comparisons
+    places_differing: dict[int, float] = field(default_factory=dict)
+    """By cut-off the share of the places that hold another item than row `pmf`'s list."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON."""
+        found = asdict(self)
+        found["validation_ndcg@25"] = found.pop("validation_ndcg")
+        differing = found.pop("places_differing")
+        return found | {f"{DIFFERING}{k}": share for k, share in differing.items()}
+
+    @classmethod
+    def from_json(cls, json: dict[str, Any]) -> Self:
+        """What `to_json` was made of."""
+        return cls(
+            signals=tuple(map(str, json["signals"])),
+            winner=str(json["winner"]),
+            alpha=_number(json["alpha"]),
+            alpha_curve=_curve(json["alpha_curve"]),
+            validation_ndcg=_numbers(json["validation_ndcg@25"]),
+            calibration=_numbers(json["calibration"]),
+            against={
+                metric: _each(Comparison.from_json, rows)
+                for metric, rows in json["against"].items()
+            },
+            places_differing={
+                int(key.removeprefix(DIFFERING)): _number(share)
+                for key, share in json.items()
+                if key.startswith(DIFFERING)
+            },
         )
-    for name, share in card.items():
-        if name.startswith("places_differing"):
-            line += f"; {share:.0%} of its top {name.partition('@')[2]} differ from pmf's"
-    return line
 
 
-def card_lines(card: dict[str, Any]) -> list[str]:
-    """The protocol card, one line an item."""
-    return [f"{name.replace('_', ' ')}: {value}" for name, value in card.items()]
+@dataclass(frozen=True)
+class ScoreCard:
+    """All rows of a run folder, and how they were measured."""
+
+    protocol: dict[str, Any]
+    """The protocol card: what a reader needs to know to compare the figures."""
+    rows: tuple[RowCard | AbsentRow, ...]
+    """In the order of the table."""
+    made_from: dict[str, dict[str, str | None]]
+    """SHA-256 of `factors` and `embeddings`, by name."""
+    hybrid: FusionCard | None = None
+    reference: str = "pmf"
+    """The row that gains are shown over."""
+    retrieved_ideal: bool = False
+    """Is NDCG by the retrieved ideal shown, for it is what was published?"""
+    folds: int = 1
+    """Is it one of several folds, whose mean is the figure?"""
+
+    @property
+    def measured(self) -> dict[str, RowCard]:
+        """The rows that have figures, by name."""
+        return {row.name: row for row in self.rows if isinstance(row, RowCard)}
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """The cut-offs, ascending."""
+        return cut_offs(next(iter(self.measured.values())).figures.metrics)
+
+    @property
+    def title(self) -> str:
+        """Data, protocol and seed."""
+        protocol = self.protocol
+        data = data_name(protocol["data"], protocol["synthetic"])
+        return f"{data}, protocol {protocol['protocol']}, seed {protocol['seed']}"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON, with the `VERSION` it can be read by."""
+        found: dict[str, Any] = {
+            "version": VERSION,
+            "protocol": self.protocol,
+            "rows": [row.to_json() for row in self.rows],
+            "made_from": self.made_from,
+            "reference": self.reference,
+            "retrieved_ideal": self.retrieved_ideal,
+            "folds": self.folds,
+        }
+        if self.hybrid is not None:
+            found["hybrid"] = self.hybrid.to_json()
+        return as_json(found)
+
+    @classmethod
+    def from_json(cls, json: dict[str, Any]) -> Self:
+        """What `to_json` was made of; InputError if it is of another version."""
+        if json.get("version") != VERSION:
+            of = f"version {json['version']}" if "version" in json else "an older version"
+            raise InputError(f"a score card of {of}; this jaxrec reads version {VERSION}")
+        rows = tuple(
+            AbsentRow(str(row["name"]), str(row["label"]), str(row["absent"]))
+            if "absent" in row
+            else RowCard.from_json(row)
+            for row in json["rows"]
+        )
+        return cls(
+            protocol=dict(json["protocol"]),
+            rows=rows,
+            made_from=_each(dict, json["made_from"]),
+            hybrid=FusionCard.from_json(json["hybrid"]) if "hybrid" in json else None,
+            reference=str(json["reference"]),
+            retrieved_ideal=bool(json["retrieved_ideal"]),
+            folds=int(json["folds"]),
+        )
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A figure of a row over several run folders."""
+
+    mean: float
+    ci95: Interval
+    by_run: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Several score cards of one data set and protocol, as one."""
+
+    protocol: str
+    data: str
+    synthetic: bool
+    runs: tuple[str, ...]
+    """Names of the run folders."""
+    users: int
+    """Evaluated in any of them."""
+    rows: dict[str, dict[str, Mean]]
+    """By row and figure, `metric@K` or `tail_metric@K`."""
+    against: Comparisons | None = None
+    """None without a row `hybrid` and another."""
+    all_unseen: dict[str, Numbers] | None = None
+    """By row, the mean over folds of cold items."""
+
+    @property
+    def title(self) -> str:
+        """Data, protocol and how many run folders."""
+        data = data_name(self.data, self.synthetic)
+        return f"{data}, protocol {self.protocol}, {len(self.runs)} runs"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON, without what there is not."""
+        return as_json({name: value for name, value in asdict(self).items() if value is not None})
+
+
+def write_card(path: Path, card: ScoreCard) -> None:
+    """Write the card as JSON, whole or not at all."""
+    write_json(path, card.to_json())
+
+
+def read_card(path: Path) -> ScoreCard:
+    """The score card of a run folder; InputError names the file and the command for a new one."""
+    remedy, content = f"run `jaxrec eval --run {path.parent}` for a new one", read_json(path)
+    try:
+        return ScoreCard.from_json(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error}; {remedy}") from None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: a damaged score card; {remedy}") from None
+
+
+def as_json(found: Any) -> Any:
+    """The same as JSON would give it back: null for NaN, lists for tuples, keys as text."""
+    if isinstance(found, Mapping):
+        return {str(name): as_json(value) for name, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [as_json(value) for value in found]
+    return None if isinstance(found, float) and isnan(found) else found
+
+
+def data_name(name: str, synthetic: bool) -> str:
+    """Name of the data for people, who must not take synthetic ones for real."""
+    return f"{name} (SYNTHETIC DATA)" if synthetic else name
+
+
+def cut_offs(figures: Mapping[str, Any]) -> tuple[int, ...]:
+    """Every K of `precision@K` among the names of figures, ascending."""
+    names = (name.partition("@") for name in figures)
+    return tuple(sorted(int(k) for metric, _, k in names if metric == "precision"))
+
+
+def _number(json: float | None) -> float:
+    return nan if json is None else float(json)
+
+
+def _numbers(json: dict[str, float | None]) -> Numbers:
+    return {name: _number(value) for name, value in json.items()}
+
+
+def _interval(json: Sequence[float | None]) -> Interval:
+    low, high = map(_number, json)
+    return low, high
+
+
+def _curve(json: Sequence[Sequence[float | None]]) -> Curve:
+    return tuple(_interval(point) for point in json)
+
+
+def _each(read: Any, json: dict[str, Any]) -> dict[str, Any]:
+    return {name: read(value) for name, value in json.items()}

@@ -33,6 +33,7 @@ from jaxrec.data.movielens import read_movielens
 from jaxrec.data.sources import DEFAULT, load_dataset
 from jaxrec.data.texts import item_texts, texts_sha256, write_texts
 from jaxrec.errors import InputError
+from jaxrec.evaluation.card import read_card
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.experiment.factors_file import read_factors
 from jaxrec.files import read_json, whole_file, write_json
@@ -179,7 +180,7 @@ class RunFolder:
         """Write the item texts for the encoder."""
         write_texts(self.texts_path(kind), self.dataset, self.texts(kind))
 
-    def made_from(self) -> dict[str, Any]:
+    def made_from(self) -> dict[str, dict[str, str | None]]:
         """Hashes of the factors and embeddings that are there, as their cards state them."""
         embeddings = {
             name: _hash_on_card(self.embeddings_path(name)) for name in self.embedding_names()
@@ -188,15 +189,14 @@ class RunFolder:
         return {"factors": factors, "embeddings": embeddings}
 
     def results_are_stale(self) -> bool:
-        """Were the last results made from other factors or embeddings than those that are there?"""
+        """Is the last score card one of other factors or embeddings, or one that cannot be read?"""
         if not self.results_path.exists():
             return False
-        used, now = read_json(self.results_path).get("made_from", {}), self.made_from()
-        if not all(isinstance(used.get(kind), dict) for kind in now):
-            return True  # of an older version
-        return any(
-            now[kind].get(name) != sha256 for kind in now for name, sha256 in used[kind].items()
-        )
+        try:
+            used, now = read_card(self.results_path).made_from, self.made_from()
+        except InputError:
+            return True  # of another version
+        return any(now[kind].get(name) != of for kind in used for name, of in used[kind].items())
 
     def set_stale_results_aside(self) -> Path | None:
         """Rename stale results; return their new name."""

@@ -1,18 +1,22 @@
 """The score card: every row of a run folder that can be made, measured."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 from jax import Array
 from numpy.typing import NDArray
 
 from jaxrec.border.embeddings import Embeddings
 from jaxrec.errors import InputError
-from jaxrec.evaluation import card as scorecard
+from jaxrec.evaluation.card import AbsentRow, Curve, FusionCard, ScoreCard, write_card
 from jaxrec.evaluation.foreign_metrics import metrics_as
 from jaxrec.evaluation.measure import Evaluation, evaluate
+from jaxrec.evaluation.protocol import Rules
+from jaxrec.evaluation.significance import against, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task, unseen_task, validation_tasks
 from jaxrec.experiment.fitting import (
     SIGNALS,
@@ -24,7 +28,8 @@ from jaxrec.experiment.fitting import (
 )
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.pmf_rows import describe, settings_on, validation_factors
-from jaxrec.files import whole_file, write_json
+from jaxrec.experiment.rows import Row, rows_with
+from jaxrec.files import whole_file
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
 from jaxrec.models.factorization import with_given
 from jaxrec.models.registry import MODELS
@@ -48,6 +53,14 @@ class Fusion(NamedTuple):
 PUBLISHED_FUSION = Fusion("published", ALPHA)
 
 
+class Measured(NamedTuple):
+    """A row's lists, and how they were made."""
+
+    evaluation: Evaluation
+    how: dict[str, Any]
+    """Fields of `RowCard` beside the figures."""
+
+
 def score_card(
     run: RunFolder,
     ks: tuple[int, ...] = (25,),
@@ -57,8 +70,8 @@ def score_card(
     on_row: Callable[[str], None] = lambda row: None,
     only: tuple[str, ...] = (),
     library: str | None = None,
-) -> dict[str, Any]:
-    """Measure every row that can be made, write `results.json` and return it.
+) -> ScoreCard:
+    """Measure every row that can be made, write `results.json` and return what it holds.
 
     Args:
         run: where models are kept; those that are absent are fitted, but for the factors of `mf`
@@ -71,68 +84,100 @@ def score_card(
         only: names of rows; all by default.
         library: one whose definitions of metrics are computed from the same lists too.
     """
-    task = evaluation_task(run.dataset, run.protocol)
-    names = run.embedding_names()
-    card, curves = dict(task.card), {}
-    if fusion.alpha is None and names and "mf" in run.factors_rows():
-        card["alpha"] = (
-            f"of 0, 1/{GRID}, ..., 1 the best NDCG@25 on validation, a part of train; texts hold"
-            " the tags of validation pairs too"
-        )
-        settings = settings_on(run.read_factors("mf")[1])
-        embeddings = {name: run.read_embeddings(name) for name in names}
-        curves = alpha_curves(run, settings, fusion.name, embeddings, on_sweep, memory)
-    rows, evaluations = [], {}
-    cards: dict[str, dict[str, Any]] = {}
-    how: dict[str, dict[str, Any]] = {}
-    for row in rows_of(run, only):
-        rows.append(row)
-        needed = lacking(run, row)
-        if needed is not None:
-            cards[row.name] = scorecard.absent(row, needed)
-            continue
-        on_row(row.name)
-        of = (
-            Fusion(fusion.name, best(curves[row.embeddings]))
-            if row.embeddings in curves
-            else fusion
-        )
-        scorer, how[row.name] = scorer_of(run, row, task, of, memory)
-        if row.embeddings in curves and row.factors is not None:
-            how[row.name]["alpha_curve"] = curves[row.embeddings]
-        if run.protocol.name == "cold-items" and not _tells_apart(scorer, task):
-            cards[row.name] = scorecard.absent(row, "it scores every cold item alike")
-            continue
-        evaluations[row.name] = evaluate(scorer, task, ks, memory)
-        if library is not None:
-            definitions = {k: metrics_as(library, evaluations[row.name], task, k) for k in ks}
-            how[row.name]["metrics_as"] = {library: definitions}
-        if run.protocol.name == "cold-items":
-            how[row.name]["all_unseen"] = _unseen(run, scorer, task, ks, memory)
-        if row.factors is not None:
-            card[row.factors] = describe(run.read_factors(row.factors)[1])
-    if not evaluations:
-        lines = "; ".join(f"{row.name}: {cards[row.name]['absent']}" for row in rows)
+    task, rows = evaluation_task(run.dataset, run.protocol), rows_of(run, only)
+    curves = _curves_for(run, fusion, on_sweep, memory)
+    measured: dict[str, Measured] = {}
+    absent: dict[str, AbsentRow] = {}
+    for row in rows:
+        why = lacking(run, row)
+        if why is None:
+            on_row(row.name)
+            curve = curves.get(row.embeddings or "", ())
+            found = _measure(run, row, task, fusion, curve, ks, memory, library)
+            if found is not None:
+                measured[row.name] = found
+                continue
+            why = "it scores every cold item alike"
+        absent[row.name] = AbsentRow(row.name, row.label, why)
+    if not measured:
+        lines = "; ".join(f"{row.name}: {row.why}" for row in absent.values())
         raise InputError(f"nothing can be measured yet ({lines})")
-    card |= _how_chosen(run, rows)
-    for measured in scorecard.measured(rows, evaluations, task.seen.lengths):
-        cards[measured["name"]] = measured | how[measured["name"]]
-    results = {
-        "protocol": card,
-        "rows": [cards[row.name] for row in rows],
-        "made_from": run.made_from(),
-    }
-    if "hybrid" in evaluations:
-        results["hybrid"] = _hybrid_card(run, evaluations)
+    evaluations = {name: found.evaluation for name, found in measured.items()}
+    figures = row_cards(evaluations, {row.name: row.label for row in rows}, task.seen.lengths)
+    cards = {row.name: replace(row, **measured[row.name].how) for row in figures}
+    card = ScoreCard(
+        protocol=task.card | _how_chosen(run, rows, measured, chosen_alpha=bool(curves)),
+        rows=tuple((cards | absent)[row.name] for row in rows),
+        made_from=run.made_from(),
+        hybrid=_hybrid_card(run, evaluations) if "hybrid" in evaluations else None,
+        **_shown(run.protocol.rules),
+    )
     with whole_file(run.per_user_path) as partial:
-        scorecard.per_user_table(evaluations, run.dataset.user_ids.names).write_parquet(partial)
-    write_json(run.results_path, results)
-    return results
+        _per_user_table(evaluations, run.dataset.user_ids.names).write_parquet(partial)
+    write_card(run.results_path, card)
+    return card
 
 
-def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[scorecard.Row]:
+def _measure(
+    run: RunFolder,
+    row: Row,
+    task: Task,
+    fusion: Fusion,
+    curve: Curve,
+    ks: tuple[int, ...],
+    memory: int,
+    library: str | None,
+) -> Measured | None:
+    """A row that lacks nothing, with the best alpha of `curve` if there is one.
+
+    None for a row that does not rank the cold items that are the only candidates.
+    """
+    of = Fusion(fusion.name, best(curve)) if curve else fusion
+    scorer, how = scorer_of(run, row, task, of, memory)
+    if curve and row.factors is not None:
+        how["alpha_curve"] = curve
+    cold = not task.item_counts[task.catalogue].any()
+    if cold and not _tells_apart(scorer, task):
+        return None
+    evaluation = evaluate(scorer, task, ks, memory)
+    if library is not None:
+        how["metrics_as"] = {library: {k: metrics_as(library, evaluation, task, k) for k in ks}}
+    if cold:
+        how["all_unseen"] = _unseen(run, scorer, task, ks, memory)
+    return Measured(evaluation, how)
+
+
+def _shown(rules: Rules) -> dict[str, Any]:
+    """What the card is to be shown with, and whether it is one of several folds."""
+    return {
+        "reference": "mf" if rules.as_published else "pmf",
+        "retrieved_ideal": rules.as_published,
+        "folds": rules.folds,
+    }
+
+
+def _per_user_table(
+    evaluations: dict[str, Evaluation], user_ids: NDArray[np.int64]
+) -> pl.DataFrame:
+    """Every user's figures: `row`, `user_id`, one column a metric, `tail_` before those of it."""
+    return pl.concat(
+        [
+            pl.DataFrame(
+                {"user_id": user_ids[found.users]}
+                | found.per_user
+                | {f"tail_{name}": v for name, v in found.by_item_third["tail"].items()}
+            ).select(pl.lit(row).alias("row"), pl.all())
+            for row, found in evaluations.items()
+        ]
+    )
+
+
+def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[Row]:
     """The rows of this run's score card, or those named; InputError for a name that is none."""
-    rows = scorecard.rows_with(run.embedding_names(), run.protocol.name)
+    rules = run.protocol.rules
+    rows = rows_with(
+        run.embedding_names(), published=rules.published_rows, whole=rules.as_published
+    )
     names = [row.name for row in rows]
     for name in only:
         if name not in names:
@@ -140,41 +185,51 @@ def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[scorecard.Row]:
     return [row for row in rows if not only or row.name in only]
 
 
-def _how_chosen(run: RunFolder, rows: list[scorecard.Row]) -> dict[str, str]:
-    """For the protocol card: whose settings were tuned here, and what the texts were read by."""
+def _how_chosen(
+    run: RunFolder, rows: list[Row], measured: dict[str, Measured], chosen_alpha: bool
+) -> dict[str, str]:
+    """For the protocol card: how alpha, factors and settings came about, and by what texts."""
+    card = {}
+    if chosen_alpha:
+        card["alpha"] = (
+            f"of 0, 1/{GRID}, ..., 1 the best NDCG@25 on validation, a part of train; texts hold"
+            " the tags of validation pairs too"
+        )
+    for row in rows:
+        if row.factors is not None and row.name in measured:
+            card[row.factors] = describe(run.read_factors(row.factors)[1])
     learned = [row.name for row in rows if row.name in MODELS and MODELS[row.name].space]
     tuned = [name for name in learned if run.tuned_path(name).exists()]
     texts = content_name(run)
-    return {
+    return card | {
         "tuned_on_validation": ", ".join(tuned) or "none (defaults)",
         "text_rows_read": f"{texts or 'no embeddings'}, year and genres",
     }
 
 
-def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
+def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCard:
     """How the fusion was chosen, how it stands, and how far text changed its lists."""
     learned, found = learned_fusion(run), evaluations["hybrid"]
-    card: dict[str, Any] = {
-        "signals": SIGNALS,
-        "winner": learned.winner,
-        "alpha": learned.alpha,
-        "alpha_curve": learned.alpha_curve,
-        "validation_ndcg@25": learned.ndcg,
-        "calibration": learned.calibration,
-        "against": {
-            name: scorecard.against(
-                {row: other.per_user[name] for row, other in evaluations.items()}
-            )
-            for name in found.per_user
-            if name.partition("@")[0] in ("precision", "recall", "ndcg")
-        },
-    }
+    differing = {}
     if "pmf" in evaluations:
         k = min(25, found.lists.shape[1])
         pairs = zip(found.lists[:, :k], evaluations["pmf"].lists[:, :k], strict=True)
         same = np.mean([len(np.intersect1d(mine, theirs)) for mine, theirs in pairs])
-        card[f"places_differing_from_pmf@{k}"] = 1 - float(same) / k
-    return card
+        differing = {k: 1 - float(same) / k}
+    return FusionCard(
+        signals=SIGNALS,
+        winner=learned.winner,
+        alpha=learned.alpha,
+        alpha_curve=tuple((alpha, ndcg) for alpha, ndcg in learned.alpha_curve),
+        validation_ndcg=learned.ndcg,
+        calibration=learned.calibration,
+        against={
+            name: against({row: other.per_user[name] for row, other in evaluations.items()})
+            for name in found.per_user
+            if name.partition("@")[0] in ("precision", "recall", "ndcg")
+        },
+        places_differing=differing,
+    )
 
 
 def _unseen(
@@ -199,7 +254,7 @@ def _tells_apart(scorer: Scorer, task: Task) -> bool:
     return bool(np.ptp(scores, axis=1).any())
 
 
-def lacking(run: RunFolder, row: scorecard.Row) -> str | None:
+def lacking(run: RunFolder, row: Row) -> str | None:
     """What would make a row that cannot be made yet."""
     if row.embeddings is not None and row.embeddings not in run.embedding_names():
         return _embed_command(run, row.embeddings)
@@ -211,7 +266,7 @@ def lacking(run: RunFolder, row: scorecard.Row) -> str | None:
 
 
 def scorer_of(
-    run: RunFolder, row: scorecard.Row, task: Task, fusion: Fusion, memory: int
+    run: RunFolder, row: Row, task: Task, fusion: Fusion, memory: int
 ) -> tuple[Scorer, dict[str, Any]]:
     """The scorer of a row that lacks nothing, and its fusion and alpha if it has one."""
     if row.name == "hybrid":
@@ -242,6 +297,16 @@ def scorer_of(
     return scorer, {"fusion": fusion.name, "alpha": alpha}
 
 
+def _curves_for(run: RunFolder, fusion: Fusion, on_sweep: OnSweep, memory: int) -> dict[str, Curve]:
+    """`alpha_curves` of all embeddings if alpha is to be chosen and there is what to fuse."""
+    names = run.embedding_names()
+    if fusion.alpha is not None or not names or "mf" not in run.factors_rows():
+        return {}
+    settings = settings_on(run.read_factors("mf")[1])
+    embeddings = {name: run.read_embeddings(name) for name in names}
+    return alpha_curves(run, settings, fusion.name, embeddings, on_sweep, memory)
+
+
 def alpha_curves(
     run: RunFolder,
     settings: PmfSettings,
@@ -249,7 +314,7 @@ def alpha_curves(
     embeddings: dict[str, Embeddings],
     on_sweep: OnSweep = lambda sweep, loss: None,
     memory: int = MEMORY,
-) -> dict[str, list[tuple[float, float]]]:
+) -> dict[str, Curve]:
     """Validation NDCG@25 over alpha = 0, 1/20, ..., 1, for each of `embeddings`.
 
     The factors are fitted anew on train without validation; the test part is not touched.
@@ -267,11 +332,11 @@ def alpha_curves(
             scorer = published_fusion(fusion, factors, profiles, E, task.catalogue, alpha)
             return evaluate(scorer, task, (25,), memory).metrics["ndcg@25"]
 
-        curves[name] = [(step / GRID, ndcg(step / GRID)) for step in range(GRID + 1)]
+        curves[name] = tuple((step / GRID, ndcg(step / GRID)) for step in range(GRID + 1))
     return curves
 
 
-def best(curve: list[tuple[float, float]]) -> float:
+def best(curve: Curve) -> float:
     """The alpha of the highest point; of equal ones the largest."""
     return max(curve, key=lambda point: (point[1], point[0]))[0]
 

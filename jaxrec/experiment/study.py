@@ -1,21 +1,20 @@
 """Several run folders of one data set and protocol, as one result."""
 
+from math import nan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.table import Table
+from numpy.typing import NDArray
 
 from jaxrec.errors import InputError
-from jaxrec.evaluation.card import against, figure, without_nan
-from jaxrec.evaluation.significance import bootstrap_means, interval
-from jaxrec.files import read_json
+from jaxrec.evaluation.card import Comparisons, Mean, Numbers, ScoreCard, Summary, read_card
+from jaxrec.evaluation.significance import against, bootstrap_means, interval
 
 COMPARED = ("precision", "recall", "ndcg", "tail_recall")
 
 
-def summarise(paths: list[Path]) -> dict[str, Any]:
+def summarise(paths: list[Path]) -> Summary:
     """Mean figures of the rows that all run folders have measured.
 
     Each user is averaged over the run folders (splits, initialisations or folds) in which there was
@@ -30,93 +29,78 @@ def summarise(paths: list[Path]) -> dict[str, Any]:
         run folder; `against` by metric and row; `all_unseen` of the protocol `cold-items`. Under
         `cold-items` the mean is that of the folds, and the interval still that of the users.
     """
-    cards = [read_json(path / "results.json") for path in paths]
+    cards = [read_card(path / "results.json") for path in paths]
     for key, what in (("protocol", "protocols"), ("data_sha256", "data")):
-        if len({card["protocol"].get(key) for card in cards}) > 1:
+        if len({card.protocol.get(key) for card in cards}) > 1:
             raise InputError(f"run folders of different {what} cannot be summarised")
-    folds = cards[0]["protocol"]["protocol"] == "cold-items"
     tables = [pl.read_parquet(path / "per_user.parquet") for path in paths]
     common = set.intersection(*(set(table["row"].unique()) for table in tables))
-    everything = pl.concat([table.filter(pl.col("row").is_in(common)) for table in tables])
-    figures = [name for name in everything.columns if name not in ("row", "user_id")]
-    rows = list(dict.fromkeys(row["name"] for row in cards[0]["rows"] if row["name"] in common))
+    rows = [row for row in cards[0].measured if row in common]
+    figures = [name for name in tables[0].columns if name not in ("row", "user_id")]
+    per_user = _averaged(tables, rows, figures)
+    protocol = cards[0].protocol
+    return Summary(
+        protocol=protocol["protocol"],
+        data=protocol["data"],
+        synthetic=protocol["synthetic"],
+        runs=tuple(path.name for path in paths),
+        users=len(per_user[rows[0]]),
+        rows={
+            row: _row(values, [_means(table, row, figures) for table in tables], cards[0].folds > 1)
+            for row, values in per_user.items()
+        },
+        against=_against(per_user, figures) if "hybrid" in rows and len(rows) > 1 else None,
+        all_unseen=_all_unseen(cards, rows),
+    )
+
+
+def _averaged(
+    tables: list[pl.DataFrame], rows: list[str], figures: list[str]
+) -> dict[str, NDArray[np.floating]]:
+    """By row [users, figures]: the mean of a user's figures over the run folders; NaN for none."""
+    everything = pl.concat([table.filter(pl.col("row").is_in(rows)) for table in tables])
     averaged = (
         everything.with_columns(pl.col(figures).fill_nan(None))
         .group_by("row", "user_id")
         .agg(pl.col(figures).mean())
         .sort("user_id")
     )
-    per_user = {
-        row: averaged.filter(pl.col("row") == row).select(figures).to_numpy() for row in rows
+    return {row: averaged.filter(pl.col("row") == row).select(figures).to_numpy() for row in rows}
+
+
+def _row(
+    per_user: NDArray[np.floating], by_run: list[dict[str, float]], folds: bool
+) -> dict[str, Mean]:
+    """Of every figure the mean over the folds, or else over the users, and the users' interval."""
+    low, high = interval(bootstrap_means(per_user))
+    found = {}
+    for number, name in enumerate(by_run[0]):
+        values, of_runs = per_user[:, number], tuple(means[name] for means in by_run)
+        if folds:
+            mean = float(np.mean(of_runs))
+        else:
+            mean = nan if np.isnan(values).all() else float(np.nanmean(values))
+        found[name] = Mean(mean, (float(low[number]), float(high[number])), of_runs)
+    return found
+
+
+def _against(per_user: dict[str, NDArray[np.floating]], figures: list[str]) -> Comparisons:
+    return {
+        name: against({row: values[:, number] for row, values in per_user.items()})
+        for number, name in enumerate(figures)
+        if name.partition("@")[0] in COMPARED
+        and not any(np.isnan(values[:, number]).all() for values in per_user.values())
     }
-    result: dict[str, Any] = {
-        "protocol": cards[0]["protocol"]["protocol"],
-        "data": cards[0]["protocol"]["data"],
-        "synthetic": cards[0]["protocol"]["synthetic"],
-        "runs": [path.name for path in paths],
-        "users": len(per_user[rows[0]]),
-        "rows": {},
-    }
+
+
+def _all_unseen(cards: list[ScoreCard], rows: list[str]) -> dict[str, Numbers] | None:
+    """By row the mean over the cards; None where every unseen item is a candidate anyway."""
+    found = {}
     for row in rows:
-        low, high = interval(bootstrap_means(per_user[row]))
-        means = [_means(table, row, figures) for table in tables]
-        result["rows"][row] = {
-            name: {
-                "mean": float(np.mean([mean[name] for mean in means]))
-                if folds
-                else float(np.nanmean(per_user[row][:, number]))
-                if not np.isnan(per_user[row][:, number]).all()
-                else np.nan,
-                "ci95": [float(low[number]), float(high[number])],
-                "by_run": [mean[name] for mean in means],
-            }
-            for number, name in enumerate(figures)
-        }
-    if "hybrid" in rows and len(rows) > 1:
-        result["against"] = {
-            name: against({row: per_user[row][:, number] for row in rows})
-            for number, name in enumerate(figures)
-            if name.partition("@")[0] in COMPARED
-            and not any(np.isnan(per_user[row][:, number]).all() for row in rows)
-        }
-    unseen = {
-        row["name"]: [
-            next(other["all_unseen"] for other in card["rows"] if other["name"] == row["name"])
-            for card in cards
-        ]
-        for row in cards[0]["rows"]
-        if row["name"] in common and "all_unseen" in row
-    }
-    if unseen:
-        result["all_unseen"] = {
-            row: {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
-            for row, runs in unseen.items()
-        }
-    return without_nan(result)
-
-
-def table(summary: dict[str, Any], k: int) -> Table:
-    """A summary at one cut-off, for the terminal."""
-    data = f"{summary['data']}{' (SYNTHETIC DATA)' if summary['synthetic'] else ''}"
-    shown = Table(
-        title=f"{data}, protocol {summary['protocol']}, {len(summary['runs'])} runs", padding=(0, 0)
-    )
-    shown.add_column("row", no_wrap=True)
-    for heading in (f"P@{k}", "±", f"R@{k}", f"NDCG@{k}", "tail R", "hybrid +P", "p"):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    compared = summary.get("against", {}).get(f"precision@{k}", {})
-    for row, figures in summary["rows"].items():
-        low, high = figures[f"precision@{k}"]["ci95"]
-        lead = compared.get(row)
-        shown.add_row(
-            row,
-            figure(figures[f"precision@{k}"]["mean"]),
-            f"{(high - low) / 2:.3f}",
-            *(figure(figures[f"{name}@{k}"]["mean"]) for name in ("recall", "ndcg", "tail_recall")),
-            "" if lead is None else f"{lead['relative']:+.1%}",
-            "" if lead is None else f"{lead['p_holm']:.4f}",
-        )
-    return shown
+        by_card = [card.measured[row].all_unseen for card in cards]
+        if by_card[0]:
+            found[row] = {name: float(np.mean([of[name] for of in by_card])) for name in by_card[0]}
+    return found or None
 
 
 def _means(table: pl.DataFrame, row: str, figures: list[str]) -> dict[str, float]:

@@ -67,7 +67,7 @@ def fuse_sigmoid_cosine(logits: Array, cosines: Array, alpha: Array | float) -> 
 def content_profiles(
     fusion: str, train: Interactions, feedback: Feedback, E: NDArray[np.float32], users: int
 ) -> Array:
-    """[users, dim] the profiles that go with `fusion` (see `jaxrec.fusion.fuse.FUSIONS`)."""
+    """[users, dim] the profiles that go with `fusion` (see `jaxrec.fusion.published.FUSIONS`)."""
     check_fusion(fusion)
     if fusion == "published":
         return weighted_profiles(train, recency_weights(train, feedback, users), E, users)

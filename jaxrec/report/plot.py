@@ -1,17 +1,23 @@
 """Draws a score card: rows as grouped bars with intervals, and how the fusion was chosen."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
 
 from jaxrec.errors import InputError
+from jaxrec.evaluation.card import FusionCard, ScoreCard
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 METRICS = {"precision": "P", "recall": "R", "ndcg": "NDCG"}
 
 
-def plot_card(results: dict[str, Any], k: int, path: Path) -> None:
+def plot_card(card: ScoreCard, k: int, path: Path) -> None:
     """Draw precision, recall and NDCG at `k` of every measured row into `path`.
 
     Whiskers are 95 % intervals by bootstrap over users. Where there is a hybrid, a second panel has
@@ -23,9 +29,7 @@ def plot_card(results: dict[str, Any], k: int, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = [row for row in results["rows"] if "metrics" in row]
-    curve = results.get("hybrid", {}).get("alpha_curve")
-    ratios = [max(6.0, 0.9 * len(rows)), 4.0] if curve else [max(6.0, 0.9 * len(rows))]
+    ratios = [max(6.0, 0.9 * len(card.measured))] + [4.0] * (card.hybrid is not None)
     figure, axes = pyplot.subplots(
         1,
         len(ratios),
@@ -34,13 +38,25 @@ def plot_card(results: dict[str, Any], k: int, path: Path) -> None:
         squeeze=False,
         layout="constrained",
     )
-    bars, place = axes[0, 0], np.arange(len(rows))
-    width = 0.8 / len(METRICS)
+    _bars(axes[0, 0], card, k)
+    if card.hybrid is not None:
+        _curve(axes[0, 1], card.hybrid)
+    try:
+        figure.savefig(path, dpi=150)
+    except ValueError as error:
+        raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
+    finally:
+        pyplot.close(figure)
+
+
+def _bars(axes: Axes, card: ScoreCard, k: int) -> None:
+    rows = card.measured
+    place, width = np.arange(len(rows)), 0.8 / len(METRICS)
     for number, (metric, label) in enumerate(METRICS.items()):
         name = f"{metric}@{k}"
-        height = np.array([row["metrics"][name] for row in rows])
-        interval = np.array([row["ci95"][name] for row in rows]).T
-        bars.bar(
+        height = np.array([row.figures.metrics[name] for row in rows.values()])
+        interval = np.array([row.figures.ci95[name] for row in rows.values()]).T
+        axes.bar(
             place + (number - 1) * width,
             height,
             width,
@@ -48,21 +64,14 @@ def plot_card(results: dict[str, Any], k: int, path: Path) -> None:
             capsize=2,
             label=f"{label}@{k}",
         )
-    bars.set_xticks(place, [row["name"] for row in rows], rotation=30, ha="right")
-    bars.legend()
-    card = results["protocol"]
-    synthetic = " (SYNTHETIC DATA)" if card["synthetic"] else ""
-    bars.set_title(f"{card['data']}{synthetic}, protocol {card['protocol']}, seed {card['seed']}")
-    if curve:
-        alpha, ndcg = zip(*curve, strict=True)
-        chosen = results["hybrid"]
-        axes[0, 1].plot(alpha, ndcg, marker=".")
-        axes[0, 1].axvline(chosen["alpha"], linestyle=":")
-        axes[0, 1].set_title(f"validation NDCG@25 (winner: {chosen['winner']})")
-        axes[0, 1].set_xlabel(f"alpha, weight of {chosen['signals'][0]}")
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
-    finally:
-        pyplot.close(figure)
+    axes.set_xticks(place, list(rows), rotation=30, ha="right")
+    axes.legend()
+    axes.set_title(card.title)
+
+
+def _curve(axes: Axes, hybrid: FusionCard) -> None:
+    alpha, ndcg = zip(*hybrid.alpha_curve, strict=True)
+    axes.plot(alpha, ndcg, marker=".")
+    axes.axvline(hybrid.alpha, linestyle=":")
+    axes.set_title(f"validation NDCG@25 (winner: {hybrid.winner})")
+    axes.set_xlabel(f"alpha, weight of {hybrid.signals[0]}")

@@ -7,11 +7,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from jaxrec.errors import InputError
+from jaxrec.evaluation.card import read_card
 from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.folder import RunFolder
+from jaxrec.experiment.rows import Row
 from jaxrec.experiment.scoring import PUBLISHED_FUSION, Fusion, lacking, rows_of, scorer_of
-from jaxrec.files import read_json
-from jaxrec.fusion.published import FUSIONS
 from jaxrec.topk.blocks import MEMORY
 from jaxrec.topk.ranking import top_k
 
@@ -41,7 +41,8 @@ def recommend(
         how: the row, its fusion and alpha.
 
     Raises:
-        InputError: the row cannot be made, or a user has no train rating.
+        InputError: the row cannot be made, a user has no train rating, or the last score card,
+            whose fusion is asked for, is of another version.
     """
     (wanted,) = rows_of(run, (row,))
     needed = lacking(run, wanted)
@@ -53,7 +54,7 @@ def recommend(
             f"user {run.dataset.user_ids[user]} has no train rating to recommend from; the"
             f" {run.protocol.name} split leaves users with few ratings out"
         )
-    scorer, how = scorer_of(run, wanted, task, _last_fusion(run, row), memory)
+    scorer, how = scorer_of(run, wanted, task, _last_fusion(run, wanted), memory)
     how.pop("settings", None)
     items, scores = top_k(scorer, users, task.seen, task.catalogue, k, memory)
     return items, scores, {"row": row} | how
@@ -84,10 +85,11 @@ def recommend_all(
     return table, how
 
 
-def _last_fusion(run: RunFolder, row: str) -> Fusion:
-    if not run.results_path.exists() or run.results_are_stale():
+def _last_fusion(run: RunFolder, row: Row) -> Fusion:
+    if row.embeddings is None or not run.results_path.exists():
         return PUBLISHED_FUSION
-    for measured in read_json(run.results_path)["rows"]:
-        if measured["name"] == row and measured.get("fusion") in FUSIONS:
-            return Fusion(measured["fusion"], measured.get("alpha", PUBLISHED_FUSION.alpha))
-    return PUBLISHED_FUSION
+    measured = read_card(run.results_path).measured.get(row.name)
+    if measured is None or measured.fusion is None or run.results_are_stale():
+        return PUBLISHED_FUSION
+    alpha = PUBLISHED_FUSION.alpha if measured.alpha is None else measured.alpha
+    return Fusion(measured.fusion, alpha)

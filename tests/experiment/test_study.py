@@ -1,16 +1,20 @@
 """Several run folders as one result, by hand."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from jaxrec.errors import InputError
+from jaxrec.evaluation.card import write_card
 from jaxrec.experiment.study import summarise
+from tests.cards import row_card, score_card_of
 
 
-def folder(path: Path, figures: dict[str, dict[int, float]], protocol: str = "strict") -> Path:
+def folder(
+    path: Path, figures: dict[str, dict[int, float]], protocol: str = "strict", **more: Any
+) -> Path:
     path.mkdir()
     rows = [
         {"row": row, "user_id": user, "precision@5": value, "tail_recall@5": float("nan")}
@@ -18,9 +22,8 @@ def folder(path: Path, figures: dict[str, dict[int, float]], protocol: str = "st
         for user, value in users.items()
     ]
     pl.DataFrame(rows).write_parquet(path / "per_user.parquet")
-    card = {"protocol": protocol, "data": "tiny", "synthetic": True}
-    results = {"protocol": card, "rows": [{"name": row} for row in figures]}
-    (path / "results.json").write_text(json.dumps(results))
+    card = score_card_of(*map(row_card, figures), protocol={"protocol": protocol}, **more)
+    write_card(path / "results.json", card)
     return path
 
 
@@ -28,22 +31,43 @@ def test_users_are_averaged_before_they_are_drawn(tmp_path: Path) -> None:
     first = folder(tmp_path / "a", {"pmf": {1: 0.0, 2: 0.4}, "hybrid": {1: 0.2, 2: 0.6}})
     second = folder(tmp_path / "b", {"pmf": {1: 0.4}, "hybrid": {1: 0.6}})
     summary = summarise([first, second])
-    assert summary["users"] == 2
-    pmf = summary["rows"]["pmf"]["precision@5"]
-    assert pmf["by_run"] == pytest.approx([0.2, 0.4])
-    assert pmf["mean"] == pytest.approx(0.3)  # of the users: 0.2 and 0.4
-    assert pmf["ci95"] == pytest.approx([0.2, 0.4])  # of users with 0.2 and 0.4
-    lead = summary["against"]["precision@5"]["pmf"]
-    assert lead["difference"] == pytest.approx(0.2)
-    assert lead["ci95"] == pytest.approx([0.2, 0.2])
-    assert lead["relative"] == pytest.approx(0.5 / 0.3 - 1)
-    assert lead["p_holm"] < 0.001
+    assert summary.users == 2
+    pmf = summary.rows["pmf"]["precision@5"]
+    assert pmf.by_run == pytest.approx([0.2, 0.4])
+    assert pmf.mean == pytest.approx(0.3)  # of the users: 0.2 and 0.4
+    assert pmf.ci95 == pytest.approx([0.2, 0.4])  # of users with 0.2 and 0.4
+    assert summary.against is not None
+    lead = summary.against["precision@5"]["pmf"]
+    assert lead.difference == pytest.approx(0.2)
+    assert lead.ci95 == pytest.approx([0.2, 0.2])
+    assert lead.relative == pytest.approx(0.5 / 0.3 - 1)
+    assert lead.p_holm < 0.001
+
+
+def test_a_figure_that_nobody_has_is_null_in_the_json(tmp_path: Path) -> None:
+    found = summarise([folder(tmp_path / "a", {"pmf": {1: 0.1}})]).to_json()
+    assert found["rows"]["pmf"]["tail_recall@5"]["mean"] is None
+    assert found["runs"] == ["a"]
+    assert not {"against", "all_unseen"} & set(found)
+
+
+def test_folds_weigh_the_same_however_many_users_they_have(tmp_path: Path) -> None:
+    first = folder(tmp_path / "a", {"pmf": {1: 0.0, 2: 0.4}}, folds=2)
+    second = folder(tmp_path / "b", {"pmf": {3: 0.8}}, folds=2)
+    assert summarise([first, second]).rows["pmf"]["precision@5"].mean == pytest.approx(0.5)
+
+
+def test_what_another_version_has_written_is_named(tmp_path: Path) -> None:
+    old = folder(tmp_path / "a", {"pmf": {1: 0.1}})
+    (old / "results.json").write_text('{"rows": []}')
+    with pytest.raises(InputError, match=f"older version.*run `jaxrec eval --run {old}`"):
+        summarise([old])
 
 
 def test_only_rows_that_all_folders_have_are_compared(tmp_path: Path) -> None:
     first = folder(tmp_path / "a", {"pmf": {1: 0.1}, "mf": {1: 0.1}})
     second = folder(tmp_path / "b", {"pmf": {1: 0.3}})
-    assert list(summarise([first, second])["rows"]) == ["pmf"]
+    assert list(summarise([first, second]).rows) == ["pmf"]
 
 
 def test_protocols_are_not_mixed(tmp_path: Path) -> None:

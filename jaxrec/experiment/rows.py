@@ -1,0 +1,50 @@
+"""Which rows a score card has, and what each is made of."""
+
+from typing import NamedTuple
+
+from jaxrec.models.registry import MODELS
+
+LABELS = {
+    "minilm": "MiniLM base",
+    "minilm-ft": "MiniLM fine-tuned",
+    "qwen3-4b": "Qwen3-4B base",
+    "qwen3-4b-ft": "Qwen3-4B fine-tuned (NF4 LoRA)",
+}
+"""Embeddings of the published table, in its order."""
+
+
+class Row(NamedTuple):
+    """One line of the score card."""
+
+    name: str
+    """`mf`, `mf+NAME`, `text+NAME`, a row of `jaxrec.models.registry`, or `hybrid`."""
+    label: str
+    factors: str | None = None
+    """Whose factors it needs, if any: `mf` or `pmf`."""
+    embeddings: str | None = None
+    """Which embeddings it needs, if any."""
+    learned: bool = False
+    """Fitted by `jaxrec.experiment.fitting`?"""
+
+
+def rows_with(embeddings: list[str], published: bool = True, whole: bool = False) -> list[Row]:
+    """The published rows in their order, then those that are learned.
+
+    Args:
+        embeddings: names of those that are there.
+        published: are there published rows? The published program has no factors for whom or what
+            is cold.
+        whole: all rows of the published table, whatever is there, and each embedding alone.
+    """
+    rows = []
+    if published:
+        rows = [Row("mf", "MF only", "mf")]
+        table = LABELS if whole else embeddings
+        for name in [*table, *(name for name in embeddings if name not in table)]:
+            label = LABELS.get(name, name)
+            rows.append(Row(f"mf+{name}", f"MF + {label}", "mf", name))
+            if name in embeddings and whole:
+                rows.append(Row(f"text+{name}", f"{label} alone", None, name))
+    for name, model in MODELS.items():
+        rows.append(Row(name, model.label, "pmf" if name == "pmf" else None, None, name != "pmf"))
+    return [*rows, Row("hybrid", "learned fusion", None, None, True)]

@@ -1,0 +1,108 @@
+"""A score card for the terminal, part by part."""
+
+from collections.abc import Iterator
+from math import isnan
+
+from rich.table import Table
+
+from jaxrec.evaluation.card import AbsentRow, FusionCard, ScoreCard
+
+
+def parts(card: ScoreCard) -> Iterator[str | Table]:
+    """All there is to print, in order.
+
+    The protocol card, a table for each cut-off, what is absent and what was chosen, and the same
+    lists as other libraries measure them.
+    """
+    yield from card_lines(card)
+    for k in card.ks:
+        yield table(card, k)
+    for row in card.rows:
+        if isinstance(row, AbsentRow):
+            yield f"{row.name} is absent: {row.why}"
+        elif row.alpha_curve:
+            yield f"{row.name}: alpha {row.alpha}, chosen on validation NDCG@25"
+    if card.hybrid is not None:
+        yield hybrid_line(card.hybrid)
+    for library in sorted({name for row in card.measured.values() for name in row.metrics_as}):
+        for k in card.ks:
+            yield foreign_table(card, library, k)
+
+
+def card_lines(card: ScoreCard) -> list[str]:
+    """The protocol card, one line an item."""
+    return [f"{name.replace('_', ' ')}: {value}" for name, value in card.protocol.items()]
+
+
+def table(card: ScoreCard, k: int) -> Table:
+    """The rows at one cut-off."""
+    last = "retr. ideal" if card.retrieved_ideal else "tail R"
+    headings = ("hits", f"P@{k}", "±", f"R@{k}", f"NDCG@{k}", last, f"/ {card.reference}")
+    shown = table_of_rows(card.title, headings)
+    for row in card.rows:
+        if isinstance(row, AbsentRow):
+            shown.add_row(row.name, "absent", style="dim")
+            continue
+        metrics, tail = row.figures.metrics, row.by_item_third["tail"].metrics
+        precision, gain = f"precision@{k}", row.gains.get(card.reference, {})
+        shown.add_row(
+            row.name,
+            str(round(metrics[precision] * k * row.users)),
+            figure(metrics[precision]),
+            half_width(row.figures.ci95[precision]),
+            *(figure(metrics[f"{metric}@{k}"]) for metric in ("recall", "ndcg")),
+            figure(metrics[f"ndcg_retrieved@{k}"] if card.retrieved_ideal else tail[f"recall@{k}"]),
+            f"{gain[precision]:+.1%}" if precision in gain and row.name != card.reference else "",
+        )
+    return shown
+
+
+def foreign_table(card: ScoreCard, library: str, k: int) -> Table:
+    """The same lists by another library's definitions."""
+    rows = {row.name: row.metrics_as[library][k] for row in card.measured.values()}
+    shown = Table(title=f"the same lists, metrics as {library} defines them", padding=(0, 0))
+    shown.add_column("row", no_wrap=True)
+    for name in next(iter(rows.values())):
+        shown.add_column(name, justify="right")
+    for row, figures in rows.items():
+        shown.add_row(row, *(f"{value:.4f}" for value in figures.values()))
+    return shown
+
+
+def hybrid_line(hybrid: FusionCard) -> str:
+    """How the row `hybrid` was chosen, and how far text changed its lists."""
+    ndcg = hybrid.validation_ndcg
+    line = (
+        f"hybrid: {hybrid.winner} of {', '.join(hybrid.signals)} (validation NDCG@25 gate"
+        f" {ndcg['gate']:.4f}, convex {ndcg['convex']:.4f} at alpha {hybrid.alpha:g})"
+    )
+    if calibration := hybrid.calibration:
+        line += (
+            f"; cold items get {calibration['bonus']:+.1f}: P@25 on warm items"
+            f" {calibration['warm_precision@25']:.4f} instead of"
+            f" {calibration['warm_precision_alone@25']:.4f}, {calibration['cold_share@25']:.1%} of"
+            " the places are cold (validation)"
+        )
+    for k, share in hybrid.places_differing.items():
+        line += f"; {share:.0%} of its top {k} differ from pmf's"
+    return line
+
+
+def table_of_rows(title: str, headings: tuple[str, ...]) -> Table:
+    """An empty table of a row's name and of figures."""
+    shown = Table(title=title, padding=(0, 0))
+    shown.add_column("row", no_wrap=True)
+    for heading in headings:
+        shown.add_column(heading, justify="right", no_wrap=True)
+    return shown
+
+
+def figure(value: float) -> str:
+    """Four digits, or nothing where there is no figure."""
+    return "" if isnan(value) else f"{value:.4f}"
+
+
+def half_width(interval: tuple[float, float]) -> str:
+    """What stands behind ±, or nothing where there is no figure."""
+    low, high = interval
+    return "" if isnan(high - low) else f"{(high - low) / 2:.3f}"

@@ -1,0 +1,26 @@
+"""A drawing is made whatever the card has, or refused in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from jaxrec.errors import InputError
+from jaxrec.evaluation.card import FusionCard
+from jaxrec.report.plot import plot_card
+from tests.cards import row_card, score_card_of
+from tests.report.test_tables import HYBRID
+
+
+@pytest.mark.parametrize("hybrid", [None, HYBRID])
+def test_a_card_is_drawn_with_and_without_a_fusion(
+    tmp_path: Path, hybrid: FusionCard | None
+) -> None:
+    card = score_card_of(row_card("pmf"), row_card("hybrid"), hybrid=hybrid)
+    plot_card(card, 5, tmp_path / "card.svg")
+    drawn = (tmp_path / "card.svg").read_text()
+    assert drawn.count('<g id="axes_') == (1 if hybrid is None else 2)
+
+
+def test_an_ending_that_cannot_be_drawn_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"card\.nothing: "):
+        plot_card(score_card_of(row_card("pmf")), 5, tmp_path / "card.nothing")

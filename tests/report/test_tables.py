@@ -1,0 +1,104 @@
+"""What the terminal shows of a score card."""
+
+import io
+from math import nan
+
+from rich.console import Console, RenderableType
+
+from jaxrec.evaluation.card import AbsentRow, Comparison, FusionCard, Mean, Summary
+from jaxrec.report.summary import summary_table
+from jaxrec.report.tables import card_lines, figure, half_width, hybrid_line, parts
+from tests.cards import figures, row_card, score_card_of
+
+HYBRID = FusionCard(
+    signals=("pmf+text", "text"),
+    winner="gate",
+    alpha=0.5,
+    alpha_curve=((0.0, 0.1), (0.5, 0.2)),
+    validation_ndcg={"gate": 0.25, "convex": 0.2},
+    calibration={},
+    against={},
+    places_differing={25: 0.4},
+)
+
+
+def printed(*shown: RenderableType) -> list[str]:
+    """Lines, without the frame of a table."""
+    console = Console(file=io.StringIO(), width=120, soft_wrap=True)
+    for part in shown:
+        console.print(part, markup=False)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    return [" ".join(line.replace("┃", " ").replace("│", " ").split()) for line in lines]
+
+
+def test_the_card_is_shown_part_by_part() -> None:
+    card = score_card_of(
+        row_card("pmf", 0.2),
+        AbsentRow("mf+minilm", "MiniLM", "jaxrec embed"),
+        row_card("hybrid", 0.4, gains={"mf": {"precision@5": 3.0}, "pmf": {"precision@5": 1.0}}),
+        hybrid=HYBRID,
+    )
+    lines = printed(*parts(card))
+    assert lines[: len(card.protocol)] == card_lines(card)
+    shown = lines[len(card.protocol) :]
+    assert shown[0] == "tiny (SYNTHETIC DATA), protocol strict, seed 7"
+    assert shown[2] == "row hits P@5 ± R@5 NDCG@5 tail R / pmf"
+    assert shown[4] == "pmf 10 0.2000 0.100 0.2000 0.2000 0.2000"
+    assert shown[5] == "mf+minilm absent"
+    assert shown[6] == "hybrid 20 0.4000 0.100 0.4000 0.4000 0.4000 +100.0%"
+    assert shown[8:] == ["mf+minilm is absent: jaxrec embed", hybrid_line(HYBRID)]
+
+
+def test_the_card_says_what_its_table_shows() -> None:
+    card = score_card_of(
+        row_card("mf", 0.2), row_card("pmf", 0.1, gains={"mf": {"precision@5": -0.5}}),
+        reference="mf", retrieved_ideal=True,
+    )  # fmt: skip
+    lines = printed(*parts(card))
+    assert "row hits P@5 ± R@5 NDCG@5 retr. ideal / mf" in lines
+    assert "pmf 5 0.1000 0.100 0.1000 0.1000 0.1000 -50.0%" in lines
+
+
+def test_lists_are_measured_as_another_library_would() -> None:
+    row = row_card("pmf", metrics_as={"ranx": {5: {"map@5": 0.123456}}})
+    title, _, heading, _, figure_line, _ = printed(*parts(score_card_of(row)))[-6:]
+    assert title == "the same lists, metrics as ranx defines them"
+    assert (heading, figure_line) == ("row map@5", "pmf 0.1235")
+
+
+def test_a_chosen_alpha_is_told() -> None:
+    row = row_card("mf+minilm", alpha=0.7, alpha_curve=((0.7, 0.1),))
+    assert "mf+minilm: alpha 0.7, chosen on validation NDCG@25" in printed(
+        *parts(score_card_of(row))
+    )
+
+
+def test_the_line_of_the_hybrid() -> None:
+    assert hybrid_line(HYBRID) == (
+        "hybrid: gate of pmf+text, text (validation NDCG@25 gate 0.2500, convex 0.2000 at alpha"
+        " 0.5); 40% of its top 25 differ from pmf's"
+    )
+
+
+def test_nobody_s_figure_is_not_shown() -> None:
+    assert (figure(nan), half_width((nan, nan))) == ("", "")
+    assert (figure(0.25), half_width((0.1, 0.3))) == ("0.2500", "0.100")
+    row = row_card("pmf")
+    row.by_item_third["tail"] = figures(nan)
+    assert "pmf 20 0.4000 0.100 0.4000 0.4000" in printed(*parts(score_card_of(row)))
+
+
+def test_a_summary_shows_the_lead_of_hybrid() -> None:
+    def means(mean: float) -> dict[str, Mean]:
+        names = ("precision", "recall", "ndcg", "tail_recall")
+        return {f"{name}@5": Mean(mean, (mean - 0.1, mean + 0.1), (mean, mean)) for name in names}
+
+    lead = {"precision@5": {"pmf": Comparison(0.1, 0.5, (0.05, 0.15), 0.01)}}
+    rows = {"pmf": means(0.2), "hybrid": means(0.3)}
+    summary = Summary("strict", "tiny", True, ("a", "b"), 10, rows, lead)
+    lines = printed(summary_table(summary, 5))
+    assert lines[0] == "tiny (SYNTHETIC DATA), protocol strict, 2 runs"
+    assert lines[2] == "row P@5 ± R@5 NDCG@5 tail R hybrid +P p"
+    assert lines[4] == "pmf 0.2000 0.100 0.2000 0.2000 0.2000 +50.0% 0.0100"
+    assert lines[5] == "hybrid 0.3000 0.100 0.3000 0.3000 0.3000"
