@@ -84,7 +84,7 @@ def learn(
             check(encoder, training.texts)
             save_encoder(encoder, place, card, str(encoders.name / place.relative_to(beside)))
         exact = encoder.model.dtype == torch.float32
-        prove(saved, training, found.E, found.base, exact)
+        prove(saved, training.texts, training.fold, found.E, found.base, exact)
         texts = Texts(
             training.item_ids,
             training.texts,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from torch_embed.training import losses
 from torch_embed.errors import InputError
+from torch_embed.training import losses
 from torch_embed.training.lesson import NONE, Pairs, Targets, Training
 from torch_embed.training.recipe import Settings
 

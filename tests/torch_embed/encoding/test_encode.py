@@ -19,7 +19,7 @@ from torch_embed.errors import InputError
 from torch_embed.files import read_texts
 
 TEXTS = ["a b c", "d", "e f g h i j a b", "a", "b c d e"]
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "minilm_embeddings.npz"
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "minilm_embeddings.npz"
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
