@@ -558,7 +558,9 @@ def _embed(
     check_dtype((loading or {}).get("dtype"))
     _refuse_taught_elsewhere(opened, model)
     encoder = load_encoder(model, **_given(loading or {}))
-    encoded = [run / "embeddings" / f"{name}.safetensors" for run in like]
+    from jaxrec.experiment.lessons import encoded_elsewhere
+
+    encoded = encoded_elsewhere(opened, name, like)
     for kind in opened.kinds_of_texts:
         opened.write_texts(kind)
         path, texts = opened.embeddings_path(name, kind), read_texts(opened.texts_path(kind)).texts
@@ -575,15 +577,10 @@ def _embed(
 
 
 def _refuse_taught_elsewhere(opened: RunFolder, model: str) -> None:
-    from jaxrec.border.lesson import taught_elsewhere
-    from jaxrec.errors import InputError
-    from torch_embed.encoding.saved import training_card
+    from jaxrec.experiment.lessons import refuse_taught_elsewhere
+    from torch_embed.encoding.saved import lesson_card
 
-    if taught_elsewhere(opened, training_card(model)):
-        raise InputError(
-            f"{model} was fine-tuned on another split of this data and may know what is held out"
-            " here; give its base model, with --finetune"
-        )
+    refuse_taught_elsewhere(opened, model, lesson_card(model))
 
 
 def _join(terminal: Terminal) -> bool:
@@ -655,19 +652,20 @@ def _finetune(
     name = f"{short_name(model)}-ft"
     published = options["preset"] == "published"
     texts = opened.kinds_of_texts[0] if published else "honest"
-    from jaxrec.border.lesson import Learning, write_training_data
+    from jaxrec.border.lesson import LessonSettings
+    from jaxrec.experiment.lessons import write_lesson
 
-    folder = opened.training_path(name, texts)
+    folder = opened.lesson_path(name, texts)
     watched = settings.patience is not None
     if processes.is_first():
-        learning = Learning(
+        wanted = LessonSettings(
             PAIRS_OF[settings.loss],
             chosen.per_user,
             chosen.popularity,
             chosen.folds,
             watched or opened.protocol.name != "published",
         )
-        card = write_training_data(opened, folder, texts, learning)
+        card = write_lesson(opened, folder, texts, wanted)
         count: int = card["examples"]
         terminal.say(f"{name}: {count:,} examples for {settings.loss} in {folder}")
         plan = plan_of(model, nf4, adapters, settings, folder)
@@ -724,34 +722,16 @@ def _finetune_once(
         from torch_embed.encoding.encoder import model_id, short_name
     except ModuleNotFoundError:
         return  # `_embed` has told
-    import shutil
-
-    from jaxrec.border.lesson import taught_here
-    from jaxrec.files import read_json, whole_file
+    from jaxrec.experiment.lessons import adopt_taught
 
     name = f"{short_name(model)}-ft"
-    path = opened.embeddings_path(name, "honest")
-
-    def is_it(made: Path) -> bool:
-        if not (made.exists() and made.with_suffix(".json").exists()):
-            return False
-        card = read_json(made.with_suffix(".json"))
-        same_model = card.get("finetuned_from") == model_id(model)
-        return same_model and taught_here(opened, card["training"])
-
-    if is_it(path):
-        opened.read_embeddings(name, "honest")
-        terminal.say(f"{name}: embeddings are there already")
+    holder = adopt_taught(opened, name, model_id(model), like)
+    if holder is not None:
+        there = "are there already"
+        if holder != opened.path:
+            there = f"of {holder}, which has the same texts and split"
+        terminal.say(f"{name}: embeddings {there}")
         return
-    for other in like:
-        made = other / path.relative_to(opened.path)
-        if is_it(made):
-            for suffix in (path.suffix, ".json"):
-                with whole_file(path.with_suffix(suffix)) as partial:
-                    shutil.copyfile(made.with_suffix(suffix), partial)
-            opened.read_embeddings(name, "honest")
-            terminal.say(f"{name}: embeddings of {other}, which has the same texts and split")
-            return
     nothing: dict[str, Any] = {"preset": None, "lora": None, "modules": ()}
     loading = {"dim": None, "nf4": None, "dtype": None}
     _finetune(opened.path, None, None, None, model, loading, nothing, terminal)

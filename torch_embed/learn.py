@@ -1,4 +1,4 @@
-"""From a folder of training data to a fine-tuned encoder, its embeddings and their card."""
+"""From the folder of a lesson to a fine-tuned encoder, its embeddings and their card."""
 
 import shutil
 from dataclasses import asdict, replace
@@ -15,7 +15,7 @@ from torch_embed.encoding.saved import prove, save_encoder
 from torch_embed.files import Texts, write_embeddings
 from torch_embed.training.checkpoints import clear
 from torch_embed.training.finetune import OnStep, Validate, finetune, put_weights
-from torch_embed.training.lesson import read_training
+from torch_embed.training.lesson import read_lesson
 from torch_embed.training.recipe import Settings
 
 
@@ -34,7 +34,7 @@ def learn(
 
     Args:
         encoder: the base model.
-        folder: of training data (see `torch_embed.training.lesson`); checkpoints go into its
+        folder: of the lesson (see `torch_embed.training.lesson`); checkpoints go into its
             `checkpoints` until all is done.
         settings: how to train.
         out: where the embeddings go; what is there is replaced at the end, and by a whole file.
@@ -48,15 +48,15 @@ def learn(
         The card of the embeddings.
 
     Raises:
-        InputError: the training data cannot be read or hold no example.
+        InputError: the lesson cannot be read or holds no example.
         FloatingPointError: a loss or gradient is not finite.
         RuntimeError: the saved encoder is not what was trained, or training changed nothing.
     """
-    training = read_training(folder)
+    lesson = read_lesson(folder)
     encoder = trainable(encoder, lora)
     trained, total = count(encoder.model)
     checkpoints = folder / "checkpoints"
-    found = finetune(encoder, training, settings, checkpoints, folds, validate, on_step)
+    found = finetune(encoder, lesson, settings, checkpoints, folds, validate, on_step)
     card: dict[str, Any] = {
         "finetuned_from": encoder.model_id,
         "settings": asdict(settings),
@@ -66,7 +66,7 @@ def learn(
         "history": found.history,
         "trained_parameters": trained,
         "parameters": total,
-        "training": training.card,
+        "training": lesson.card,
     }
     if "validation" in found.history[0]:
         card["validation"] = {
@@ -81,15 +81,14 @@ def learn(
         for weights, place in zip(found.weights, saved, strict=True):
             put_weights(encoder.model, weights)
             encoder.model.eval()
-            check(encoder, training.texts)
+            check(encoder, lesson.texts)
             save_encoder(encoder, place, card, str(encoders.name / place.relative_to(beside)))
         exact = encoder.model.dtype == torch.float32
-        prove(saved, training.texts, training.fold, found.E, found.base, exact)
+        prove(saved, lesson.texts, lesson.fold, found.E, found.base, exact)
         texts = Texts(
-            training.item_ids,
-            training.texts,
-            training.card["texts_sha256"],
-            training.card["data"],
+            lesson.texts,
+            lesson.card["texts_sha256"],
+            lesson.card["data"],
         )
         card = (
             named.card()

@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [
         " ".join([WORDS[5 + k], *rng.choice(WORDS[9:], 1 + i % 4)]) for i, k in enumerate(kind)
     ]
-    table: dict[str, Any] = {"item_id": 100 + np.arange(ITEMS), "text": texts, "plain": texts}
+    table: dict[str, Any] = {"item": np.arange(ITEMS), "text": texts, "plain": texts}
     pl.DataFrame(table | {"fold": np.arange(ITEMS, dtype=np.int32) % 2}).write_parquet(
         folder / "texts.parquet"
     )
@@ -58,7 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(
         {
             "fold": fold,
-            "item_ids": 100 + items,
+            "items": items,
             "targets": rng.normal(size=(4, 3)).astype(np.float32)[kind[items]],
             "weights": np.ones(len(items), np.float32),
             "features": np.ones((ITEMS, 1), np.float32),

@@ -62,8 +62,8 @@ def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any], name: str
     (folder / "README.md").write_text(_model_card(encoder, folder, card, name), encoding="utf-8")
 
 
-def training_card(model: str) -> dict[str, Any]:
-    """What the encoder in a folder was fine-tuned on; empty if it was not, or not by us."""
+def lesson_card(model: str) -> dict[str, Any]:
+    """Of the lesson that taught the encoder in a folder; empty if none did, or not by us."""
     path = Path(model) / "torch_embed.json"
     if not path.exists():
         return {}

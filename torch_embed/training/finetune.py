@@ -25,7 +25,7 @@ from torch_embed.errors import InputError
 from torch_embed.training.backward import GROUP_TOKENS, backward
 from torch_embed.training.checkpoints import Checkpoints
 from torch_embed.training.examples import examples_of, first_head, make_batch, unit_mean
-from torch_embed.training.lesson import Training
+from torch_embed.training.lesson import Lesson
 from torch_embed.training.recipe import Settings
 
 LARGEST_GRADIENT = 1.0
@@ -69,7 +69,7 @@ class Tuned(NamedTuple):
 
 def finetune(
     encoder: Encoder,
-    training: Training,
+    lesson: Lesson,
     settings: Settings,
     folder: Path,
     folds: int = 1,
@@ -80,7 +80,7 @@ def finetune(
 
     Args:
         encoder: the base model; it ends with the weights of the last fold.
-        training: what to learn from.
+        lesson: what to learn from.
         settings: how.
         folder: of checkpoints; what is there of the same run is gone on with.
         folds: models for cross-fitting; 1 for none.
@@ -91,27 +91,26 @@ def finetune(
         InputError: there is nothing to learn from.
         FloatingPointError: a loss or gradient is not finite; the last good checkpoint stays.
     """
-    return _Run(encoder, training, settings, folder, folds, validate, on_step).run()
+    return _Run(encoder, lesson, settings, folder, folds, validate, on_step).run()
 
 
 class _Run:
     def __init__(
         self,
         encoder: Encoder,
-        training: Training,
+        lesson: Lesson,
         settings: Settings,
         folder: Path,
         folds: int,
         validate: Validate | None,
         on_step: OnStep,
     ):
-        self.encoder, self.training, self.settings = encoder, training, settings
+        self.encoder, self.lesson, self.settings = encoder, lesson, settings
         self.folds, self.validate, self.on_step = folds, validate, on_step
         self.tokens = [
-            tokenize(encoder, texts, settings.max_tokens)
-            for texts in (training.texts, training.plain)
+            tokenize(encoder, texts, settings.max_tokens) for texts in (lesson.texts, lesson.plain)
         ]
-        self.rows = [examples_of(training, fold) for fold in range(folds)]
+        self.rows = [examples_of(lesson, fold) for fold in range(folds)]
         self.steps = [self._steps_of(len(rows)) for rows in self.rows]
         self.parameters = {
             name: parameter
@@ -133,8 +132,8 @@ class _Run:
         self.encoder.model.eval()  # adapters begin in training mode
         history = self.checkpoints.history()
         weights = {name: p.detach().cpu().clone() for name, p in self.parameters.items()}
-        base = self.checkpoints.base(lambda: encode(self.encoder, self.training.texts))
-        heads = [first_head(self.training, rows, base) for rows in self.rows]
+        base = self.checkpoints.base(lambda: encode(self.encoder, self.lesson.texts))
+        heads = [first_head(self.lesson, rows, base) for rows in self.rows]
         if not history:
             history = [self._judged(base)]
             self.checkpoints.write_history(history)
@@ -166,7 +165,7 @@ class _Run:
 
     def _embed_all(self) -> NDArray[np.float32]:
         """[items, dim], each item by the model of its fold."""
-        of_all = self.training.fold < 0
+        of_all = self.lesson.fold < 0
         E = np.empty((len(of_all), self.encoder.dim), np.float32)
         each = []
         for fold in range(self.folds):
@@ -174,9 +173,9 @@ class _Run:
             assert state is not None
             put_weights(self.encoder.model, state["weights"])
             if self.folds == 1:
-                return encode(self.encoder, self.training.texts)
-            own = np.flatnonzero((self.training.fold == fold) | of_all)
-            E[own] = encode(self.encoder, [self.training.texts[item] for item in own])
+                return encode(self.encoder, self.lesson.texts)
+            own = np.flatnonzero((self.lesson.fold == fold) | of_all)
+            E[own] = encode(self.encoder, [self.lesson.texts[item] for item in own])
             each.append(E[of_all])
         E[of_all] = unit_mean(each)
         return E
@@ -208,7 +207,7 @@ class _Run:
         for step in range(first, self.steps[fold]):
             seed = [settings.seed, fold, epoch, step]
             of_batch = rows[step * settings.batch : (step + 1) * settings.batch]
-            batch = make_batch(self.training, settings, of_batch, model.device)
+            batch = make_batch(self.lesson, settings, of_batch, model.device)
             rate = self._rate(fold, epoch, step)
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["peak"]
@@ -293,7 +292,7 @@ class _Run:
             "settings": asdict(self.settings),
             "folds": self.folds,
             "group_tokens": GROUP_TOKENS,  # dropout is drawn by group
-            "training": self.training.card,
+            "training": self.lesson.card,
             "encoder": self.encoder.card(),
             "trained": {name: list(p.shape) for name, p in sorted(self.parameters.items())},
             "lora": str(getattr(self.encoder.model, "peft_config", None)),
