@@ -33,9 +33,9 @@ from torch_embed.encoding.adapters import Lora, trainable
 from torch_embed.encoding.encode import encode
 from torch_embed.encoding.encoder import default_device, load_encoder, silence
 from torch_embed.encoding.nf4 import quantisation
+from torch_embed.encoding.shapes import QWEN3, SHARED
 from torch_embed.training.finetune import Progress, finetune
 from torch_embed.training.lesson import NONE, Lesson, Pairs
-from torch_embed.training.preflight import QWEN3, SHARED
 from torch_embed.training.recipe import PUBLISHED
 
 TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2} | {

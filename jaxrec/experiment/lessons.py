@@ -19,12 +19,16 @@ def write_lesson(
 ) -> dict[str, Any]:
     """Write into `folder` what an encoder of one of `run.kinds_of_texts` learns from.
 
+    Only under `published` may `settings` let validation be learned from.
+
     Returns:
         The card (see `jaxrec.border.lesson`).
 
     Raises:
         InputError: the folds do not suit the protocol, or PMF was tuned on another split.
     """
+    if run.protocol.name != "published":
+        settings = settings._replace(validation=True)  # it judges what reads the embeddings
     pmf = pmf_settings(settings_of(run, "pmf"))
     texts = run.item_texts(kind)
     return lesson.write_lesson(

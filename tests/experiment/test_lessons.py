@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import save_file
 
 from jaxrec.border.lesson import LessonSettings, taught_elsewhere, taught_here
 from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import Protocol, validation_splits
 from jaxrec.experiment.folder import RunFolder, open_run
-from jaxrec.experiment.lessons import refuse_taught_elsewhere, write_lesson
-from jaxrec.files import write_json
+from jaxrec.experiment.lessons import adopt_taught, refuse_taught_elsewhere, write_lesson
+from jaxrec.files import file_sha256, write_json
 from torch_embed import errors
 from torch_embed.training.lesson import read_lesson
 
@@ -172,3 +173,25 @@ def test_whose_lesson_it_was(tmp_path: Path, protocol: str) -> None:
 
 def parts(run: RunFolder) -> tuple[Dataset, Protocol]:
     return run.dataset, run.protocol
+
+
+def test_initialisations_of_a_split_adopt_what_one_has_made(tmp_path: Path) -> None:
+    run = opened(tmp_path / "run", "strict")
+    again = open_run(tmp_path / "again", "synthetic", "strict", seed=1, init=1)
+    other = open_run(tmp_path / "other", "synthetic", "strict", seed=2)
+    others = [other.path, run.path]
+    assert adopt_taught(again, "bert-ft", "bert", others) is None
+    lesson = write_lesson(run, tmp_path / "data", "honest", LessonSettings("liked"))
+    for of in (run, other):  # the other's name and model are right, its lesson is not
+        E = np.eye(of.dataset.items, dtype=np.float32)
+        path = of.embeddings_path("bert-ft")
+        path.parent.mkdir()
+        save_file({"embeddings": E}, path)
+        own = lesson | ({"split_sha256": "another"} if of is other else {})
+        card = {"finetuned_from": "bert", "training": own, "sha256": file_sha256(path)}
+        write_json(path.with_suffix(".json"), card | {"texts_sha256": lesson["texts_sha256"]})
+    assert adopt_taught(again, "bert-ft", "another bert", others) is None
+    assert adopt_taught(again, "bert-ft", "bert", others[:1]) is None
+    assert adopt_taught(again, "bert-ft", "bert", others) == run.path
+    assert again.read_embeddings("bert-ft").card == run.read_embeddings("bert-ft").card
+    assert adopt_taught(again, "bert-ft", "bert", others) == again.path
