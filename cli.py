@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from jaxrec.experiment.folder import RunFolder
     from jaxrec.experiment.scoring import Fusion
     from jaxrec.pmf.objective import PmfSettings
+    from torch_embed.training.recipe import Recipe
 
 
 def on_run_folder(command: Callable[..., None]) -> Callable[..., None]:
@@ -334,18 +335,17 @@ def embed(
     A fine-tuning that was interrupted goes on with the same command. Under `accelerate launch`
     several GPUs share its batches.
     """
-    loading = {"dim": dim, "nf4": nf4, "dtype": dtype}
     if finetune:
-        _finetune(run_path, data, protocol, seed, model, loading, options, terminal)
+        options |= {"nf4": nf4, "dtype": dtype}
+        _finetune(run_path, data, protocol, seed, model, dim, options, terminal)
         return
     given = [name for name, value in options.items() if value not in (None, ())]
     if given:
         option = {"modules": "lora-module", "per_user": "pairs"}.get(given[0], given[0])
         raise click.UsageError(f"--{option.replace('_', '-')} needs --finetune")
-    several = _join(terminal)
-    opened = _open(run_path, data, protocol, seed, terminal)
-    if several:
-        _release()
+    with _first_ahead(terminal):
+        opened = _open(run_path, data, protocol, seed, terminal)
+    loading = {"dim": dim, "nf4": nf4, "dtype": dtype}
     _embed(opened, model, terminal, again=True, loading=loading)
 
 
@@ -513,20 +513,20 @@ def _describe(opened: RunFolder, terminal: Terminal) -> None:
 
 
 @contextmanager
-def _resumable_fit() -> Iterator[None]:
+def _resumable(remedy: str = "try a larger --lambda") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
         _stop("interrupted; the same command goes on from here", 130)
     except FloatingPointError as error:
-        _stop(f"{error}; try a larger --lambda", 1)
+        _stop(f"{error}; {remedy}", 1)
 
 
 def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
     from jaxrec.experiment.pmf_rows import row_of, train_pmf
 
     what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
-    with _resumable_fit(), terminal.sweeps(what, settings.sweeps) as on_sweep:
+    with _resumable(), terminal.sweeps(what, settings.sweeps) as on_sweep:
         card = train_pmf(opened, settings, on_sweep)
     losses = card["losses"]
     terminal.say(f"{what}: objective {losses[-1]:.6g} after {len(losses)} sweeps")
@@ -545,6 +545,7 @@ def _embed(
     try:
         from torch_embed.encoding.encode import embed_file, estimate_seconds
         from torch_embed.encoding.encoder import check_dtype, load_encoder, model_id, short_name
+        from torch_embed.encoding.saved import lesson_card
         from torch_embed.files import read_texts
     except ModuleNotFoundError as missing:
         line = f"embedding needs {missing.name}; pip install 'jaxrec[embed]'"
@@ -558,10 +559,13 @@ def _embed(
     if there and not again and opened.read_embeddings(name).card["model"] == model_id(model):
         terminal.say(f"{name}: embeddings are there already")
         return
-    check_dtype((loading or {}).get("dtype"))
-    _refuse_taught_elsewhere(opened, model)
-    encoder = load_encoder(model, **_given(loading or {}))
-    encoded = [run / "embeddings" / f"{name}.safetensors" for run in like]
+    from jaxrec.experiment.lessons import encoded_elsewhere, refuse_taught_elsewhere
+
+    given = {option: value for option, value in (loading or {}).items() if value is not None}
+    check_dtype(given.get("dtype"))
+    refuse_taught_elsewhere(opened, model, lesson_card(model))
+    encoder = load_encoder(model, **given)
+    encoded = encoded_elsewhere(opened, name, like)
     for kind in opened.kinds_of_texts:
         opened.write_texts(kind)
         path, texts = opened.embeddings_path(name, kind), read_texts(opened.texts_path(kind)).texts
@@ -577,41 +581,19 @@ def _embed(
     _tell_stale(opened, terminal)
 
 
-def _refuse_taught_elsewhere(opened: RunFolder, model: str) -> None:
-    from jaxrec.border.lesson import taught_elsewhere
-    from jaxrec.errors import InputError
-    from torch_embed.encoding.saved import training_card
-
-    if taught_elsewhere(opened, training_card(model)):
-        raise InputError(
-            f"{model} was fine-tuned on another split of this data and may know what is held out"
-            " here; give its base model, with --finetune"
-        )
-
-
-def _join(terminal: Terminal) -> bool:
-    """Under a launcher of several processes, join them; all but the first wait and are quiet."""
+@contextmanager
+def _first_ahead(terminal: Terminal) -> Iterator[None]:
+    """Under a launcher the first process goes ahead; the others wait for it, and are quiet."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return False
+        yield
+        return
     from torch_embed import processes
 
     processes.start()
     if not processes.is_first():
         terminal.verbosity = -1
-        processes.wait()
-    return True
-
-
-def _release() -> None:
-    """Let those go on who wait in `_join`."""
-    from torch_embed import processes
-
-    if processes.is_first():
-        processes.wait()
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
+    with processes.first_ahead():
+        yield
 
 
 def _finetune(
@@ -620,63 +602,32 @@ def _finetune(
     protocol: str | None,
     seed: int | None,
     model: str,
-    loading: dict[str, Any],
+    dim: int | None,
     options: dict[str, Any],
     terminal: Terminal,
 ) -> None:
     """Fine-tune an encoder on the train part; validation of the fusion stops it."""
     try:
         from torch_embed import processes
-        from torch_embed.encoding.adapters import Lora
-        from torch_embed.encoding.encoder import check_dtype, load_encoder, short_name, silence
+        from torch_embed.encoding.encoder import load_encoder, short_name, silence
+        from torch_embed.encoding.saved import lesson_card
         from torch_embed.learn import learn
-        from torch_embed.training.preflight import check_fits, plan_of, shape_of
-        from torch_embed.training.recipe import PAIRS_OF, preset
+        from torch_embed.training.recipe import resolve
     except ModuleNotFoundError as missing:
         _stop(f"fine-tuning needs {missing.name}; pip install 'jaxrec[embed]'", 2)
-    from dataclasses import replace
+    from jaxrec.experiment.lessons import refuse_taught_elsewhere
 
     silence()
-    check_dtype(loading["dtype"])
-    _join(terminal)  # the others wait for run folder and training data
-    large = shape_of(model).model_type.startswith("qwen")
-    nf4 = large if loading["nf4"] is None else loading["nf4"]
-    lora, modules = options.pop("lora"), options.pop("modules")
-    if lora is False and nf4:
-        raise click.UsageError("--full trains no 4-bit weights; give --no-nf4 too, or --lora")
-    adapters = Lora(modules=modules or None) if lora or nf4 or modules else None
-    chosen = preset(options["preset"] or "best", adapters is not None)
-    asked = _given({name: value for name, value in options.items() if name != "preset"})
-    data_of = {
-        name: asked.pop(name) for name in ("folds", "per_user", "popularity") if name in asked
-    }
-    chosen = chosen._replace(**data_of)
-    opened = _open(run_path, data, protocol, seed, terminal)
-    _refuse_taught_elsewhere(opened, model)
-    bfloat16 = loading["dtype"] == "bfloat16" or (loading["dtype"] is None and _has_gpu())
-    settings = replace(chosen.settings, seed=opened.protocol.seed, bfloat16=bfloat16, **asked)
     name = f"{short_name(model)}-ft"
-    published = options["preset"] == "published"
-    texts = opened.kinds_of_texts[0] if published else "honest"
-    from jaxrec.border.lesson import Learning, write_training_data
-
-    folder = opened.training_path(name, texts)
-    watched = settings.patience is not None
-    if processes.is_first():
-        learning = Learning(
-            PAIRS_OF[settings.loss],
-            chosen.per_user,
-            chosen.popularity,
-            chosen.folds,
-            watched or not opened.protocol.rules.as_published,
-        )
-        card = write_training_data(opened, folder, texts, learning)
-        count: int = card["examples"]
-        terminal.say(f"{name}: {count:,} examples for {settings.loss} in {folder}")
-        plan = plan_of(model, nf4, adapters, settings, folder)
-        terminal.say(f"{name}: {check_fits(plan)}")
-        _release()
-    encoder = load_encoder(model, **_given(loading | {"nf4": nf4, "dtype": None}))
+    with _first_ahead(terminal):
+        recipe = resolve(model, **options)  # first: contradictions leave no run folder behind
+        opened = _open(run_path, data, protocol, seed, terminal)
+        recipe = recipe.with_seed(opened.protocol.seed)
+        refuse_taught_elsewhere(opened, model, lesson_card(model))
+        kind = opened.kinds_of_texts[0] if options.get("preset") == "published" else "honest"
+        folder, saved = opened.lesson_path(name, kind), opened.encoder_path(name, kind)
+        if processes.is_first():
+            _prepare(opened, folder, model, kind, recipe, terminal)
 
     def validate(E: Any) -> float:
         from jaxrec.experiment.fitting import validation_ndcg
@@ -685,38 +636,38 @@ def _finetune(
         terminal.say(f"{name}: validation NDCG@25 {figure:.4f}")
         return figure
 
+    encoder = load_encoder(model, dim=dim, nf4=recipe.nf4)
+    remedy = f"the last good checkpoint is in {folder / 'checkpoints'}; lower --rate, or"
     try:
-        with terminal.steps(name) as on_step:
-            card = learn(
-                encoder,
-                folder,
-                settings,
-                opened.embeddings_path(name, texts),
-                opened.encoder_path(name, texts),
-                adapters,
-                chosen.folds,
-                validate if watched else None,
-                on_step,
-            )
-    except KeyboardInterrupt:
-        _stop("interrupted; the same command goes on from here", 130)
-    except FloatingPointError as error:
-        _stop(
-            f"{error}; the last good checkpoint is in {folder / 'checkpoints'}; lower --rate, or"
-            " --dtype float32",
-            1,
-        )
+        with _resumable(f"{remedy} --dtype float32"), terminal.steps(name) as on_step:
+            out = opened.embeddings_path(name, kind)
+            card = learn(encoder, folder, recipe, out, saved, validate, on_step)
     except RuntimeError as error:
         _stop(str(error).splitlines()[0], 1)
     if processes.is_first():
         share = card["trained_parameters"] / card["parameters"]
         terminal.say(
             f"{name}: trained {card['trained_parameters']:,} of {card['parameters']:,} parameters"
-            f" ({share:.3%}), best epoch {card['best_epoch']}; saved in"
-            f" {opened.encoder_path(name, texts)}"
+            f" ({share:.3%}), best epoch {card['best_epoch']}; saved in {saved}"
         )
-        opened.read_embeddings(name, texts)
+        opened.read_embeddings(name, kind)
         _tell_stale(opened, terminal)
+
+
+def _prepare(
+    opened: RunFolder, folder: Path, model: str, kind: str, recipe: Recipe, terminal: Terminal
+) -> None:
+    """Write the lesson, and say what learning it takes."""
+    from jaxrec.border.lesson import LessonSettings
+    from jaxrec.experiment.lessons import write_lesson
+    from torch_embed.training.preflight import preflight
+
+    wanted = LessonSettings(
+        recipe.pairs, recipe.per_user, recipe.popularity, recipe.folds, recipe.watched
+    )
+    examples: int = write_lesson(opened, folder, kind, wanted)["examples"]
+    terminal.say(f"{folder.name}: {examples:,} examples for {recipe.settings.loss} in {folder}")
+    terminal.say(f"{folder.name}: {preflight(model, recipe, folder)}")
 
 
 def _finetune_once(
@@ -727,43 +678,16 @@ def _finetune_once(
         from torch_embed.encoding.encoder import model_id, short_name
     except ModuleNotFoundError:
         return  # `_embed` has told
-    import shutil
-
-    from jaxrec.border.lesson import taught_here
-    from jaxrec.files import read_json, whole_file
+    from jaxrec.experiment.lessons import adopt_taught
 
     name = f"{short_name(model)}-ft"
-    path = opened.embeddings_path(name, "honest")
-
-    def is_it(made: Path) -> bool:
-        if not (made.exists() and made.with_suffix(".json").exists()):
-            return False
-        card = read_json(made.with_suffix(".json"))
-        same_model = card.get("finetuned_from") == model_id(model)
-        return same_model and taught_here(opened, card["training"])
-
-    if is_it(path):
-        opened.read_embeddings(name, "honest")
+    holder = adopt_taught(opened, name, model_id(model), like)
+    if holder is None:
+        _finetune(opened.path, None, None, None, model, None, {}, terminal)
+    elif holder == opened.path:
         terminal.say(f"{name}: embeddings are there already")
-        return
-    for other in like:
-        made = other / path.relative_to(opened.path)
-        if is_it(made):
-            for suffix in (path.suffix, ".json"):
-                with whole_file(path.with_suffix(suffix)) as partial:
-                    shutil.copyfile(made.with_suffix(suffix), partial)
-            opened.read_embeddings(name, "honest")
-            terminal.say(f"{name}: embeddings of {other}, which has the same texts and split")
-            return
-    nothing: dict[str, Any] = {"preset": None, "lora": None, "modules": ()}
-    loading = {"dim": None, "nf4": None, "dtype": None}
-    _finetune(opened.path, None, None, None, model, loading, nothing, terminal)
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    else:
+        terminal.say(f"{name}: embeddings of {holder}, which has the same texts and split")
 
 
 def _tell_stale(opened: RunFolder, terminal: Terminal) -> None:
@@ -793,7 +717,7 @@ def _evaluate(
     if fusion.alpha is None and "mf" in opened.factors_rows():
         _, factors_card = opened.read_factors("mf")
         what = "PMF on train without validation"
-        with _resumable_fit(), terminal.sweeps(what, factors_card["sweeps"]) as on_sweep:
+        with _resumable(), terminal.sweeps(what, factors_card["sweeps"]) as on_sweep:
             card = score_card(opened, ks, fusion, on_sweep, memory, only=only, library=library)
     else:
         card = score_card(

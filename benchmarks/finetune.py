@@ -15,17 +15,18 @@ import numpy as np
 from harness import report
 from numpy.typing import NDArray
 
-from jaxrec.border.lesson import Learning, write_training_data
+from jaxrec.border.lesson import LessonSettings
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.fitting import known, settings_of, validation_ndcg
 from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.lessons import write_lesson
 from jaxrec.models.registry import fit
 from torch_embed.encoding.adapters import trainable
 from torch_embed.encoding.encode import encode
 from torch_embed.encoding.encoder import load_encoder
 from torch_embed.training.finetune import finetune
-from torch_embed.training.lesson import read_training
+from torch_embed.training.lesson import read_lesson
 from torch_embed.training.recipe import BEST, LOSSES, PAIRS_OF
 
 
@@ -44,13 +45,13 @@ def precision(run: RunFolder, row: str, E: NDArray[np.float32]) -> float:
 def main(loss: str, protocol: str, epochs: int, folds: int, tag_dropout: float, pairs: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run, data = open_run(Path(scratch) / "run", None, protocol, seed=1), Path(scratch) / "data"
-        learning = Learning(PAIRS_OF[loss], pairs, BEST.popularity, folds)
-        write_training_data(run, data, "honest", learning)
+        wanted = LessonSettings(PAIRS_OF[loss], pairs, BEST.popularity, folds)
+        write_lesson(run, data, "honest", wanted)
         base = encode(load_encoder("minilm"), run.texts("honest"))
         start = time.perf_counter()
         found = finetune(
             trainable(load_encoder("minilm"), None),
-            read_training(data),
+            read_lesson(data),
             replace(BEST.settings, loss=loss, epochs=epochs, tag_dropout=tag_dropout),
             Path(scratch) / "checkpoints",
             folds,

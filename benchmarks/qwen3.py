@@ -33,9 +33,9 @@ from torch_embed.encoding.adapters import Lora, trainable
 from torch_embed.encoding.encode import encode
 from torch_embed.encoding.encoder import default_device, load_encoder, silence
 from torch_embed.encoding.nf4 import quantisation
+from torch_embed.encoding.shapes import QWEN3, SHARED
 from torch_embed.training.finetune import Progress, finetune
-from torch_embed.training.lesson import NONE, Pairs, Training
-from torch_embed.training.preflight import QWEN3, SHARED
+from torch_embed.training.lesson import NONE, Lesson, Pairs
 from torch_embed.training.recipe import PUBLISHED
 
 TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2} | {
@@ -81,7 +81,7 @@ def our_training(folder: str, tokens: int, scratch: Path) -> list[float]:
     )
     own = texts(2 * n, tokens)
     of_no_fold, card = np.full(2 * n, -1), {"kind": "liked"}
-    training = Training(np.arange(2 * n), own, own, of_no_fold, pairs, None, card)
+    lesson = Lesson(own, own, of_no_fold, pairs, None, card)
     settings = replace(
         PUBLISHED.settings, epochs=1, max_tokens=tokens, bfloat16=True, checkpoint_every=10**6
     )
@@ -95,7 +95,7 @@ def our_training(folder: str, tokens: int, scratch: Path) -> list[float]:
                 torch.cuda.reset_peak_memory_stats()
         stamps.append(time.perf_counter())
 
-    finetune(encoder, training, settings, scratch, on_step=on_step)
+    finetune(encoder, lesson, settings, scratch, on_step=on_step)
     return np.diff(stamps)[WARM - 1 :].tolist()
 
 

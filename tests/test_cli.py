@@ -279,7 +279,9 @@ def test_options_of_fine_tuning_need_it(tmp_path: Path) -> None:
     result = jaxrec(*common, "--loss", "triplet")
     assert (result.exit_code, "--loss needs --finetune" in result.output) == (2, True)
     result = jaxrec(*common, "--finetune", "--full", "--nf4")
-    assert (result.exit_code, "--full trains no 4-bit weights" in result.output) == (2, True)
+    refused = "jaxrec: --full trains no 4-bit weights; give --no-nf4 too, or --lora\n"
+    assert (result.exit_code, result.output) == (2, refused)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_does_not_fit_is_refused_before_it_is_loaded(

@@ -1,4 +1,7 @@
-"""The border with jaxrec: item texts are read from Parquet, embeddings written as safetensors."""
+"""The border with jaxrec: item texts are read from Parquet, embeddings written as safetensors.
+
+Both are in the order of the catalogue; an item is its position there.
+"""
 
 import hashlib
 import json
@@ -17,16 +20,16 @@ from torch_embed.errors import InputError
 class Texts(NamedTuple):
     """Item texts as jaxrec wrote them."""
 
-    item_ids: NDArray[np.int64]
     texts: list[str]
+    """[items]"""
     sha256: str
-    """Of the texts and their ids, from the card."""
+    """Of the texts and of the ids that only jaxrec knows, from the card."""
     data: str
     """Name of the data set."""
 
 
 def read_texts(path: Path) -> Texts:
-    """Read `item_id` and `text` from a Parquet file, and its card.
+    """Read the texts from a Parquet file (`item`, `text`), and its card.
 
     Raises:
         InputError: the file, its card or a column is missing or damaged.
@@ -36,13 +39,26 @@ def read_texts(path: Path) -> Texts:
         if not needed.exists():
             raise InputError(f"{needed}: no such file; `jaxrec embed` writes it")
     try:
-        table = pl.read_parquet(path, columns=["item_id", "text"])
+        texts = read_items(path, ["text"])["text"].to_list()
         card = json.loads(card_path.read_text(encoding="utf-8"))
         sha256, data = card["sha256"], card["data"]
     except (pl.exceptions.PolarsError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} or its card is damaged ({reason}); write them again") from None
-    return Texts(table["item_id"].to_numpy(), table["text"].to_list(), sha256, data)
+    return Texts(texts, sha256, data)
+
+
+def read_items(path: Path, columns: list[str]) -> pl.DataFrame:
+    """Columns of a Parquet file that says something of every item, [items] each.
+
+    Raises:
+        PolarsError: it cannot be read, or a column is missing.
+        ValueError: `item` does not count the catalogue from 0.
+    """
+    table = pl.read_parquet(path, columns=["item", *columns])
+    if not np.array_equal(table["item"].to_numpy(), np.arange(len(table))):
+        raise ValueError("its items are not 0, 1, 2 and so on")
+    return table
 
 
 def text_hash(text: str) -> bytes:
@@ -70,7 +86,7 @@ def read_encoded(path: Path, encoder: dict[str, Any]) -> dict[bytes, NDArray[np.
 def write_embeddings(
     path: Path, texts: Texts, E: NDArray[np.float32], card: dict[str, Any]
 ) -> None:
-    """Write `item_ids` [items], `embeddings` [items, dim] and `text_sha256` [items, 32].
+    """Write `embeddings` [items, dim] in catalogue order and `text_sha256` [items, 32].
 
     Then the card with the file's hash. Both are written beside their place and renamed: whole or
     absent.
@@ -79,7 +95,7 @@ def write_embeddings(
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         hashes = np.array([list(text_hash(text)) for text in texts.texts], np.uint8)
-        content = save({"item_ids": texts.item_ids, "embeddings": E, "text_sha256": hashes})
+        content = save({"embeddings": E, "text_sha256": hashes})
         partial.write_bytes(content)
         partial.replace(path)
         card = card | {"sha256": hashlib.sha256(content).hexdigest()}

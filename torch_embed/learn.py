@@ -1,4 +1,4 @@
-"""From a folder of training data to a fine-tuned encoder, its embeddings and their card."""
+"""From the folder of a lesson to a fine-tuned encoder, its embeddings and their card."""
 
 import shutil
 from dataclasses import asdict, replace
@@ -8,25 +8,23 @@ from typing import Any
 import torch
 
 from torch_embed import processes
-from torch_embed.encoding.adapters import Lora, count, trainable
+from torch_embed.encoding.adapters import count, trainable
 from torch_embed.encoding.encode import check
 from torch_embed.encoding.encoder import Encoder, weights_sha256
 from torch_embed.encoding.saved import prove, save_encoder
 from torch_embed.files import Texts, write_embeddings
-from torch_embed.training.checkpoints import clear
-from torch_embed.training.finetune import OnStep, Validate, finetune, put_weights
-from torch_embed.training.lesson import read_training
-from torch_embed.training.recipe import Settings
+from torch_embed.training.finetune import OnStep, Tuned, Validate, finetune, put_weights
+from torch_embed.training.lesson import Lesson, read_lesson
+from torch_embed.training.recipe import Recipe
+from torch_embed.training.state import clear
 
 
 def learn(
     encoder: Encoder,
     folder: Path,
-    settings: Settings,
+    recipe: Recipe,
     out: Path,
     encoders: Path,
-    lora: Lora | None = None,
-    folds: int = 1,
     validate: Validate | None = None,
     on_step: OnStep = lambda progress: None,
 ) -> dict[str, Any]:
@@ -34,75 +32,86 @@ def learn(
 
     Args:
         encoder: the base model.
-        folder: of training data (see `torch_embed.training.lesson`); checkpoints go into its
-            `checkpoints` until all is done.
-        settings: how to train.
+        folder: of the lesson (see `torch_embed.training.lesson`); what the training has reached
+            goes into its `checkpoints` until all is done.
+        recipe: how to train.
         out: where the embeddings go; what is there is replaced at the end, and by a whole file.
         encoders: where the fine-tuned encoder is saved, with folds a folder for each.
-        lora: train adapters; None trains every weight.
-        folds: models for cross-fitting; 1 for none.
-        validate: judges the embeddings after every epoch.
+        validate: judges the embeddings after every epoch, if the recipe is watched.
         on_step: told of every step.
 
     Returns:
         The card of the embeddings.
 
     Raises:
-        InputError: the training data cannot be read or hold no example.
+        InputError: the lesson cannot be read or holds no example.
         FloatingPointError: a loss or gradient is not finite.
         RuntimeError: the saved encoder is not what was trained, or training changed nothing.
     """
-    training = read_training(folder)
-    encoder = trainable(encoder, lora)
+    lesson = read_lesson(folder)
+    encoder = trainable(encoder, recipe.lora)
+    reached = folder / "checkpoints"
+    judge = validate if recipe.watched else None
+    found = finetune(encoder, lesson, recipe.settings, reached, recipe.folds, judge, on_step)
+    card = _card(encoder, lesson, recipe, found)
+    if processes.is_first():
+        hashes = _save_proved(encoder, lesson, found, encoders, card)
+        texts = Texts(lesson.texts, lesson.card["texts_sha256"], lesson.card["data"])
+        named = replace(encoder, name=f"{encoder.name}-ft")
+        card = (
+            named.card()
+            | {"weights_sha256": hashes, "encoder": str(encoders.resolve())}
+            | card
+            | {"data": texts.data, "items": len(texts.texts), "texts_sha256": texts.sha256}
+        )
+        write_embeddings(out, texts, found.E, card)
+        clear(reached)
+    processes.wait()
+    return card
+
+
+def _card(encoder: Encoder, lesson: Lesson, recipe: Recipe, found: Tuned) -> dict[str, Any]:
+    """How the encoder came about."""
     trained, total = count(encoder.model)
-    checkpoints = folder / "checkpoints"
-    found = finetune(encoder, training, settings, checkpoints, folds, validate, on_step)
     card: dict[str, Any] = {
         "finetuned_from": encoder.model_id,
-        "settings": asdict(settings),
-        "lora": None if lora is None else asdict(lora),
-        "folds": folds,
+        "settings": asdict(recipe.settings),
+        "lora": None if recipe.lora is None else asdict(recipe.lora),
+        "folds": recipe.folds,
         "best_epoch": found.epoch,
         "history": found.history,
         "trained_parameters": trained,
         "parameters": total,
-        "training": training.card,
+        "training": lesson.card,
     }
     if "validation" in found.history[0]:
         card["validation"] = {
             "before": found.history[0]["validation"],
             "best": found.history[found.epoch]["validation"],
         }
-    beside = encoders.with_name(f".{encoders.name}.partial")
-    saved = [beside / f"fold-{fold}" for fold in range(folds)] if folds > 1 else [beside]
-    named = replace(encoder, name=f"{encoder.name}-ft")
-    if processes.is_first():
-        shutil.rmtree(beside, ignore_errors=True)
-        for weights, place in zip(found.weights, saved, strict=True):
-            put_weights(encoder.model, weights)
-            encoder.model.eval()
-            check(encoder, training.texts)
-            save_encoder(encoder, place, card, str(encoders.name / place.relative_to(beside)))
-        exact = encoder.model.dtype == torch.float32
-        prove(saved, training, found.E, found.base, exact)
-        texts = Texts(
-            training.item_ids,
-            training.texts,
-            training.card["texts_sha256"],
-            training.card["data"],
-        )
-        card = (
-            named.card()
-            | {
-                "weights_sha256": [weights_sha256(place) for place in saved],
-                "encoder": str(encoders.resolve()),
-            }
-            | card
-            | {"data": texts.data, "items": len(texts.texts), "texts_sha256": texts.sha256}
-        )
-        shutil.rmtree(encoders, ignore_errors=True)
-        beside.rename(encoders)
-        write_embeddings(out, texts, found.E, card)
-        clear(checkpoints)
-    processes.wait()
     return card
+
+
+def _save_proved(
+    encoder: Encoder, lesson: Lesson, found: Tuned, encoders: Path, card: dict[str, Any]
+) -> list[str]:
+    """Save the encoder, with folds each one's, into `encoders`: proved, or not at all.
+
+    Returns:
+        The hash of each one's weights.
+    """
+    beside = encoders.with_name(f".{encoders.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    folds = len(found.weights)
+    saved = [beside / f"fold-{fold}" for fold in range(folds)] if folds > 1 else [beside]
+    for weights, place in zip(found.weights, saved, strict=True):
+        put_weights(encoder.model, weights)
+        encoder.model.eval()
+        check(encoder, lesson.texts)
+        save_encoder(encoder, place, card, str(encoders.name / place.relative_to(beside)))
+    exact = encoder.model.dtype == torch.float32
+    prove(saved, lesson.texts, lesson.fold, found.E, found.base, exact)
+    hashes = [weights_sha256(place) for place in saved]
+    shutil.rmtree(encoders, ignore_errors=True)
+    beside.rename(encoders)
+    return hashes

@@ -1,6 +1,8 @@
 """Several processes as one: under `accelerate launch` each does its share of the micro-batches."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
@@ -50,3 +52,13 @@ def wait() -> None:
     """Until every process is here."""
     if dist.is_initialized():
         dist.barrier()
+
+
+@contextmanager
+def first_ahead() -> Iterator[None]:
+    """The first process goes through the block before the others do, and prepares it for them."""
+    if not is_first():
+        wait()
+    yield
+    if is_first():
+        wait()

@@ -21,15 +21,13 @@ class Embeddings(NamedTuple):
     """Model, weights' hash, pooling, dim, texts' hash, this file's hash."""
 
 
-def read_embeddings(
-    path: Path, item_ids: NDArray[np.int64], texts_sha256: str, remedy: str
-) -> Embeddings:
-    """Read `path` (safetensors: `item_ids` [items], `embeddings` [items, dim]) and its card.
+def read_embeddings(path: Path, items: int, texts_sha256: str, remedy: str) -> Embeddings:
+    """Read `path` (safetensors: `embeddings` [items, dim] in catalogue order) and its card.
 
     Args:
         path: the safetensors file; the card is the JSON file beside it.
-        item_ids: the catalogue, in order.
-        texts_sha256: hash of the texts that the embeddings must be of.
+        items: how many the catalogue has.
+        texts_sha256: hash of ids and texts that the embeddings must be of.
         remedy: the command that makes them again, for the error.
 
     Raises:
@@ -43,21 +41,25 @@ def read_embeddings(
     if card.get("texts_sha256") != texts_sha256:
         raise InputError(f"{path}: embeddings of other item texts; run `{remedy}`")
     try:
-        arrays = load_file(path)
-        ids, E = arrays["item_ids"], arrays["embeddings"]
+        E = load_file(path)["embeddings"]
     except (SafetensorError, KeyError) as error:
         raise InputError(f"{path}: damaged ({error}); run `{remedy}`") from None
     if file_sha256(path) != card.get("sha256"):
         raise InputError(f"{path}: not the file that {card_path.name} describes; run `{remedy}`")
-    if not np.array_equal(ids, item_ids):
-        raise InputError(f"{path}: its items are not those of the catalogue; run `{remedy}`")
+    if len(E) != items:
+        raise InputError(
+            f"{path}: its items are not those of the catalogue ({len(E):,}, not {items:,});"
+            f" run `{remedy}`"
+        )
     if not np.isfinite(E).all():
-        row = int(np.flatnonzero(~np.isfinite(E).all(1))[0])
-        raise InputError(f"{path}: item {ids[row]} has a value that is not finite; run `{remedy}`")
+        place = int(np.flatnonzero(~np.isfinite(E).all(1))[0])
+        raise InputError(
+            f"{path}: embedding {place} has a value that is not finite; run `{remedy}`"
+        )
     norms = np.linalg.norm(E, axis=1)
     if np.abs(norms - 1).max() > 1e-3:
-        row = int(np.abs(norms - 1).argmax())
+        place = int(np.abs(norms - 1).argmax())
         raise InputError(
-            f"{path}: item {ids[row]} has norm {norms[row]:.4f}, not 1; run `{remedy}`"
+            f"{path}: embedding {place} has norm {norms[place]:.4f}, not 1; run `{remedy}`"
         )
     return Embeddings(E.astype(np.float32), card)

@@ -1,16 +1,12 @@
 """What an encoder reads about each item."""
 
-import hashlib
 import string
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Dataset
-from jaxrec.files import whole_file, write_json
 
 
 def item_texts(
@@ -49,20 +45,3 @@ def _filled(template: str, row: dict[str, Any]) -> str:
             for name, value in row.items()
         }
     ).strip()
-
-
-def texts_sha256(dataset: Dataset, texts: list[str]) -> str:
-    """Hash of the texts and the ids they belong to."""
-    digest = hashlib.sha256(dataset.item_ids.content())
-    for text in texts:
-        encoded = text.encode()
-        digest.update(len(encoded).to_bytes(4, "little") + encoded)
-    return digest.hexdigest()
-
-
-def write_texts(path: Path, dataset: Dataset, texts: list[str]) -> None:
-    """Write `path` (Parquet: `item_id`, `text`) and its card beside it (JSON)."""
-    with whole_file(path) as partial:
-        pl.DataFrame({"item_id": dataset.item_ids.names, "text": texts}).write_parquet(partial)
-    card = {"data": dataset.name, "items": len(texts), "sha256": texts_sha256(dataset, texts)}
-    write_json(path.with_suffix(".json"), card)

@@ -28,10 +28,11 @@ import numpy as np
 import polars as pl
 
 from jaxrec.border.embeddings import Embeddings, read_embeddings
+from jaxrec.border.texts import ItemTexts, texts_sha256, write_texts
 from jaxrec.data.dataset import Dataset
 from jaxrec.data.movielens import read_movielens
 from jaxrec.data.sources import DEFAULT, load_dataset
-from jaxrec.data.texts import item_texts, texts_sha256, write_texts
+from jaxrec.data.texts import item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import read_card
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
@@ -77,10 +78,11 @@ class RunFolder:
             return item_texts(self.dataset, published=True)
         return item_texts(self.dataset, readable_remarks(self.dataset, self.protocol))
 
-    def plain_texts(self, kind: str) -> list[str]:
-        """[items] the same without any tag."""
+    def item_texts(self, kind: str) -> ItemTexts:
+        """The texts of one of `kinds_of_texts`, with and without remarks."""
         none = np.zeros(len(self.dataset.remarks.words), bool)
-        return item_texts(self.dataset, none, published=kind == "published")
+        plain = item_texts(self.dataset, none, published=kind == "published")
+        return ItemTexts(kind, self.texts(kind), plain)
 
     def texts_path(self, kind: str) -> Path:
         """Where the texts of one of `kinds_of_texts` are."""
@@ -123,8 +125,8 @@ class RunFolder:
         found = folder.glob("*.safetensors")
         return sorted(path.stem for path in found if path.with_suffix(".json").exists())
 
-    def training_path(self, name: str, kind: str) -> Path:
-        """Where the data are that a fine-tuned encoder of one kind of texts learns from."""
+    def lesson_path(self, name: str, kind: str) -> Path:
+        """Where the lesson is that teaches a fine-tuned encoder of one kind of texts."""
         return self.path / "training" / kind / name
 
     def encoder_path(self, name: str, kind: str) -> Path:
@@ -174,7 +176,7 @@ class RunFolder:
         texts = texts_sha256(self.dataset, self.texts(kind))
         remedy = f"jaxrec embed --run {self.path} --model {model}"
         remedy += " --finetune" if name.endswith("-ft") else ""
-        return read_embeddings(path, self.dataset.item_ids.names, texts, remedy)
+        return read_embeddings(path, self.dataset.items, texts, remedy)
 
     def write_texts(self, kind: str) -> None:
         """Write the item texts for the encoder."""

@@ -1,11 +1,7 @@
-import json
 from collections.abc import Callable
-from pathlib import Path
-
-import polars as pl
 
 from jaxrec.data.dataset import Dataset
-from jaxrec.data.texts import item_texts, texts_sha256, write_texts
+from jaxrec.data.texts import item_texts
 
 
 def test_texts_by_hand(make_dataset: Callable[..., Dataset]) -> None:
@@ -42,14 +38,3 @@ def test_every_film_has_a_text(movielens: Dataset) -> None:
     assert len(texts) == 9_742
     assert texts[0] == "Toy Story Adventure Animation Children Comedy Fantasy pixar pixar fun"
     assert all(texts)
-
-
-def test_the_file_carries_ids_texts_and_their_hash(synthetic: Dataset, tmp_path: Path) -> None:
-    texts = item_texts(synthetic)
-    write_texts(tmp_path / "texts.parquet", synthetic, texts)
-    table = pl.read_parquet(tmp_path / "texts.parquet")
-    assert table["item_id"].to_list() == synthetic.item_ids.names.tolist()
-    assert table["text"].to_list() == texts
-    card = json.loads((tmp_path / "texts.json").read_text())
-    assert card["sha256"] == texts_sha256(synthetic, texts)
-    assert card["sha256"] != texts_sha256(synthetic, [*texts[:-1], "other"])

@@ -14,17 +14,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from transformers import AutoModel, Qwen3Config
+from transformers import AutoModel
 
 from tests.tiny_models import WORDS, tiny_bert, tiny_qwen3
-from torch_embed.encoding.adapters import Lora, count, trainable, with_lora
+from torch_embed.encoding.adapters import Lora, count, trainable
 from torch_embed.encoding.encode import encode
 from torch_embed.encoding.encoder import Encoder, load_encoder
 from torch_embed.errors import InputError
 from torch_embed.learn import learn
 from torch_embed.training.finetune import Progress
-from torch_embed.training.preflight import QWEN3, SHARED, Plan, bytes_needed, check_fits, shape_of
-from torch_embed.training.recipe import Settings
+from torch_embed.training.recipe import Recipe, Settings
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -49,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [
         " ".join([WORDS[5 + k], *rng.choice(WORDS[9:], 1 + i % 4)]) for i, k in enumerate(kind)
     ]
-    table: dict[str, Any] = {"item_id": 100 + np.arange(ITEMS), "text": texts, "plain": texts}
+    table: dict[str, Any] = {"item": np.arange(ITEMS), "text": texts, "plain": texts}
     pl.DataFrame(table | {"fold": np.arange(ITEMS, dtype=np.int32) % 2}).write_parquet(
         folder / "texts.parquet"
     )
@@ -58,7 +57,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(
         {
             "fold": fold,
-            "item_ids": 100 + items,
+            "items": items,
             "targets": rng.normal(size=(4, 3)).astype(np.float32)[kind[items]],
             "weights": np.ones(len(items), np.float32),
             "features": np.ones((ITEMS, 1), np.float32),
@@ -78,11 +77,11 @@ def qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 def learned(
     base: str, data: Path, folder: Path, **more: Any
 ) -> tuple[dict[str, Any], NDArray[np.float32]]:
-    lora = more.pop("lora", None)
     encoder = load_encoder(base, "cpu", **more.pop("loading", {}))
-    settings = more.pop("settings", SETTINGS)
+    of_recipe = {name: more.pop(name) for name in ("lora", "folds") if name in more}
+    recipe = Recipe(more.pop("settings", SETTINGS), **of_recipe)
     out = folder / "E.safetensors"
-    card = learn(encoder, data, settings, out, folder / "encoder", lora, **more)
+    card = learn(encoder, data, recipe, out, folder / "encoder", **more)
     return card, load_file(out)["embeddings"]
 
 
@@ -234,35 +233,6 @@ def test_matryoshka_keeps_the_first_dimensions(
     assert "truncate_dim=16)\n" in (tmp_path / "encoder" / "README.md").read_text()
     with pytest.raises(InputError, match="no 100 dimensions; it has 64"):
         load_encoder(qwen3_folder, "cpu", dim=100)
-
-
-def test_the_published_share_of_parameters() -> None:
-    config = Qwen3Config(**SHARED, **QWEN3["qwen3-4b"])
-    with torch.device("meta"):
-        model = with_lora(AutoModel.from_config(config), Lora())
-    assert count(model) == (5_898_240, 4_027_672_576)
-
-
-def test_what_does_not_fit_is_refused_in_one_line() -> None:
-    plan = Plan("qwen3-4b", nf4=False, lora_rank=16, micro_tokens=8192, tokens=1e6)
-    with pytest.raises(InputError) as refused:
-        check_fits(plan, free=8 * 2**30)
-    line = str(refused.value)
-    assert "\n" not in line
-    assert "GiB, 8.0 are free; would fit: " in line
-    assert "--nf4" in line
-    assert "--model qwen3-0.6b" in line
-    assert "of 80.0 free" in check_fits(plan, free=80 * 2**30)
-
-
-def test_the_estimate_holds_the_weights() -> None:
-    config = shape_of("qwen3-4b")
-    small = Plan("qwen3-4b", nf4=True, lora_rank=16, micro_tokens=1024, tokens=1.0)
-    needed = bytes_needed(config, small) / 2**30
-    # 3.63e9 linear weights at half a byte, 0.39e9 others in bfloat16
-    # twice: in the end a second process loads what was saved
-    assert 4.8 < needed < 5.3
-    assert bytes_needed(config, replace(small, nf4=False)) > 15 * 2**30
 
 
 def test_gradients_reach_adapters_through_checkpoints(qwen3_folder: str, packing: bool) -> None:

@@ -163,15 +163,17 @@ def default_device() -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
 
 
+def gpu_has_bfloat16() -> bool:
+    """Is there a GPU that computes in bfloat16?"""
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+
+
 def check_dtype(dtype: str | None) -> None:
     """Refuse bfloat16 where it would be emulated, at a hundredth of float32's speed."""
-    if dtype != "bfloat16":
+    if dtype != "bfloat16" or gpu_has_bfloat16():
         return
-    if torch.cuda.is_available():
-        there = torch.cuda.is_bf16_supported()
-    else:
-        there = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    if not there:
+    of_cpu = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if torch.cuda.is_available() or not of_cpu:
         raise InputError("this processor has no bfloat16 arithmetic; leave --dtype out")
 
 

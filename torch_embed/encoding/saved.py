@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from torch_embed.encoding.encoder import Encoder
 from torch_embed.encoding.nf4 import is_nf4
-from torch_embed.training.lesson import Training
 
 SAMPLE = 64
 """Texts that are embedded again."""
@@ -63,8 +62,8 @@ def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any], name: str
     (folder / "README.md").write_text(_model_card(encoder, folder, card, name), encoding="utf-8")
 
 
-def training_card(model: str) -> dict[str, Any]:
-    """What the encoder in a folder was fine-tuned on; empty if it was not, or not by us."""
+def lesson_card(model: str) -> dict[str, Any]:
+    """Of the lesson that taught the encoder in a folder; empty if none did, or not by us."""
     path = Path(model) / "torch_embed.json"
     if not path.exists():
         return {}
@@ -113,7 +112,8 @@ Pooling: {encoder.pooling}; embeddings of unit length, {encoder.dim} dimensions;
 
 def prove(
     folders: list[Path],
-    training: Training,
+    texts: list[str],
+    fold: NDArray[np.integer],
     E: NDArray[np.float32],
     base: NDArray[np.float32],
     exact: bool,
@@ -122,7 +122,8 @@ def prove(
 
     Args:
         folders: a saved encoder for each fold.
-        training: its texts and folds.
+        texts: [items] what was embedded.
+        fold: [items] which of several encoders embeds an item; -1 where none does alone.
         E: [items, dim] embeddings as trained.
         base: [items, dim] of the base model.
         exact: were they computed in float32?
@@ -130,12 +131,12 @@ def prove(
     Raises:
         RuntimeError: the saved encoder gives other embeddings, or the base model's.
     """
-    for fold, folder in enumerate(folders):
-        own = training.fold == fold if len(folders) > 1 else np.ones(len(E), bool)
-        rows = np.flatnonzero(own)[:SAMPLE]
-        again = _embedded_elsewhere(folder, [training.texts[row] for row in rows])
-        moved = float(np.linalg.norm(E[rows] - base[rows], axis=1).mean())
-        gap = float(np.linalg.norm(again - E[rows], axis=1).mean())
+    for number, folder in enumerate(folders):
+        own = fold == number if len(folders) > 1 else np.ones(len(E), bool)
+        items = np.flatnonzero(own)[:SAMPLE]
+        again = _embedded_elsewhere(folder, [texts[item] for item in items])
+        moved = float(np.linalg.norm(E[items] - base[items], axis=1).mean())
+        gap = float(np.linalg.norm(again - E[items], axis=1).mean())
         if moved < (EXACT_NOISE if exact else NOISE):
             raise RuntimeError(
                 f"{folder.name}: training changed nothing (embeddings moved by {moved:.2g}); raise"

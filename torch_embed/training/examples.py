@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from torch_embed.errors import InputError
 from torch_embed.training import losses
-from torch_embed.training.lesson import NONE, Pairs, Targets, Training
+from torch_embed.training.lesson import NONE, Lesson, Pairs, Targets
 from torch_embed.training.recipe import Settings
 
 RIDGE = 1.0
@@ -27,9 +27,9 @@ class Batch(NamedTuple):
     """Of their embeddings [n, dim] and the head [features + dim, factors]."""
 
 
-def examples_of(training: Training, fold: int) -> NDArray[np.int64]:
+def examples_of(lesson: Lesson, fold: int) -> NDArray[np.int64]:
     """Which examples are for the model of `fold`."""
-    examples = training.pairs if training.targets is None else training.targets
+    examples = lesson.pairs if lesson.targets is None else lesson.targets
     assert examples is not None
     rows = np.flatnonzero(examples.fold == fold)
     if not len(rows):
@@ -38,16 +38,16 @@ def examples_of(training: Training, fold: int) -> NDArray[np.int64]:
 
 
 def make_batch(
-    training: Training, settings: Settings, rows: NDArray[np.int64], device: torch.device
+    lesson: Lesson, settings: Settings, rows: NDArray[np.int64], device: torch.device
 ) -> Batch:
     """The batch of the examples `rows`."""
-    if training.targets is not None:
-        return _alignment(training.targets, rows, device)
-    assert training.pairs is not None
-    pairs = training.pairs.at(rows)
+    if lesson.targets is not None:
+        return _alignment(lesson.targets, rows, device)
+    assert lesson.pairs is not None
+    pairs = lesson.pairs.at(rows)
     n = len(rows)
     if settings.loss == "info-nce":
-        mask = _false_negatives(training, pairs) if settings.mask else None
+        mask = _false_negatives(lesson, pairs) if settings.mask else None
         not_negative = None if mask is None else torch.from_numpy(mask).to(device)
 
         def nce(E: Tensor, head: Tensor) -> Tensor:
@@ -89,13 +89,13 @@ def _alignment(of: Targets, rows: NDArray[np.int64], device: torch.device) -> Ba
     return Batch(items, error)
 
 
-def _false_negatives(training: Training, pairs: Pairs) -> NDArray[np.bool_]:
+def _false_negatives(lesson: Lesson, pairs: Pairs) -> NDArray[np.bool_]:
     """[n, n] where positive s is no negative of anchor r.
 
     User r likes both, or user s does, or the text of s is that of anchor or positive r.
     """
     of_positive, of_anchor = (
-        np.array([training.texts[item] for item in items])
+        np.array([lesson.texts[item] for item in items])
         for items in (pairs.positives, pairs.anchors[:, 0])
     )
     users = pairs.users.tolist()
@@ -108,12 +108,12 @@ def _false_negatives(training: Training, pairs: Pairs) -> NDArray[np.bool_]:
 
 
 def first_head(
-    training: Training, rows: NDArray[np.int64], E: NDArray[np.float32]
+    lesson: Lesson, rows: NDArray[np.int64], E: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The head to begin with, [features + dim, factors]: ridge of the targets on embeddings E."""
-    if training.targets is None:
+    if lesson.targets is None:
         return np.zeros((0, 0), np.float32)
-    _, items, targets, weights, features = training.targets
+    _, items, targets, weights, features = lesson.targets
     X = np.hstack([features[items[rows]], E[items[rows]]]).astype(np.float64)
     weighted = X.T * weights[rows]
     head = np.linalg.solve(weighted @ X + RIDGE * np.eye(X.shape[1]), weighted @ targets[rows])

@@ -23,10 +23,10 @@ from torch_embed.encoding.encode import encode, tokenize
 from torch_embed.encoding.encoder import Encoder
 from torch_embed.errors import InputError
 from torch_embed.training.backward import GROUP_TOKENS, backward
-from torch_embed.training.checkpoints import Checkpoints
 from torch_embed.training.examples import examples_of, first_head, make_batch, unit_mean
-from torch_embed.training.lesson import Training
+from torch_embed.training.lesson import Lesson
 from torch_embed.training.recipe import Settings
+from torch_embed.training.state import TrainingState
 
 LARGEST_GRADIENT = 1.0
 """Gradients are scaled down to this norm."""
@@ -69,7 +69,7 @@ class Tuned(NamedTuple):
 
 def finetune(
     encoder: Encoder,
-    training: Training,
+    lesson: Lesson,
     settings: Settings,
     folder: Path,
     folds: int = 1,
@@ -80,7 +80,7 @@ def finetune(
 
     Args:
         encoder: the base model; it ends with the weights of the last fold.
-        training: what to learn from.
+        lesson: what to learn from.
         settings: how.
         folder: of checkpoints; what is there of the same run is gone on with.
         folds: models for cross-fitting; 1 for none.
@@ -91,27 +91,28 @@ def finetune(
         InputError: there is nothing to learn from.
         FloatingPointError: a loss or gradient is not finite; the last good checkpoint stays.
     """
-    return _Run(encoder, training, settings, folder, folds, validate, on_step).run()
+    return _Run(encoder, lesson, settings, folder, folds, validate, on_step).run()
 
 
 class _Run:
+    """One fine-tuning: what it learns from and how, and what it has reached."""
+
     def __init__(
         self,
         encoder: Encoder,
-        training: Training,
+        lesson: Lesson,
         settings: Settings,
         folder: Path,
         folds: int,
         validate: Validate | None,
         on_step: OnStep,
     ):
-        self.encoder, self.training, self.settings = encoder, training, settings
+        self.encoder, self.lesson, self.settings = encoder, lesson, settings
         self.folds, self.validate, self.on_step = folds, validate, on_step
         self.tokens = [
-            tokenize(encoder, texts, settings.max_tokens)
-            for texts in (training.texts, training.plain)
+            tokenize(encoder, texts, settings.max_tokens) for texts in (lesson.texts, lesson.plain)
         ]
-        self.rows = [examples_of(training, fold) for fold in range(folds)]
+        self.rows = [examples_of(lesson, fold) for fold in range(folds)]
         self.steps = [self._steps_of(len(rows)) for rows in self.rows]
         self.parameters = {
             name: parameter
@@ -120,7 +121,7 @@ class _Run:
         }
         if not self.parameters:
             raise InputError(f"{encoder.model_id}: no parameter to train")
-        self.checkpoints = Checkpoints(folder, self._identity())
+        self.state = TrainingState(folder, self._identity())
 
     def _steps_of(self, examples: int) -> int:
         batch = self.settings.batch
@@ -131,25 +132,23 @@ class _Run:
 
     def run(self) -> Tuned:
         self.encoder.model.eval()  # adapters begin in training mode
-        history = self.checkpoints.history()
+        history = self.state.history()
         weights = {name: p.detach().cpu().clone() for name, p in self.parameters.items()}
-        base = self.checkpoints.base(lambda: encode(self.encoder, self.training.texts))
-        heads = [first_head(self.training, rows, base) for rows in self.rows]
+        base = self.state.base(lambda: encode(self.encoder, self.lesson.texts))
+        heads = [torch.from_numpy(first_head(self.lesson, rows, base)) for rows in self.rows]
         if not history:
             history = [self._judged(base)]
-            self.checkpoints.write_history(history)
+            self.state.write_history(history)
+        folds = range(self.folds)
         while len(history) <= self.settings.epochs and not self._is_over(history):
             epoch = len(history)
-            loss = [
-                self._epoch(fold, epoch, weights, torch.from_numpy(heads[fold]))
-                for fold in range(self.folds)
-            ]
+            loss = [self._epoch(fold, epoch, weights | {HEAD: heads[fold]}) for fold in folds]
             E = self._embed_all()
             history = [*history, {"loss": float(np.mean(loss))} | self._judged(E)]
             if _best(history) == epoch:
-                self.checkpoints.keep(E, self.folds)
-            self.checkpoints.write_history(history)
-        E, best = self.checkpoints.best(self.folds)
+                self.state.keep(E, self.folds)
+            self.state.write_history(history)
+        E, best = self.state.best(self.folds)
         return Tuned(E, base, best, _best(history), history)
 
     def _judged(self, E: NDArray[np.float32]) -> dict[str, float]:
@@ -166,31 +165,66 @@ class _Run:
 
     def _embed_all(self) -> NDArray[np.float32]:
         """[items, dim], each item by the model of its fold."""
-        of_all = self.training.fold < 0
+        of_all = self.lesson.fold < 0
         E = np.empty((len(of_all), self.encoder.dim), np.float32)
         each = []
         for fold in range(self.folds):
-            state = self.checkpoints.state(fold)
-            assert state is not None
-            put_weights(self.encoder.model, state["weights"])
+            reached = self.state.of_fold(fold)
+            assert reached is not None
+            put_weights(self.encoder.model, reached["weights"])
             if self.folds == 1:
-                return encode(self.encoder, self.training.texts)
-            own = np.flatnonzero((self.training.fold == fold) | of_all)
-            E[own] = encode(self.encoder, [self.training.texts[item] for item in own])
+                return encode(self.encoder, self.lesson.texts)
+            own = np.flatnonzero((self.lesson.fold == fold) | of_all)
+            E[own] = encode(self.encoder, [self.lesson.texts[item] for item in own])
             each.append(E[of_all])
         E[of_all] = unit_mean(each)
         return E
 
-    def _epoch(self, fold: int, epoch: int, base: dict[str, Tensor], head: Tensor) -> float:
-        """One epoch of one fold's model, or what is left of it; returns the mean loss."""
-        model, settings = self.encoder.model, self.settings
-        state = self.checkpoints.state(fold)
-        if state is not None and state["epoch"] > epoch:
-            return state["loss"]
-        put_weights(model, base if state is None else state["weights"])
-        head = head if state is None else state["weights"][HEAD]
-        head = head.to(model.device).requires_grad_()
-        optimiser = torch.optim.AdamW(
+    def _epoch(self, fold: int, epoch: int, start: dict[str, Tensor]) -> float:
+        """One epoch of one fold's model, or what is left of it; returns the mean loss.
+
+        `start` holds the weights of the fold's first epoch.
+        """
+        reached = self.state.of_fold(fold)
+        if reached is not None and reached["epoch"] > epoch:
+            return reached["loss"]
+        model, settings, steps = self.encoder.model, self.settings, self.steps[fold]
+        weights = start if reached is None else reached["weights"]
+        put_weights(model, weights)
+        head = weights[HEAD].to(model.device).requires_grad_()
+        optimiser = self._optimiser(head)
+        first, total = 0, 0.0
+        if reached is not None:
+            optimiser.load_state_dict(reached["optimiser"])
+            first, total = reached["step"], reached["total"]
+        rows = np.random.default_rng([settings.seed, fold, epoch]).permutation(self.rows[fold])
+        model.train()
+        before = sum(self.steps) * (epoch - 1) + sum(self.steps[:fold])
+        since, tokens = time.perf_counter(), 0
+        for step in range(first, steps):
+            of_step = rows[step * settings.batch : (step + 1) * settings.batch]
+            rate = self._rate(fold, epoch, step)
+            loss, read = self._step([fold, epoch, step], of_step, optimiser, head, rate)
+            total, tokens = total + loss, tokens + read
+            if step + 1 == steps or (step + 1) % settings.checkpoint_every == 0:
+                self._save(fold, optimiser, head, epoch, step + 1, total)
+            self.on_step(
+                Progress(
+                    epoch,
+                    fold,
+                    before + step + 1,
+                    sum(self.steps) * settings.epochs,
+                    loss,
+                    rate * settings.rate,
+                    tokens / (time.perf_counter() - since),
+                )
+            )
+        model.eval()
+        return total / steps
+
+    def _optimiser(self, head: Tensor) -> torch.optim.Optimizer:
+        settings = self.settings
+        return torch.optim.AdamW(
             [
                 {"params": list(self.parameters.values()), "peak": settings.rate},
                 {"params": [head] if head.numel() else [], "peak": settings.head_rate},
@@ -198,57 +232,37 @@ class _Run:
             weight_decay=settings.weight_decay,
             fused=True,
         )
-        if state is not None:
-            optimiser.load_state_dict(state["optimiser"])
-        first, total = (state["step"], state["total"]) if state is not None else (0, 0.0)
-        rows = np.random.default_rng([settings.seed, fold, epoch]).permutation(self.rows[fold])
-        model.train()
-        done = sum(self.steps) * (epoch - 1) + sum(self.steps[:fold])
-        since, tokens = time.perf_counter(), 0
-        for step in range(first, self.steps[fold]):
-            seed = [settings.seed, fold, epoch, step]
-            of_batch = rows[step * settings.batch : (step + 1) * settings.batch]
-            batch = make_batch(self.training, settings, of_batch, model.device)
-            rate = self._rate(fold, epoch, step)
-            for group in optimiser.param_groups:
-                group["lr"] = rate * group["peak"]
-            optimiser.zero_grad()
-            texts = self._read(batch.items, seed)
-            loss = backward(
-                self.encoder,
-                texts,
-                batch.loss,
-                head,
-                seed,
-                settings.micro_tokens,
-                settings.bfloat16,
+
+    def _step(
+        self,
+        which: list[int],
+        rows: NDArray[np.int64],
+        optimiser: torch.optim.Optimizer,
+        head: Tensor,
+        rate: float,
+    ) -> tuple[float, int]:
+        """Learn from the examples `rows`; returns their loss and the number of tokens read.
+
+        `which` is fold, epoch and step; `rate` the share of the learning rates.
+        """
+        settings, seed = self.settings, [self.settings.seed, *which]
+        batch = make_batch(self.lesson, settings, rows, self.encoder.model.device)
+        for group in optimiser.param_groups:
+            group["lr"] = rate * group["peak"]
+        optimiser.zero_grad()
+        texts = self._read(batch.items, seed)
+        most, bfloat16 = settings.micro_tokens, settings.bfloat16
+        loss = backward(self.encoder, texts, batch.loss, head, seed, most, bfloat16)
+        trained = [*self.parameters.values(), *([head] if head.numel() else [])]
+        norm = torch.nn.utils.clip_grad_norm_(trained, LARGEST_GRADIENT)
+        if not (math.isfinite(loss) and math.isfinite(norm.item())):
+            what = "gradient" if math.isfinite(loss) else "loss"
+            _, epoch, step = which
+            raise FloatingPointError(
+                f"the {what} is not finite in batch {step + 1} of epoch {epoch}"
             )
-            trained = [*self.parameters.values(), *([head] if head.numel() else [])]
-            norm = torch.nn.utils.clip_grad_norm_(trained, LARGEST_GRADIENT)
-            if not (math.isfinite(loss) and math.isfinite(norm.item())):
-                what = "gradient" if math.isfinite(loss) else "loss"
-                raise FloatingPointError(
-                    f"the {what} is not finite in batch {step + 1} of epoch {epoch}"
-                )
-            optimiser.step()
-            total, tokens = total + loss, tokens + sum(map(len, texts))
-            last = step + 1 == self.steps[fold]
-            if last or (step + 1) % settings.checkpoint_every == 0:
-                self._save(fold, optimiser, head, epoch, step + 1, total, last)
-            speed = tokens / (time.perf_counter() - since)
-            self.on_step(
-                Progress(
-                    epoch,
-                    fold,
-                    done + step + 1,
-                    sum(self.steps) * settings.epochs,
-                    loss,
-                    rate * settings.rate,
-                    speed,
-                )
-            )
-        model.eval()
-        return total / self.steps[fold]
+        optimiser.step()
+        return loss, sum(map(len, texts))
 
     def _rate(self, fold: int, epoch: int, step: int) -> float:
         """Share of the learning rate: linear warm-up, then linear to zero."""
@@ -272,12 +286,12 @@ class _Run:
         epoch: int,
         step: int,
         total: float,
-        last: bool,
     ) -> None:
-        """The state after `step` steps of `epoch`, or at the beginning of the next one."""
+        """What is reached after `step` steps of `epoch`: its end is the beginning of the next."""
+        last = step == self.steps[fold]
         trained = self.parameters.items() if processes.is_first() else ()  # who writes them
         weights = {name: p.detach().cpu() for name, p in trained}
-        state = {
+        reached = {
             "epoch": epoch + 1 if last else epoch,
             "step": 0 if last else step,
             "total": 0.0 if last else total,
@@ -285,7 +299,7 @@ class _Run:
             "weights": weights | {HEAD: head.detach().cpu()},
             "optimiser": optimiser.state_dict(),
         }
-        self.checkpoints.save(fold, state)
+        self.state.save(fold, reached)
 
     def _identity(self) -> dict[str, Any]:
         """All that decides what comes out."""
@@ -293,7 +307,7 @@ class _Run:
             "settings": asdict(self.settings),
             "folds": self.folds,
             "group_tokens": GROUP_TOKENS,  # dropout is drawn by group
-            "training": self.training.card,
+            "training": self.lesson.card,
             "encoder": self.encoder.card(),
             "trained": {name: list(p.shape) for name, p in sorted(self.parameters.items())},
             "lora": str(getattr(self.encoder.model, "peft_config", None)),

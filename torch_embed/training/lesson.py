@@ -1,4 +1,7 @@
-"""The border with jaxrec's training data: see `jaxrec/border/lesson.py` for the files."""
+"""Reads a lesson, as jaxrec wrote it: see `jaxrec/border/lesson.py` for the files.
+
+Items and users are positions, in the catalogue and among the users.
+"""
 
 import json
 from pathlib import Path
@@ -11,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from torch_embed.errors import InputError
+from torch_embed.files import read_items
 
 NONE = -1
 
@@ -21,7 +25,7 @@ class Targets(NamedTuple):
     fold: NDArray[np.int64]
     """[n] whose model it is for."""
     items: NDArray[np.int64]
-    """[n] positions."""
+    """[n]"""
     targets: NDArray[np.float32]
     """[n, factors]"""
     weights: NDArray[np.float32]
@@ -31,12 +35,12 @@ class Targets(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Examples of contrastive losses; items are positions."""
+    """Examples of contrastive losses."""
 
     fold: NDArray[np.int64]
     """[n] whose model it is for."""
     users: NDArray[np.int64]
-    """[n] user ids."""
+    """[n]"""
     anchors: NDArray[np.int64]
     """[n, most] filled up with `NONE`."""
     positives: NDArray[np.int64]
@@ -44,7 +48,7 @@ class Pairs(NamedTuple):
     negatives: NDArray[np.int64]
     """[n] or `NONE`"""
     likes: set[tuple[int, int]]
-    """(user id, position) of all that is liked."""
+    """(user, item) of all that is liked."""
 
     def at(self, rows: NDArray[np.int64]) -> "Pairs":
         """The examples `rows`."""
@@ -54,13 +58,13 @@ class Pairs(NamedTuple):
         )
 
 
-class Training(NamedTuple):
+class Lesson(NamedTuple):
     """What an encoder learns from."""
 
-    item_ids: NDArray[np.int64]
     texts: list[str]
+    """[items]"""
     plain: list[str]
-    """The texts without tags."""
+    """[items] the texts without tags."""
     fold: NDArray[np.int64]
     """[items] which model does not learn from the item; -1 where no one can."""
     pairs: Pairs | None
@@ -68,24 +72,22 @@ class Training(NamedTuple):
     card: dict[str, Any]
 
 
-def read_training(folder: Path) -> Training:
-    """Read a folder of training data.
+def read_lesson(folder: Path) -> Lesson:
+    """Read the folder of a lesson.
 
     Raises:
         InputError: a file is absent or damaged, or names an item that has no text.
     """
     try:
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        texts = pl.read_parquet(folder / "texts.parquet")
-        item_ids = texts["item_id"].to_numpy()
-        by_pairs = card["kind"] is not None
-        return Training(
-            item_ids,
-            texts["text"].to_list(),
-            texts["plain"].to_list(),
-            texts["fold"].to_numpy().astype(np.int64),
-            _read_pairs(folder, item_ids) if by_pairs else None,
-            None if by_pairs else _read_targets(folder, item_ids),
+        table = read_items(folder / "texts.parquet", ["text", "plain", "fold"])
+        by_pairs, items = card["kind"] is not None, len(table)
+        return Lesson(
+            table["text"].to_list(),
+            table["plain"].to_list(),
+            table["fold"].to_numpy().astype(np.int64),
+            _read_pairs(folder, items) if by_pairs else None,
+            None if by_pairs else _read_targets(folder, items),
             card,
         )
     except FileNotFoundError as error:
@@ -93,50 +95,46 @@ def read_training(folder: Path) -> Training:
             f"{error.filename or folder}: no such file; `jaxrec embed --finetune` writes it"
         ) from None
     except (pl.exceptions.PolarsError, SafetensorError, ValueError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder}: damaged ({reason}); write it again") from None
 
 
-def _read_pairs(folder: Path, item_ids: NDArray[np.int64]) -> Pairs:
+def _read_pairs(folder: Path, items: int) -> Pairs:
     table = pl.read_parquet(folder / "pairs.parquet")
     likes = pl.read_parquet(folder / "likes.parquet")
     lists = table["anchors"].to_list()
     anchors = np.full((len(lists), max(map(len, lists), default=1)), NONE, np.int64)
     for row, own in enumerate(lists):
-        anchors[row, : len(own)] = _positions(np.array(own, np.int64), item_ids)
-    negatives = table["negative"]
-    there = negatives.is_not_null().to_numpy()
-    negative = np.full(len(table), NONE, np.int64)
-    negative[there] = _positions(negatives.drop_nulls().to_numpy(), item_ids)
-    liked = _positions(likes["item_id"].to_numpy(), item_ids)
+        anchors[row, : len(own)] = own
+    positives = table["positive"].to_numpy().astype(np.int64)
+    negatives = table["negative"].fill_null(NONE).to_numpy().astype(np.int64)
+    liked = likes["item"].to_numpy()
+    for named in (anchors[anchors != NONE], positives, negatives[negatives != NONE], liked):
+        _check(named, items)
     return Pairs(
         table["fold"].to_numpy().astype(np.int64),
-        table["user_id"].to_numpy(),
+        table["user"].to_numpy().astype(np.int64),
         anchors,
-        _positions(table["positive"].to_numpy(), item_ids),
-        negative,
-        set(zip(likes["user_id"].to_list(), liked.tolist(), strict=True)),
+        positives,
+        negatives,
+        set(zip(likes["user"].to_list(), liked.tolist(), strict=True)),
     )
 
 
-def _read_targets(folder: Path, item_ids: NDArray[np.int64]) -> Targets:
+def _read_targets(folder: Path, items: int) -> Targets:
     arrays = load_file(folder / "targets.safetensors")
+    _check(arrays["items"], items)
     return Targets(
         arrays["fold"].astype(np.int64),
-        _positions(arrays["item_ids"], item_ids),
+        arrays["items"].astype(np.int64),
         arrays["targets"],
         arrays["weights"],
         arrays["features"],
     )
 
 
-def _positions(ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    order = np.argsort(item_ids)
-    place = np.minimum(np.searchsorted(item_ids, ids, sorter=order), len(item_ids) - 1)
-    found = order[place]
-    if not np.array_equal(item_ids[found], ids):
-        unknown = int(ids[item_ids[found] != ids][0])
-        raise InputError(f"training data name item {unknown}, which has no text; write it again")
-    return found
+def _check(named: NDArray[np.integer], items: int) -> None:
+    """Raise ValueError where something is said of an item that has no text."""
+    unknown = named[(named < 0) | (named >= items)]
+    if len(unknown):
+        raise ValueError(f"it names item {unknown[0]}, which has no text")

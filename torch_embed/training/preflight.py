@@ -4,34 +4,18 @@ import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import psutil
 import torch
-from transformers import AutoConfig, AutoModel, PretrainedConfig, Qwen3Config
+from transformers import PretrainedConfig
 
-from torch_embed.encoding.adapters import Lora
-from torch_embed.encoding.encoder import HUB_IDS, default_device, hub_source
+from torch_embed.encoding.encoder import HUB_IDS, default_device
+from torch_embed.encoding.shapes import parameters, shape_of
 from torch_embed.errors import InputError
-from torch_embed.training.recipe import Settings
+from torch_embed.training.recipe import Recipe
 
-QWEN3: dict[str, dict[str, Any]] = {
-    "qwen3-0.6b": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28}
-    | {"num_attention_heads": 16},
-    "qwen3-4b": {"hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36}
-    | {"num_attention_heads": 32},
-    "qwen3-8b": {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36}
-    | {"num_attention_heads": 32},
-}
-"""Shapes of Qwen3-Embedding, so that nothing need be downloaded to say that it will not fit."""
-SHARED: dict[str, Any] = {
-    "vocab_size": 151_665,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "tie_word_embeddings": True,
-}
 TOKENS_OF_WORD = 1.5
 TEXTS_OF_EXAMPLE = {"alignment": 1, "info-nce": 2, "contrastive": 3, "triplet": 7}
 """A triplet holds the five films of a profile, too."""
@@ -55,41 +39,36 @@ class Plan:
     """Padded tokens of the whole training."""
 
 
-def plan_of(model: str, nf4: bool, lora: Lora | None, settings: Settings, training: Path) -> Plan:
-    """What fine-tuning on a folder of training data takes; the tokens are an estimate."""
-    texts = pl.read_parquet(training / "texts.parquet")["text"]
-    examples = json.loads((training / "card.json").read_text(encoding="utf-8"))["examples"]
+def preflight(model: str, recipe: Recipe, lesson: Path) -> str:
+    """One line that says what the fine-tuning of a model takes.
+
+    Args:
+        model: as the user calls it.
+        recipe: how.
+        lesson: the folder with what it learns from.
+
+    Raises:
+        InputError: it does not fit; the line says what would.
+    """
+    return check_fits(plan_of(model, recipe, lesson))
+
+
+def plan_of(model: str, recipe: Recipe, lesson: Path) -> Plan:
+    """What there is to do; the tokens are an estimate."""
+    settings = recipe.settings
+    texts = pl.read_parquet(lesson / "texts.parquet")["text"]
+    examples = json.loads((lesson / "card.json").read_text(encoding="utf-8"))["examples"]
     words = np.array([len(text.split()) for text in texts])
     lengths = np.minimum(settings.max_tokens, 2 + TOKENS_OF_WORD * words)
     of_example = TEXTS_OF_EXAMPLE[settings.loss]
     long = settings.batch * of_example * float(np.quantile(lengths, 0.95))
     return Plan(
         model,
-        nf4,
-        None if lora is None else lora.rank,
+        recipe.nf4,
+        None if recipe.lora is None else recipe.lora.rank,
         min(settings.micro_tokens, round(long)),
         settings.epochs * examples * of_example * float(lengths.mean()),
     )
-
-
-def shape_of(model: str) -> PretrainedConfig:
-    """The configuration of a model, known or read; InputError if it is neither."""
-    if model in QWEN3:
-        return Qwen3Config(**SHARED, **QWEN3[model])
-    try:
-        return AutoConfig.from_pretrained(hub_source(model))
-    except (OSError, ValueError) as error:
-        raise InputError(f"model {model!r}: {str(error).splitlines()[0]}") from None
-
-
-def parameters(config: PretrainedConfig) -> tuple[int, int]:
-    """Weights of the linear layers, and all others."""
-    with torch.device("meta"):
-        network = AutoModel.from_config(config)
-    linear = sum(
-        module.weight.numel() for module in network.modules() if isinstance(module, torch.nn.Linear)
-    )
-    return linear, sum(p.numel() for p in network.parameters()) - linear
 
 
 def bytes_needed(config: PretrainedConfig, plan: Plan) -> int:

@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import save_file
 
-from jaxrec.border.lesson import Learning, taught_elsewhere, taught_here, write_training_data
+from jaxrec.border.lesson import LessonSettings, taught_elsewhere, taught_here
+from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
+from jaxrec.evaluation.protocol import Protocol
 from jaxrec.experiment.folder import RunFolder, open_run
-from jaxrec.files import write_json
+from jaxrec.experiment.lessons import adopt_taught, refuse_taught_elsewhere, write_lesson
+from jaxrec.files import file_sha256, write_json
 from torch_embed import errors
-from torch_embed.training.lesson import read_training
+from torch_embed.training.lesson import read_lesson
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -36,11 +40,11 @@ def test_no_held_out_rating_reaches_the_training(
 ) -> None:
     """Put other ratings in place of what is held out: what encoders learn from stays."""
     run = opened(tmp_path / "run", protocol)
-    learning = Learning(kind, per_user=3, popularity=0.5, folds=folds)
+    settings = LessonSettings(kind, per_user=3, popularity=0.5, folds=folds)
 
     def written(run: RunFolder, name: str) -> dict[str, bytes]:
         folder = tmp_path / name
-        write_training_data(run, folder, "honest", learning)
+        write_lesson(run, folder, "honest", settings)
         # texts leave out tags on held-out pairs, and so know which these are
         files = [path for path in sorted(folder.iterdir()) if path.stem not in ("card", "texts")]
         return {path.name: path.read_bytes() for path in files}
@@ -63,15 +67,15 @@ def test_no_held_out_rating_reaches_the_training(
 def test_a_fold_s_model_knows_nothing_of_its_items(tmp_path: Path, kind: str | None) -> None:
     """Neither are they in its examples, nor do their ratings move anything in them."""
     run = opened(tmp_path / "run", "strict")
-    learning = Learning(kind, per_user=3, folds=3)
-    write_training_data(run, tmp_path / "before", "honest", learning)
-    before = read_training(tmp_path / "before")
+    settings = LessonSettings(kind, per_user=3, folds=3)
+    write_lesson(run, tmp_path / "before", "honest", settings)
+    before = read_lesson(tmp_path / "before")
     ratings = run.dataset.interactions
     stars, of_fold = ratings.values.copy(), before.fold[ratings.items] == 0
     stars[of_fold] = np.random.default_rng(0).permutation(stars[of_fold])
     other = replace(run, dataset=replace(run.dataset, interactions=ratings._replace(values=stars)))
-    write_training_data(other, tmp_path / "after", "honest", learning)
-    after = read_training(tmp_path / "after")
+    write_lesson(other, tmp_path / "after", "honest", settings)
+    after = read_lesson(tmp_path / "after")
     for fold in range(3):
         if kind is None:
             assert before.targets is not None
@@ -90,16 +94,10 @@ def test_a_fold_s_model_knows_nothing_of_its_items(tmp_path: Path, kind: str | N
 
 def test_no_pair_holds_a_rating_that_is_held_out(tmp_path: Path) -> None:
     run = opened(tmp_path / "run", "strict")
-    write_training_data(run, tmp_path / "data", "honest", Learning("disliked", per_user=5))
+    write_lesson(run, tmp_path / "data", "honest", LessonSettings("disliked", per_user=5))
     dataset, inner = run.dataset, run.protocol.validation_splits(run.dataset)[0]
     known = dataset.interactions.at(inner.train)
-    rated = set(
-        zip(
-            dataset.user_ids[known.users].tolist(),
-            dataset.item_ids[known.items].tolist(),
-            strict=True,
-        )
-    )
+    rated = set(zip(known.users.tolist(), known.items.tolist(), strict=True))
     pairs = pl.read_parquet(tmp_path / "data" / "pairs.parquet")
     likes = pl.read_parquet(tmp_path / "data" / "likes.parquet")
     assert len(pairs)
@@ -113,56 +111,88 @@ def test_folds_of_cold_items_are_the_inner_folds(tmp_path: Path) -> None:
     run = opened(tmp_path / "run", "cold-items")
     for folds in (1, 6):
         with pytest.raises(InputError, match="give --folds 2 to 5"):
-            write_training_data(run, tmp_path / "data", "honest", Learning(None, folds=folds))
-    write_training_data(run, tmp_path / "data", "honest", Learning(None, folds=3))
-    training = read_training(tmp_path / "data")
+            write_lesson(run, tmp_path / "data", "honest", LessonSettings(None, folds=folds))
+    write_lesson(run, tmp_path / "data", "honest", LessonSettings(None, folds=3))
+    lesson = read_lesson(tmp_path / "data")
     for number, inner in enumerate(run.protocol.validation_splits(run.dataset)):
         cold = np.unique(run.dataset.interactions.items[inner.test])
-        assert set(training.fold[cold]) == {number % 3}
-    assert (
-        training.fold[np.unique(run.dataset.interactions.items[run.protocol.split.test])] < 0
-    ).all()
+        assert set(lesson.fold[cold]) == {number % 3}
+    held_out = run.dataset.interactions.items[run.protocol.split.test]
+    assert (lesson.fold[held_out] < 0).all()
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     run = opened(tmp_path / "run", "strict")
-    card = write_training_data(run, tmp_path / "data", "honest", Learning("profile", per_user=2))
-    training = read_training(tmp_path / "data")
-    assert training.texts == run.texts("honest")
-    assert training.pairs is not None
-    assert card["examples"] == len(training.pairs.users)
+    card = write_lesson(run, tmp_path / "data", "honest", LessonSettings("profile", per_user=2))
+    lesson = read_lesson(tmp_path / "data")
+    assert lesson.texts == run.texts("honest")
+    assert lesson.pairs is not None
+    assert card["examples"] == len(lesson.pairs.users)
     table = pl.read_parquet(tmp_path / "data" / "pairs.parquet")
-    ids = run.dataset.item_ids
     for row in range(5):
-        own = training.pairs.anchors[row]
-        assert ids[own[own >= 0]].tolist() == table["anchors"][row].to_list()
-        assert ids[training.pairs.negatives[row]] == table["negative"][row]
+        own = lesson.pairs.anchors[row]
+        assert own[own >= 0].tolist() == table["anchors"][row].to_list()
+        assert lesson.pairs.negatives[row] == table["negative"][row]
 
 
-def test_damaged_training_data_are_named(tmp_path: Path) -> None:
+def test_a_damaged_lesson_is_named(tmp_path: Path) -> None:
     with pytest.raises(errors.InputError, match=r"card\.json: no such file; `jaxrec embed"):
-        read_training(tmp_path)
+        read_lesson(tmp_path)
     run = opened(tmp_path / "run", "strict")
-    write_training_data(run, tmp_path, "honest", Learning("liked", per_user=2))
+    write_lesson(run, tmp_path, "honest", LessonSettings("liked", per_user=2))
     texts = pl.read_parquet(tmp_path / "texts.parquet")
     texts[: len(texts) // 2].write_parquet(tmp_path / "texts.parquet")
     with pytest.raises(errors.InputError, match="which has no text"):
-        read_training(tmp_path)
+        read_lesson(tmp_path)
+    texts.reverse().write_parquet(tmp_path / "texts.parquet")
+    with pytest.raises(errors.InputError, match="its items are not 0, 1, 2 and so on"):
+        read_lesson(tmp_path)
+    texts.write_parquet(tmp_path / "texts.parquet")
     (tmp_path / "pairs.parquet").write_bytes(b"PAR1")
     with pytest.raises(errors.InputError, match="damaged"):
-        read_training(tmp_path)
+        read_lesson(tmp_path)
 
 
 @pytest.mark.parametrize("protocol", ["strict", "cold-items"])
 def test_whose_lesson_it_was(tmp_path: Path, protocol: str) -> None:
     run = opened(tmp_path / "run", protocol)
-    card = write_training_data(run, tmp_path / "data", "honest", Learning("liked", folds=3))
+    card = write_lesson(run, tmp_path / "data", "honest", LessonSettings("liked", folds=3))
     again = open_run(tmp_path / "again", "synthetic", protocol, seed=1, init=1)
     other = open_run(tmp_path / "other", "synthetic", protocol, seed=2)
     fold = open_run(tmp_path / "fold", "synthetic", "cold-items", seed=1, fold=1)
-    assert [taught_here(of, card) for of in (run, again, other, fold)] == [True, True, False, False]
-    assert [taught_elsewhere(of, card) for of in (run, again, other, fold)] == [
-        False, False, True, True,
-    ]  # fmt: skip
-    assert not taught_elsewhere(other, {})
-    assert not taught_elsewhere(other, card | {"data_sha256": "of other data"})
+    opened_runs = (run, again, other, fold)
+    here = [taught_here(*parts(of), of.texts("honest"), card) for of in opened_runs]
+    assert here == [True, True, False, False]
+    elsewhere = [taught_elsewhere(*parts(of), card) for of in opened_runs]
+    assert elsewhere == [False, False, True, True]
+    assert not taught_elsewhere(*parts(other), {})
+    assert not taught_elsewhere(*parts(other), card | {"data_sha256": "of other data"})
+    refuse_taught_elsewhere(again, "bert", card)
+    with pytest.raises(InputError, match="bert was fine-tuned on another split of this data"):
+        refuse_taught_elsewhere(other, "bert", card)
+
+
+def parts(run: RunFolder) -> tuple[Dataset, Protocol]:
+    return run.dataset, run.protocol
+
+
+def test_initialisations_of_a_split_adopt_what_one_has_made(tmp_path: Path) -> None:
+    run = opened(tmp_path / "run", "strict")
+    again = open_run(tmp_path / "again", "synthetic", "strict", seed=1, init=1)
+    other = open_run(tmp_path / "other", "synthetic", "strict", seed=2)
+    others = [other.path, run.path]
+    assert adopt_taught(again, "bert-ft", "bert", others) is None
+    lesson = write_lesson(run, tmp_path / "data", "honest", LessonSettings("liked"))
+    for of in (run, other):  # the other's name and model are right, its lesson is not
+        E = np.eye(of.dataset.items, dtype=np.float32)
+        path = of.embeddings_path("bert-ft")
+        path.parent.mkdir()
+        save_file({"embeddings": E}, path)
+        own = lesson | ({"split_sha256": "another"} if of is other else {})
+        card = {"finetuned_from": "bert", "training": own, "sha256": file_sha256(path)}
+        write_json(path.with_suffix(".json"), card | {"texts_sha256": lesson["texts_sha256"]})
+    assert adopt_taught(again, "bert-ft", "another bert", others) is None
+    assert adopt_taught(again, "bert-ft", "bert", others[:1]) is None
+    assert adopt_taught(again, "bert-ft", "bert", others) == run.path
+    assert again.read_embeddings("bert-ft").card == run.read_embeddings("bert-ft").card
+    assert adopt_taught(again, "bert-ft", "bert", others) == again.path

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch_embed import processes
 
 
-class Checkpoints:
-    """Those of one run. Every process reads; the first one writes, and the others wait for it."""
+class TrainingState:
+    """What one run has reached. Every process reads; the first one writes, the others wait."""
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
         """Begin anew if what is in `folder` is of a run with another `identity` (JSON)."""
@@ -54,14 +54,14 @@ class Checkpoints:
             _whole(path, lambda place: place.write_text(text, encoding="utf-8"))
         processes.wait()
 
-    def state(self, fold: int) -> dict[str, Any] | None:
+    def of_fold(self, fold: int) -> dict[str, Any] | None:
         """What was saved last of a fold's model."""
-        path = self._of(fold)
+        path = self._path(fold)
         return _load(path) if path.exists() else None
 
-    def save(self, fold: int, state: dict[str, Any]) -> None:
+    def save(self, fold: int, reached: dict[str, Any]) -> None:
         if processes.is_first():
-            _whole(self._of(fold), partial(torch.save, state))
+            _whole(self._path(fold), partial(torch.save, reached))
         processes.wait()
 
     def keep(self, E: NDArray[np.float32], folds: int) -> None:
@@ -69,26 +69,26 @@ class Checkpoints:
         if processes.is_first():
             self._kept.mkdir(exist_ok=True)
             for fold in range(folds):
-                weights = {"weights": _load(self._of(fold))["weights"]}
-                _whole(self._kept / self._of(fold).name, partial(torch.save, weights))
+                weights = {"weights": _load(self._path(fold))["weights"]}
+                _whole(self._kept / self._path(fold).name, partial(torch.save, weights))
             _write_embeddings(self._kept / "embeddings.safetensors", E)
         processes.wait()
 
     def best(self, folds: int) -> tuple[NDArray[np.float32], list[dict[str, Tensor]]]:
         """What was put aside."""
-        weights = [_load(self._kept / self._of(fold).name)["weights"] for fold in range(folds)]
+        weights = [_load(self._kept / self._path(fold).name)["weights"] for fold in range(folds)]
         return _read_embeddings(self._kept / "embeddings.safetensors"), weights
 
     @property
     def _kept(self) -> Path:
         return self.folder / "best"
 
-    def _of(self, fold: int) -> Path:
+    def _path(self, fold: int) -> Path:
         return self.folder / f"fold-{fold}.pt"
 
 
 def clear(folder: Path) -> None:
-    """Remove checkpoints, first of all what says whose they are: half of them are nobody's."""
+    """Remove a state, first of all what says whose it is: half a state is nobody's."""
     (folder / "run.json").unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 

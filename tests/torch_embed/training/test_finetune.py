@@ -19,7 +19,7 @@ from torch_embed.errors import InputError
 from torch_embed.training.backward import _embed, backward
 from torch_embed.training.examples import make_batch
 from torch_embed.training.finetune import OnStep, Progress, Tuned, finetune
-from torch_embed.training.lesson import NONE, Pairs, Targets, Training
+from torch_embed.training.lesson import NONE, Lesson, Pairs, Targets
 from torch_embed.training.recipe import LOSSES, Settings
 
 pytestmark = [
@@ -36,14 +36,14 @@ SETTINGS = Settings(
 )  # fmt: skip
 
 
-def planted(loss: str, folds: int = 1, seed: int = 0) -> Training:
+def planted(loss: str, folds: int = 1, seed: int = 0) -> Lesson:
     """The first word of a text is its kind; users like one kind and dislike the others."""
     rng = np.random.default_rng(seed)
     kind = np.arange(ITEMS) % 4
     texts = [" ".join([WORDS[k], *rng.choice(list(WORDS[4:]), 4)]) for k in kind]
     of_kind = [np.flatnonzero(kind == k) for k in range(4)]
     fold = rng.permutation(ITEMS) % 3
-    training = Training(100 + np.arange(ITEMS), texts, texts, fold, None, None, {"kind": None})
+    lesson = Lesson(texts, texts, fold, None, None, {"kind": None})
     if loss == "alignment":
         for_fold, items = np.divmod(np.arange(folds * ITEMS), ITEMS)
         kept = (fold[items] != for_fold) | (folds == 1)
@@ -54,7 +54,7 @@ def planted(loss: str, folds: int = 1, seed: int = 0) -> Training:
             np.ones(int(kept.sum()), np.float32),
             np.ones((ITEMS, 1), np.float32),
         )
-        return training._replace(targets=targets)
+        return lesson._replace(targets=targets)
     users = rng.integers(0, 12, 160)
     drawn = np.array([rng.permutation(of_kind[u % 4])[:3] for u in users])
     disliked = np.array([rng.choice(of_kind[(u + 1 + rng.integers(3)) % 4]) for u in users])
@@ -62,7 +62,7 @@ def planted(loss: str, folds: int = 1, seed: int = 0) -> Training:
     negatives = np.full(len(users), NONE) if loss == "info-nce" else disliked
     likes = {(int(u), int(i)) for u in range(12) for i in of_kind[u % 4]}
     pairs = Pairs(np.zeros(160, np.int64), users, anchors, drawn[:, 2], negatives, likes)
-    return training._replace(pairs=pairs, card={"kind": "pairs"})
+    return lesson._replace(pairs=pairs, card={"kind": "pairs"})
 
 
 @pytest.fixture(scope="module")
@@ -92,25 +92,25 @@ def test_every_loss_learns_what_is_planted(bert: Encoder, tmp_path: Path, loss: 
 
 
 def test_likes_and_equal_texts_are_no_negatives(bert: Encoder) -> None:
-    training = planted("info-nce")
-    training.texts[5] = training.texts[8]
+    lesson = planted("info-nce")
+    lesson.texts[5] = lesson.texts[8]
     likes = {(1, 8), (1, 10), (2, 9), (3, 5)}
     users, anchors = np.array([1, 2, 3]), np.array([[4], [5], [6]])
     fold, none = np.zeros(3, np.int64), np.full(3, NONE)
     pairs = Pairs(fold, users, anchors, np.array([8, 9, 10]), none, likes)
-    training = training._replace(pairs=pairs)
+    lesson = lesson._replace(pairs=pairs)
     from torch_embed.training.examples import _false_negatives
 
     expected = np.eye(3, dtype=bool)
     expected[1, 0] = True  # user 2's anchor reads as item 8 does
     expected[0, 2] = True  # user 1 likes item 10
     expected[1, 2] = True  # user 3 likes item 5
-    np.testing.assert_array_equal(_false_negatives(training, pairs), expected)
+    np.testing.assert_array_equal(_false_negatives(lesson, pairs), expected)
     settings = replace(SETTINGS, mask=True)
     E = torch.nn.functional.normalize(torch.randn(6, 8), dim=-1)
-    masked = make_batch(training, settings, np.arange(3), torch.device("cpu")).loss(E, E)
+    masked = make_batch(lesson, settings, np.arange(3), torch.device("cpu")).loss(E, E)
     plain = make_batch(
-        training, replace(settings, mask=False), np.arange(3), torch.device("cpu")
+        lesson, replace(settings, mask=False), np.arange(3), torch.device("cpu")
     ).loss(E, E)
     assert masked < plain
 
@@ -118,11 +118,11 @@ def test_likes_and_equal_texts_are_no_negatives(bert: Encoder) -> None:
 @pytest.mark.parametrize("loss_name", ["info-nce", "alignment"])
 def test_micro_batches_change_no_gradient(bert: Encoder, loss_name: str) -> None:
     """Dropout is on: the second pass must draw what the first drew."""
-    training = planted(loss_name)
+    lesson = planted(loss_name)
     settings = replace(SETTINGS, loss=loss_name)
-    batch = make_batch(training, settings, np.arange(16), torch.device("cpu"))
+    batch = make_batch(lesson, settings, np.arange(16), torch.device("cpu"))
     head = torch.full((33, 6), 0.5, requires_grad=True)
-    tokens = tokenize(bert, [training.texts[item] for item in batch.items])
+    tokens = tokenize(bert, [lesson.texts[item] for item in batch.items])
     bert.model.train()
     bert.model.zero_grad()
     loss = backward(bert, tokens, batch.loss, head, [0, 0, 1, 0], 24)
@@ -162,7 +162,7 @@ def stopped_after(steps: int) -> OnStep:
 def test_a_killed_run_ends_like_an_unbroken_one(
     bert_folder: str, tmp_path: Path, folds: int, lora: Lora | None, steps: int
 ) -> None:
-    training = planted("alignment", folds)
+    lesson = planted("alignment", folds)
     settings = replace(SETTINGS, loss="alignment", batch=8, patience=1)
 
     def judge(E: NDArray[np.float32]) -> float:
@@ -170,7 +170,7 @@ def test_a_killed_run_ends_like_an_unbroken_one(
 
     def run(folder: str, **more: Any) -> Tuned:
         encoder = trainable(load_encoder(bert_folder, "cpu"), lora)
-        return finetune(encoder, training, settings, tmp_path / folder, folds, judge, **more)
+        return finetune(encoder, lesson, settings, tmp_path / folder, folds, judge, **more)
 
     whole = run("whole")
     with pytest.raises(Killed):
@@ -186,11 +186,11 @@ def test_a_run_killed_before_it_was_judged_ends_like_an_unbroken_one(
     bert_folder: str, tmp_path: Path
 ) -> None:
     """All steps of the epoch are done, dropout of fresh adapters is still on."""
-    training, settings = planted("info-nce"), replace(SETTINGS, epochs=1, patience=1)
+    lesson, settings = planted("info-nce"), replace(SETTINGS, epochs=1, patience=1)
 
     def run(folder: str, judge: Callable[[NDArray[np.float32]], float]) -> Tuned:
         encoder = trainable(load_encoder(bert_folder, "cpu"), Lora(rank=4, dropout=0.5))
-        return finetune(encoder, training, settings, tmp_path / folder, validate=judge)
+        return finetune(encoder, lesson, settings, tmp_path / folder, validate=judge)
 
     calls: list[int] = []
 
@@ -207,13 +207,13 @@ def test_a_run_killed_before_it_was_judged_ends_like_an_unbroken_one(
 
 
 def test_other_settings_begin_anew(bert_folder: str, tmp_path: Path) -> None:
-    training = planted("info-nce")
+    lesson = planted("info-nce")
     for rate in (3e-3, 1e-3):
         encoder = trainable(load_encoder(bert_folder, "cpu"), None)
         settings = replace(SETTINGS, rate=rate, epochs=1)
-        found = finetune(encoder, training, settings, tmp_path / "run")
+        found = finetune(encoder, lesson, settings, tmp_path / "run")
         fresh = finetune(
-            trainable(load_encoder(bert_folder, "cpu"), None), training, settings,
+            trainable(load_encoder(bert_folder, "cpu"), None), lesson, settings,
             tmp_path / f"fresh-{rate}",
         )  # fmt: skip
         np.testing.assert_array_equal(found.E, fresh.E)
@@ -222,21 +222,21 @@ def test_other_settings_begin_anew(bert_folder: str, tmp_path: Path) -> None:
 def test_items_are_embedded_by_the_model_of_their_fold(bert_folder: str, tmp_path: Path) -> None:
     """Changing the target of an item moves every embedding but those of its own fold."""
     settings = replace(SETTINGS, loss="alignment", epochs=1)
-    training = planted("alignment", 3)
-    targets = training.targets
+    lesson = planted("alignment", 3)
+    targets = lesson.targets
     assert targets is not None
     rated = targets.items >= 4  # nobody has rated the others: none has a target
-    training.fold[:4] = -1
+    lesson.fold[:4] = -1
     fold, items, of_items, weights, features = targets
     targets = Targets(fold[rated], items[rated], of_items[rated], weights[rated], features)
-    training = training._replace(targets=targets)
+    lesson = lesson._replace(targets=targets)
     bert, again = (trainable(load_encoder(bert_folder, "cpu"), None) for _ in range(2))
-    first = finetune(bert, training, settings, tmp_path / "first", folds=3).E
+    first = finetune(bert, lesson, settings, tmp_path / "first", folds=3).E
     moved = targets._replace(targets=targets.targets.copy())
     moved.targets[targets.items == 4] += 3
-    second = finetune(again, training._replace(targets=moved), settings, tmp_path / "second", 3).E
+    second = finetune(again, lesson._replace(targets=moved), settings, tmp_path / "second", 3).E
     same = np.abs(first - second).max(axis=1) == 0
-    own = training.fold == training.fold[4]
+    own = lesson.fold == lesson.fold[4]
     np.testing.assert_array_equal(same, own)
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-5)
 
@@ -259,12 +259,12 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(bert: Encoder, tmp_pat
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     bert: Encoder, tmp_path: Path
 ) -> None:
-    training = planted("alignment")
-    assert training.targets is not None
+    lesson = planted("alignment")
+    assert lesson.targets is not None
     order = np.random.default_rng([0, 0, 2]).permutation(ITEMS)  # of the second epoch
     settings = replace(SETTINGS, loss="alignment", batch=10)
-    weights = training.targets.weights.copy()
-    broken = training._replace(targets=training.targets._replace(weights=weights))
+    weights = lesson.targets.weights.copy()
+    broken = lesson._replace(targets=lesson.targets._replace(weights=weights))
 
     def spoil(progress: Progress) -> None:
         if progress.step == 4:
@@ -280,7 +280,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
 def test_tag_dropout_reads_texts_without_tags(
     bert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training = planted("alignment")._replace(plain=["j"] * ITEMS)
+    lesson = planted("alignment")._replace(plain=["j"] * ITEMS)
     seen: list[list[int]] = []
 
     def watched(encoder: Encoder, tokens: list[list[int]], *rest: Any) -> float:
@@ -289,7 +289,7 @@ def test_tag_dropout_reads_texts_without_tags(
 
     monkeypatch.setattr("torch_embed.training.finetune.backward", watched)
     settings = replace(SETTINGS, loss="alignment", tag_dropout=0.5, batch=ITEMS, epochs=1)
-    finetune(bert, training, settings, tmp_path)
+    finetune(bert, lesson, settings, tmp_path)
     assert len(seen) == ITEMS
     without = sum(len(ids) == 3 for ids in seen)  # [CLS] j [SEP]
     assert 8 < without < 32

@@ -9,8 +9,9 @@ import torch
 from safetensors.numpy import load_file
 
 from jaxrec.border.embeddings import read_embeddings
+from jaxrec.border.texts import texts_sha256, write_texts
 from jaxrec.data.dataset import Dataset
-from jaxrec.data.texts import item_texts, texts_sha256, write_texts
+from jaxrec.data.texts import item_texts
 from tests.tiny_models import tiny_bert, tiny_qwen3
 from torch_embed.encoding import encode as encoding
 from torch_embed.encoding.encode import batches, check, embed_file, encode, estimate_seconds, pool
@@ -19,7 +20,7 @@ from torch_embed.errors import InputError
 from torch_embed.files import read_texts
 
 TEXTS = ["a b c", "d", "e f g h i j a b", "a", "b c d e"]
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "minilm_embeddings.npz"
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "minilm_embeddings.npz"
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -151,7 +152,7 @@ def test_embeddings_cross_the_border(synthetic: Dataset, bert: Encoder, tmp_path
     write_texts(tmp_path / "texts.parquet", synthetic, texts)
     out = tmp_path / "embeddings" / "bert.safetensors"
     card = embed_file(bert, tmp_path / "texts.parquet", out)
-    read = read_embeddings(out, synthetic.item_ids.names, texts_sha256(synthetic, texts), "mend")
+    read = read_embeddings(out, synthetic.items, texts_sha256(synthetic, texts), "mend")
     assert read.E.tolist() == load_file(out)["embeddings"].tolist()
     assert read.card["dim"] == card["dim"] == 32
     assert {path.name for path in out.parent.iterdir()} == {"bert.safetensors", "bert.json"}
