@@ -204,7 +204,8 @@ def _do_everything(
     terminal: Terminal,
 ) -> None:
     """Train, embed and evaluate what is not there yet."""
-    from jaxrec.experiment.pmf_rows import PUBLISHED, fitted_by, pmf_settings_of
+    from jaxrec.experiment.choices import pmf_settings_of
+    from jaxrec.experiment.fitting import PUBLISHED
     from jaxrec.experiment.scoring import PUBLISHED_FUSION, rows_of
 
     _embed(opened, model, terminal, again=False, like=like)
@@ -215,7 +216,7 @@ def _do_everything(
     for row, settings in (("mf", PUBLISHED), ("pmf", pmf_settings_of(opened))):
         if not any(needing.factors == row for needing in rows_of(opened, only)):
             continue
-        if opened.factors_path(row).exists() and (trials is None or fitted_by(opened, settings)):
+        if row in opened.factors_rows() and not (row == "pmf" and pmf_is_stale(opened)):
             opened.read_factors(row)
             terminal.say(f"{row}: factors are there already")
         else:
@@ -257,7 +258,7 @@ def _tune(
     opened: RunFolder, only: tuple[str, ...], trials: int, memory: int, terminal: Terminal
 ) -> None:
     """Tune the rows that can be, or those of `only` and of what `hybrid` fuses if it is there."""
-    from jaxrec.experiment.fitting import SIGNALS
+    from jaxrec.experiment.choices import SIGNALS
     from jaxrec.experiment.tuning import tunable, tune
     from jaxrec.models.registry import MODELS
 
@@ -284,7 +285,8 @@ def train_pmf(
 ) -> None:
     """Fit the collaborative branch; interrupted, the same command resumes."""
     opened = _open(run_path, data, protocol, seed, terminal)
-    from jaxrec.experiment.pmf_rows import DEFAULTS, GRADIENT_SWEEPS, PUBLISHED, pmf_settings_of
+    from jaxrec.experiment.choices import pmf_settings_of
+    from jaxrec.experiment.fitting import DEFAULTS, GRADIENT_SWEEPS, PUBLISHED
 
     default = pmf_settings_of(opened) if likelihood is None else DEFAULTS[likelihood]
     if options["solver"] == "sequential":
@@ -294,7 +296,8 @@ def train_pmf(
     if options["solver"] == "gradient":
         default = default._replace(sweeps=GRADIENT_SWEEPS)
     asked = {name: value for name, value in options.items() if value is not None}
-    _train(opened, default._replace(**asked), terminal)
+    settings = default._replace(**asked)
+    _train(opened, settings, terminal, asked=settings != pmf_settings_of(opened))
 
 
 @main.command()
@@ -522,12 +525,14 @@ def _resumable(remedy: str = "try a larger --lambda") -> Iterator[None]:
         _stop(f"{error}; {remedy}", 1)
 
 
-def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
-    from jaxrec.experiment.pmf_rows import row_of, train_pmf
+def _train(
+    opened: RunFolder, settings: PmfSettings, terminal: Terminal, asked: bool = False
+) -> None:
+    from jaxrec.experiment.fitting import row_of, train_pmf
 
     what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
     with _resumable(), terminal.sweeps(what, settings.sweeps) as on_sweep:
-        card = train_pmf(opened, settings, on_sweep)
+        card = train_pmf(opened, settings, on_sweep, asked)
     losses = card["losses"]
     terminal.say(f"{what}: objective {losses[-1]:.6g} after {len(losses)} sweeps")
     _tell_stale(opened, terminal)
@@ -559,7 +564,8 @@ def _embed(
     if there and not again and opened.read_embeddings(name).card["model"] == model_id(model):
         terminal.say(f"{name}: embeddings are there already")
         return
-    from jaxrec.experiment.lessons import encoded_elsewhere, refuse_taught_elsewhere
+    from jaxrec.experiment.fitting import refuse_taught_elsewhere
+    from jaxrec.experiment.study import encoded_elsewhere
 
     given = {option: value for option, value in (loading or {}).items() if value is not None}
     check_dtype(given.get("dtype"))
@@ -615,7 +621,7 @@ def _finetune(
         from torch_embed.training.recipe import resolve
     except ModuleNotFoundError as missing:
         _stop(f"fine-tuning needs {missing.name}; pip install 'jaxrec[embed]'", 2)
-    from jaxrec.experiment.lessons import refuse_taught_elsewhere
+    from jaxrec.experiment.fitting import refuse_taught_elsewhere
 
     silence()
     name = f"{short_name(model)}-ft"
@@ -630,7 +636,7 @@ def _finetune(
             _prepare(opened, folder, model, kind, recipe, terminal)
 
     def validate(E: Any) -> float:
-        from jaxrec.experiment.fitting import validation_ndcg
+        from jaxrec.experiment.choices import validation_ndcg
 
         figure = validation_ndcg(opened, E)
         terminal.say(f"{name}: validation NDCG@25 {figure:.4f}")
@@ -659,7 +665,7 @@ def _prepare(
 ) -> None:
     """Write the lesson, and say what learning it takes."""
     from jaxrec.border.lesson import LessonSettings
-    from jaxrec.experiment.lessons import write_lesson
+    from jaxrec.experiment.fitting import write_lesson
     from torch_embed.training.preflight import preflight
 
     wanted = LessonSettings(
@@ -678,7 +684,7 @@ def _finetune_once(
         from torch_embed.encoding.encoder import model_id, short_name
     except ModuleNotFoundError:
         return  # `_embed` has told
-    from jaxrec.experiment.lessons import adopt_taught
+    from jaxrec.experiment.study import adopt_taught
 
     name = f"{short_name(model)}-ft"
     holder = adopt_taught(opened, name, model_id(model), like)
@@ -691,7 +697,9 @@ def _finetune_once(
 
 
 def _tell_stale(opened: RunFolder, terminal: Terminal) -> None:
-    aside = opened.set_stale_results_aside()
+    from jaxrec.experiment.scoring import set_stale_results_aside
+
+    aside = set_stale_results_aside(opened)
     if aside is not None:
         terminal.say(
             f"The last score card was made from other files and is stale; it is now {aside}."
@@ -718,20 +726,24 @@ def _evaluate(
         _, factors_card = opened.read_factors("mf")
         what = "PMF on train without validation"
         with _resumable(), terminal.sweeps(what, factors_card["sweeps"]) as on_sweep:
-            card = score_card(opened, ks, fusion, on_sweep, memory, only=only, library=library)
+            card = score_card(
+                opened, ks, fusion, on_sweep, memory, only=only, library=library, say=terminal.say
+            )
     else:
         card = score_card(
-            opened, ks, fusion, memory=memory, on_row=terminal.detail, only=only, library=library
+            opened,
+            ks,
+            fusion,
+            memory=memory,
+            on_row=terminal.detail,
+            only=only,
+            library=library,
+            say=terminal.say,
         )
     if json_path is not None:
         write_card(json_path, card)
     for part in parts(card):
         terminal.result(part)
-    if "pmf" in opened.factors_rows() and opened.tuned_path("pmf").exists():
-        from jaxrec.experiment.pmf_rows import fitted_by, pmf_settings_of
-
-        if not fitted_by(opened, pmf_settings_of(opened)):
-            terminal.warn("pmf: not fitted with the tuned settings; run `jaxrec train-pmf`")
     return card
 
 

@@ -1,96 +1,203 @@
-"""Fits the learned rows in a run folder, and keeps what was fitted."""
+"""What is fitted in a run folder, and kept there: PMF, rows that learn, lessons for encoders."""
 
-from __future__ import annotations
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
+import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from jaxrec import __version__
+from jaxrec.border import lesson
+from jaxrec.border.lesson import LessonSettings
 from jaxrec.errors import InputError
 from jaxrec.evaluation.split import Split
-from jaxrec.evaluation.task import Task, calibration_task, validation_tasks
-from jaxrec.experiment.factors_file import read_factors, write_factors
+from jaxrec.experiment.choices import (
+    SIGNALS,
+    evidence,
+    familiarity_of,
+    identity_with_settings,
+    learn_fusion,
+    pmf_settings_of,
+    settings_of,
+)
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.files import file_sha256, read_json, write_json
-from jaxrec.models.model import Evidence, Settings
-from jaxrec.models.registry import MODELS, fit
-from jaxrec.pmf.objective import Factors
+from jaxrec.experiment.kept import Arrays, Identity, as_json, keep, write
+from jaxrec.models.factorization import pmf_settings
+from jaxrec.models.registry import fit
+from jaxrec.pmf.fit import fit_pmf
+from jaxrec.pmf.objective import Factors, PmfSettings, training_pairs
+from jaxrec.pmf.sequential import fit_sequential
+from jaxrec.pmf.sweeps import Checkpoints, OnSweep
 from jaxrec.topk.blocks import MEMORY
-from jaxrec.topk.scorer import Product, Scorer, Table, product
+from jaxrec.topk.scorer import Product, Scorer, Table
 
-if TYPE_CHECKING:
-    from jaxrec.fusion.gate import Familiarity, Learned, Part
+PUBLISHED = PmfSettings(
+    "logistic", factors=100, lambda_=0.001, nu=1.0, w0=0.0, sweeps=200, solver="sequential"
+)
+"""The published fit, by a solver of its own (`jaxrec.pmf.sequential`)."""
 
-SIGNALS = ("pmf+text", "ease-graded+text", "text")
-"""What `hybrid` fuses; the convex combination is of the first two."""
+DEFAULTS = {
+    "all-pairs": PmfSettings(),
+    "gaussian": PmfSettings("gaussian", factors=100, lambda_=10.0, nu=0.0, w0=0.0, sweeps=20),
+    "logistic": PmfSettings("logistic", factors=100, lambda_=0.3, nu=0.0, w0=0.0, sweeps=20),
+}
+"""By likelihood; the best of a few on validation inside seed 42's train (benchmarks/LOG.md)."""
+
+GRADIENT_SWEEPS = 200
+"""Steps along the gradient are smaller than sweeps of least squares."""
 
 
-def content_name(run: RunFolder) -> str | None:
-    """The embeddings that text models read: of several those that validation prefers.
+Say = Callable[[str], None]
+"""Told what is stale and made again."""
 
-    None if there are none. `validation_ndcg` of each is kept in `content.json`.
+
+def nobody(line: str) -> None:
+    """Tells nobody."""
+
+
+def train_pmf(
+    run: RunFolder,
+    settings: PmfSettings,
+    on_sweep: OnSweep = lambda sweep, loss: None,
+    asked: bool = False,
+) -> dict[str, Any]:
+    """Fit factors on the train part and write them; resumes a fit that was interrupted.
+
+    Args:
+        run: where they are kept.
+        settings: of the fit.
+        on_sweep: told of every sweep.
+        asked: did the user ask for these settings? Else they are stale once others are tuned.
+
+    Returns:
+        The card of the factors.
     """
-    names = run.embedding_names("honest")
-    if len(names) < 2:
-        return next(iter(names), None)
-    paths = {name: run.embeddings_path(name, "honest") for name in names}
-    hashes = {
-        name: read_json(path.with_suffix(".json")).get("sha256") for name, path in paths.items()
+    row = row_of(settings)
+    identity = _factors_identity(run, settings, "train")
+    checkpoints = Checkpoints(run.path / "checkpoints" / row, identity)
+    factors, losses = fit_factors(run, run.protocol.split, settings, checkpoints, on_sweep)
+    card = identity | {"losses": losses, "asked": asked}
+    write(run.factors_path(row), {"U": factors.U, "V": factors.V}, card)
+    checkpoints.clear()
+    return run.read_factors(row)[1]
+
+
+def pmf_is_stale(run: RunFolder) -> bool:
+    """Are there factors of row `pmf`, fitted with settings that nobody asked for or tuned?"""
+    if "pmf" not in run.factors_rows():
+        return False
+    card = run.read_factors("pmf")[1]
+    return not card.get("asked", True) and settings_on(card) != pmf_settings_of(run)
+
+
+def row_of(settings: PmfSettings) -> str:
+    """The row of the score card that factors fitted by `settings` make."""
+    return "mf" if settings.solver == "sequential" else "pmf"
+
+
+def fit_factors(
+    run: RunFolder,
+    split: Split,
+    settings: PmfSettings,
+    checkpoints: Checkpoints | None = None,
+    on_sweep: OnSweep = lambda sweep, loss: None,
+) -> tuple[Factors, list[float]]:
+    """Fit factors on the train part of `split`; returns them and the loss of every sweep."""
+    train, seed = run.dataset.interactions.at(split.train), run.fit_seed
+    shape = run.dataset.users, run.dataset.items
+    if settings.solver != "sequential":
+        pairs = training_pairs(train, run.dataset.feedback, settings)
+        return fit_pmf(
+            pairs, *shape, settings, seed=seed, checkpoints=checkpoints, on_sweep=on_sweep
+        )
+    for name, value in PUBLISHED._asdict().items():
+        if name not in ("factors", "sweeps", "lambda_") and getattr(settings, name) != value:
+            raise InputError(f"the sequential solver has {name} {value} only; leave it out")
+    return fit_sequential(
+        train,
+        run.dataset.feedback,
+        *shape,
+        factors=settings.factors,
+        sweeps=settings.sweeps,
+        lambda_=settings.lambda_,
+        seed=seed,
+        checkpoints=checkpoints,
+        on_sweep=on_sweep,
+    )
+
+
+def validation_factors(
+    run: RunFolder, split: Split, settings: PmfSettings, on_sweep: OnSweep
+) -> Factors:
+    """Factors fitted on train without validation, or as they were kept."""
+    path = run.path / "validation" / "factors.safetensors"
+    identity = _factors_identity(run, settings, "train without validation")
+    identity["split_sha256"] = split.sha256()
+    checkpoints = Checkpoints(path.parent / "checkpoints", identity)
+
+    def make() -> Arrays:
+        factors, _ = fit_factors(run, split, settings, checkpoints, on_sweep)
+        return {"U": factors.U, "V": factors.V}
+
+    arrays = keep(path, identity, make, nobody)
+    checkpoints.clear()
+    return Factors(arrays["U"], arrays["V"])
+
+
+def settings_on(factors_card: dict[str, Any]) -> PmfSettings:
+    """The settings that a card of factors states."""
+    missing = [name for name in PmfSettings._fields if name not in factors_card]
+    if missing:
+        raise InputError(f"a card of factors lacks {', '.join(missing)}; run `jaxrec train-pmf`")
+    return PmfSettings(*(factors_card[name] for name in PmfSettings._fields))
+
+
+def describe(factors_card: dict[str, Any]) -> str:
+    """The settings that a card of factors states, in a line."""
+    settings = settings_on(factors_card)
+    likelihood = settings.likelihood
+    if likelihood == "all-pairs":
+        likelihood += f" ({settings.target}, w0 {settings.w0:g})"
+    return (
+        f"{likelihood} PMF, {settings.factors} factors{' and biases' if settings.biases else ''},"
+        f" lambda {settings.lambda_:g}, nu {settings.nu:g}, at most {settings.sweeps} sweeps,"
+        f" solver {settings.solver}"
+    )
+
+
+def _factors_identity(run: RunFolder, settings: PmfSettings, part: str) -> Identity:
+    """All that decides a fit of PMF."""
+    own = {
+        "seed": run.fit_seed,
+        "part": part,
+        "jaxrec": __version__,
+        "synthetic": run.dataset.synthetic,
     }
-    settings = {row: settings_of(run, row) for row in SIGNALS}
-    there = read_json(run.content_path) if run.content_path.exists() else {}
-    figures = there.get("ndcg", {}) if there.get("settings") == settings else {}
-    known_figures = {name: figures.get(name, {}) for name in names}
-    for name in names:
-        if known_figures[name].get("sha256") != hashes[name]:
-            ndcg = validation_ndcg(run, run.read_embeddings(name, "honest").E)
-            known_figures[name] = {"sha256": hashes[name], "validation_ndcg@25": ndcg}
-    if known_figures != figures:
-        write_json(run.content_path, {"settings": settings, "ndcg": known_figures})
-    return max(names, key=lambda name: known_figures[name]["validation_ndcg@25"])
+    return as_json(settings._asdict() | own | run.identity())
 
 
-def known(run: RunFolder, split: Split) -> Evidence:
-    """What models of this run may learn from."""
-    name = content_name(run)
-    E = None if name is None else run.read_embeddings(name, "honest").E
-    return Evidence(run.dataset, split, E, run.fit_seed)
+def fitted(run: RunFolder, row: str, say: Say = nobody) -> Product | Table:
+    """A row's model of the train part, fitted or as it was kept; `say` is told what is stale."""
 
+    def make() -> Arrays:
+        known = evidence(run, run.protocol.split)
+        settings = settings_of(run, row)
+        if row == "text" and "pmf" in run.factors_rows():
+            factors, card = run.read_factors("pmf")
+            if settings_on(card) == pmf_settings(settings):
+                known.plain[pmf_settings(settings)] = factors
+            else:
+                say("text: fits PMF anew, for the factors of row pmf have other settings")
+        model = fit(row, known, settings)
+        if isinstance(model, Table):
+            return {"scores": np.asarray(model.scores)}
+        return {"U": np.asarray(model.left), "V": np.asarray(model.right)}
 
-def settings_of(run: RunFolder, row: str) -> Settings:
-    """Those `jaxrec tune` found in this run folder, else the defaults.
-
-    Settings that are no longer the row's are left out.
-
-    Raises:
-        InputError: they were tuned on other data or another split, and so perhaps on what is held
-            out here.
-    """
-    path, defaults = run.tuned_path(row), MODELS[row].settings
-    if not path.exists():
-        return defaults
-    tuned, own = read_json(path), run.identity()
-    if any(own.get(key, value) != value for key, value in tuned.get("made_from", {}).items()):
-        raise InputError(f"{path} was tuned on another split or other data; remove it")
-    return defaults | {name: v for name, v in tuned["settings"].items() if name in defaults}
-
-
-def fitted(run: RunFolder, row: str) -> Product | Table:
-    """A row's model of the train part, fitted or as it was kept."""
-    settings = settings_of(run, row)
-    path, card = run.model_path(row), _card(run, row, settings)
-    try:
-        factors, found = read_factors(path, "")
-        if all(found.get(key) == value for key, value in card.items()):
-            return product(*factors)
-    except InputError:
-        pass  # absent or half written: fitted anew
-    model = fit(row, known(run, run.protocol.split), settings)
-    if isinstance(model, Product):
-        write_factors(path, Factors(np.asarray(model.left), np.asarray(model.right)), card)
-    return model
+    arrays = keep(run.model_path(row), identity_with_settings(run, row), make, say)
+    if "scores" in arrays:
+        return Table(jnp.asarray(arrays["scores"]))
+    return Product(jnp.asarray(arrays["U"]), jnp.asarray(arrays["V"]))
 
 
 def fitted_factors(run: RunFolder, row: str) -> Factors:
@@ -100,78 +207,47 @@ def fitted_factors(run: RunFolder, row: str) -> Factors:
     return Factors(np.asarray(model.left), np.asarray(model.right))
 
 
-def validation_ndcg(run: RunFolder, E: NDArray[np.float32], memory: int = MEMORY) -> float:
-    """NDCG@25 on validation of the fusion, were E [items, dim] the embeddings of the texts.
-
-    Args:
-        run: its settings and splits.
-        E: unit embeddings.
-        memory: bytes that the arrays of ranking may take.
-    """
-    from jaxrec.fusion.gate import learn_fusion
-
-    tasks = validation_tasks(run.dataset, run.protocol)
-    learned = learn_fusion([_part(run, *task, E) for task in tasks], run.protocol.seed, memory)
-    return max(learned.ndcg.values())
-
-
-def _part(run: RunFolder, split: Split, task: Task, E: NDArray[np.float32] | None = None) -> Part:
-    """The signals fitted on an inner split, and what they are judged by."""
-    from jaxrec.fusion.gate import Part
-
-    inner = known(run, split) if E is None else Evidence(run.dataset, split, E, run.fit_seed)
-    signals = tuple(fit(row, inner, settings_of(run, row)) for row in SIGNALS)
-    return Part(signals, _knowledge(run, split), task)
-
-
-def learned_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
-    """The fusion of this run, learned on validation or as it was kept."""
-    # Flax and optax take most of a second to import; a fit of PMF does without
-    from jaxrec.fusion.calibration import calibrate
-    from jaxrec.fusion.gate import Learned, learn_fusion
-
-    card = {row: _card(run, row, settings_of(run, row)) for row in SIGNALS}
-    if run.hybrid_path.exists():
-        found = read_json(run.hybrid_path)
-        if found.get("made_from") == card and set(Learned._fields) <= set(found):
-            return Learned(**{key: found[key] for key in Learned._fields})
-    parts = [_part(run, *inner) for inner in validation_tasks(run.dataset, run.protocol)]
-    learned = learn_fusion(parts, run.protocol.seed, memory)
-    if run.protocol.rules.cold_items:
-        mixed = _part(run, *calibration_task(run.dataset, run.protocol))
-        learned = calibrate(learned, mixed, run.protocol.seed, memory)
-    write_json(run.hybrid_path, learned._asdict() | {"signals": SIGNALS, "made_from": card})
-    return learned
-
-
-def hybrid(run: RunFolder, memory: int = MEMORY) -> tuple[Scorer, Learned]:
+def fused(run: RunFolder, memory: int = MEMORY, say: Say = nobody) -> Scorer:
     """The row `hybrid`: signals of the whole train part, fused as was learned on validation."""
     from jaxrec.fusion.gate import fused_scorer
 
-    learned = learned_fusion(run, memory)
-    signals: tuple[Scorer, ...] = tuple(fitted(run, row) for row in SIGNALS)
-    return fused_scorer(learned, signals, _knowledge(run, run.protocol.split)), learned
+    learned = learn_fusion(run, memory, say)
+    signals: tuple[Scorer, ...] = tuple(fitted(run, row, say) for row in SIGNALS)
+    return fused_scorer(learned, signals, familiarity_of(run, run.protocol.split))
 
 
-def _knowledge(run: RunFolder, split: Split) -> Familiarity:
-    from jaxrec.fusion.gate import familiarity
+def write_lesson(
+    run: RunFolder, folder: Path, kind: str, settings: LessonSettings
+) -> dict[str, Any]:
+    """Write into `folder` what an encoder of one of `run.kinds_of_texts` learns from.
 
-    ratings = run.dataset.interactions
-    users = np.bincount(ratings.users[split.known], minlength=run.dataset.users)
-    items = np.bincount(ratings.items[split.train], minlength=run.dataset.items)
-    return familiarity(users, items)
+    Only under `published` may `settings` let validation be learned from.
+
+    Returns:
+        The card (see `jaxrec.border.lesson`).
+
+    Raises:
+        InputError: the folds do not suit the protocol, or PMF was tuned on another split.
+    """
+    if not run.protocol.rules.as_published:
+        settings = settings._replace(validation=True)  # it judges what reads the embeddings
+    pmf = pmf_settings_of(run)
+    texts = run.item_texts(kind)
+    return lesson.write_lesson(
+        folder, run.dataset, run.protocol, texts, settings, pmf, run.fit_seed
+    )
 
 
-def _card(run: RunFolder, row: str, settings: Settings) -> dict[str, Any]:
-    """All that decides a fit."""
-    return {"row": row, "settings": settings, "jaxrec": __version__} | identity_of(run, row)
+def refuse_taught_elsewhere(run: RunFolder, model: str, card: dict[str, Any]) -> None:
+    """Raise InputError if a lesson taught `model` what is held out here.
 
-
-def identity_of(run: RunFolder, row: str) -> dict[str, Any]:
-    """What a row learns from: data, split, seed and embeddings."""
-    card: dict[str, Any] = {"seed": run.fit_seed}
-    if MODELS[row].text:
-        name = content_name(run)
-        path = None if name is None else run.embeddings_path(name, "honest")
-        card |= {"embeddings": name, "embeddings_sha256": path and file_sha256(path)}
-    return card | run.identity()
+    Args:
+        run: where its embeddings would be used.
+        model: as the user calls it.
+        card: of the lesson; empty for an encoder that has had none.
+    """
+    if lesson.taught_elsewhere(run.dataset, run.protocol, card):
+        raise InputError(
+            f"{model} was fine-tuned on another split of this data and may know what is held out"
+            " here; give its base model, with --finetune"
+        )

@@ -8,10 +8,10 @@ mf.safetensors, .json    factors of the published fit
 pmf.safetensors, .json   factors of any other fit
 embeddings/NAME.safetensors, .json
 embeddings/honest/NAME.safetensors, .json   of the honest texts, under `published`
-training/KIND/NAME/      what a fine-tuned encoder learned from, and checkpoints under way
+training/KIND/NAME/      the lesson of a fine-tuned encoder, and its training under way
 encoders/KIND/NAME/      a fine-tuned encoder; with folds a folder for each
 content.json             validation figures of the embeddings, if there are several
-models/ROW.safetensors, .json   a baseline or text model as a product of two factors
+models/ROW.safetensors, .json   a row that learns, as a product of two factors or as scores
 hybrid.json              the fusion that was learned, and its validation figures
 tuned/                   trials of `jaxrec tune` and the best settings of each row
 per_user.parquet         every user's figures behind the last score card
@@ -34,9 +34,8 @@ from jaxrec.data.movielens import read_movielens
 from jaxrec.data.sources import DEFAULT, load_dataset
 from jaxrec.data.texts import item_texts
 from jaxrec.errors import InputError
-from jaxrec.evaluation.card import read_card
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
-from jaxrec.experiment.factors_file import read_factors
+from jaxrec.experiment.kept import read
 from jaxrec.files import read_json, whole_file, write_json
 from jaxrec.pmf.objective import Factors
 
@@ -161,11 +160,11 @@ class RunFolder:
             InputError: they are absent or of another experiment.
         """
         path, command = self.factors_path(row), self.factors_command(row)
-        factors, card = read_factors(path, command)
+        arrays, card = read(path, command)
         for key, what in (("data_sha256", "data set"), ("split_sha256", "split")):
             if card.get(key) != self.identity()[key]:
                 raise InputError(f"{path}: fitted on another {what}; run `{command}`")
-        return factors, card
+        return Factors(arrays["U"], arrays["V"]), card
 
     def read_embeddings(self, name: str, kind: str | None = None) -> Embeddings:
         """The embeddings called `name`; InputError if they are not of this run's texts."""
@@ -181,30 +180,6 @@ class RunFolder:
     def write_texts(self, kind: str) -> None:
         """Write the item texts for the encoder."""
         write_texts(self.texts_path(kind), self.dataset, self.texts(kind))
-
-    def made_from(self) -> dict[str, dict[str, str | None]]:
-        """Hashes of the factors and embeddings that are there, as their cards state them."""
-        embeddings = {
-            name: _hash_on_card(self.embeddings_path(name)) for name in self.embedding_names()
-        }
-        factors = {row: _hash_on_card(self.factors_path(row)) for row in self.factors_rows()}
-        return {"factors": factors, "embeddings": embeddings}
-
-    def results_are_stale(self) -> bool:
-        """Is the last score card one of other factors or embeddings, or one that cannot be read?"""
-        if not self.results_path.exists():
-            return False
-        try:
-            used, now = read_card(self.results_path).made_from, self.made_from()
-        except InputError:
-            return True  # of another version
-        return any(now[kind].get(name) != of for kind in used for name, of in used[kind].items())
-
-    def set_stale_results_aside(self) -> Path | None:
-        """Rename stale results; return their new name."""
-        if not self.results_are_stale():
-            return None
-        return self.results_path.rename(self.path / "results.stale.json")
 
 
 def open_run(
@@ -327,8 +302,3 @@ def _write_split(run: RunFolder) -> None:
         )
     with whole_file(run.path / "split.parquet") as partial:
         pl.concat(parts).write_parquet(partial, metadata={"data": run.dataset.name})
-
-
-def _hash_on_card(path: Path) -> str | None:
-    card = path.with_suffix(".json")
-    return read_json(card).get("sha256") if card.exists() else None

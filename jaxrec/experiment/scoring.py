@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -12,22 +13,34 @@ from numpy.typing import NDArray
 
 from jaxrec.border.embeddings import Embeddings
 from jaxrec.errors import InputError
-from jaxrec.evaluation.card import AbsentRow, Curve, FusionCard, ScoreCard, write_card
+from jaxrec.evaluation.card import AbsentRow, Curve, FusionCard, ScoreCard, read_card, write_card
 from jaxrec.evaluation.foreign_metrics import metrics_as
 from jaxrec.evaluation.measure import Evaluation, evaluate
 from jaxrec.evaluation.protocol import Rules
 from jaxrec.evaluation.significance import against, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task, unseen_task, validation_tasks
-from jaxrec.experiment.fitting import (
+from jaxrec.experiment.choices import (
     SIGNALS,
-    content_name,
-    fitted,
-    hybrid,
+    choose_embeddings,
+    chosen_embeddings,
+    identity_with_settings,
     learned_fusion,
+    pmf_settings_of,
     settings_of,
 )
+from jaxrec.experiment.fitting import (
+    Say,
+    describe,
+    fitted,
+    fused,
+    nobody,
+    pmf_is_stale,
+    settings_on,
+    train_pmf,
+    validation_factors,
+)
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.experiment.pmf_rows import describe, settings_on, validation_factors
+from jaxrec.experiment.kept import hash_on_card, identity_sha256
 from jaxrec.experiment.rows import Row, rows_with
 from jaxrec.files import whole_file
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
@@ -70,6 +83,7 @@ def score_card(
     on_row: Callable[[str], None] = lambda row: None,
     only: tuple[str, ...] = (),
     library: str | None = None,
+    say: Say = nobody,
 ) -> ScoreCard:
     """Measure every row that can be made, write `results.json` and return what it holds.
 
@@ -83,7 +97,12 @@ def score_card(
         on_row: told of every row before it is fitted and measured.
         only: names of rows; all by default.
         library: one whose definitions of metrics are computed from the same lists too.
+        say: told what was stale and is made again.
     """
+    choose_embeddings(run)
+    if pmf_is_stale(run):
+        say("pmf: other settings were tuned since; fitted again")
+        train_pmf(run, pmf_settings_of(run))
     task, rows = evaluation_task(run.dataset, run.protocol), rows_of(run, only)
     curves = _curves_for(run, fusion, on_sweep, memory)
     measured: dict[str, Measured] = {}
@@ -93,7 +112,7 @@ def score_card(
         if why is None:
             on_row(row.name)
             curve = curves.get(row.embeddings or "", ())
-            found = _measure(run, row, task, fusion, curve, ks, memory, library)
+            found = _measure(run, row, task, fusion, curve, ks, memory, library, say)
             if found is not None:
                 measured[row.name] = found
                 continue
@@ -108,7 +127,7 @@ def score_card(
     card = ScoreCard(
         protocol=task.card | _how_chosen(run, rows, measured, chosen_alpha=bool(curves)),
         rows=tuple((cards | absent)[row.name] for row in rows),
-        made_from=run.made_from(),
+        made_from=made_from(run, [row for row in rows if row.name in measured]),
         hybrid=_hybrid_card(run, evaluations) if "hybrid" in evaluations else None,
         **_shown(run.protocol.rules),
     )
@@ -116,6 +135,40 @@ def score_card(
         _per_user_table(evaluations, run.dataset.user_ids.names).write_parquet(partial)
     write_card(run.results_path, card)
     return card
+
+
+def made_from(run: RunFolder, rows: list[Row]) -> dict[str, dict[str, str | None]]:
+    """A hash of all that each row of a card is made from as things stand, by the rows' names."""
+
+    def of(row: Row) -> str:
+        if row.name == "hybrid":
+            return identity_sha256({name: identity_with_settings(run, name) for name in SIGNALS})
+        if row.learned:
+            return identity_sha256(identity_with_settings(run, row.name))
+        factors = row.factors and hash_on_card(run.factors_path(row.factors))
+        embeddings = row.embeddings and hash_on_card(run.embeddings_path(row.embeddings))
+        return identity_sha256({"factors": factors, "embeddings": embeddings})
+
+    return {"rows": {row.name: of(row) for row in rows}}
+
+
+def results_are_stale(run: RunFolder) -> bool:
+    """Is the last score card one of other settings, factors or embeddings, or of another version?"""
+    if not run.results_path.exists():
+        return False
+    try:
+        used = read_card(run.results_path).made_from.get("rows", {})
+        now = made_from(run, [row for row in rows_of(run) if row.name in used])["rows"]
+    except InputError:
+        return True  # of another version, or the embeddings are to be chosen anew
+    return now != used or pmf_is_stale(run)
+
+
+def set_stale_results_aside(run: RunFolder) -> Path | None:
+    """Rename stale results; return their new name."""
+    if not results_are_stale(run):
+        return None
+    return run.results_path.rename(run.path / "results.stale.json")
 
 
 def _measure(
@@ -127,13 +180,14 @@ def _measure(
     ks: tuple[int, ...],
     memory: int,
     library: str | None,
+    say: Say,
 ) -> Measured | None:
     """A row that lacks nothing, with the best alpha of `curve` if there is one.
 
     None for a row that does not rank the cold items that are the only candidates.
     """
     of = Fusion(fusion.name, best(curve)) if curve else fusion
-    scorer, how = scorer_of(run, row, task, of, memory)
+    scorer, how = scorer_of(run, row, task, of, memory, say)
     if curve and row.factors is not None:
         how["alpha_curve"] = curve
     cold = not task.item_counts[task.catalogue].any()
@@ -200,16 +254,18 @@ def _how_chosen(
             card[row.factors] = describe(run.read_factors(row.factors)[1])
     learned = [row.name for row in rows if row.name in MODELS and MODELS[row.name].space]
     tuned = [name for name in learned if run.tuned_path(name).exists()]
-    texts = content_name(run)
+    texts, catalogue = chosen_embeddings(run), run.dataset.catalogue
+    beside = " and ".join([*catalogue.numbers, *catalogue.categories])
     return card | {
         "tuned_on_validation": ", ".join(tuned) or "none (defaults)",
-        "text_rows_read": f"{texts or 'no embeddings'}, year and genres",
+        "text_rows_read": ", ".join(filter(None, [texts or "no embeddings", beside])),
     }
 
 
 def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCard:
     """How the fusion was chosen, how it stands, and how far text changed its lists."""
     learned, found = learned_fusion(run), evaluations["hybrid"]
+    assert learned is not None
     differing = {}
     if "pmf" in evaluations:
         k = min(25, found.lists.shape[1])
@@ -266,14 +322,15 @@ def lacking(run: RunFolder, row: Row) -> str | None:
 
 
 def scorer_of(
-    run: RunFolder, row: Row, task: Task, fusion: Fusion, memory: int
+    run: RunFolder, row: Row, task: Task, fusion: Fusion, memory: int, say: Say = nobody
 ) -> tuple[Scorer, dict[str, Any]]:
     """The scorer of a row that lacks nothing, and its fusion and alpha if it has one."""
     if row.name == "hybrid":
-        scorer, learned = hybrid(run, memory)
+        scorer, learned = fused(run, memory, say), learned_fusion(run)
+        assert learned is not None
         return scorer, {"fusion": learned.winner}
     if row.learned:
-        return fitted(run, row.name), {"settings": settings_of(run, row.name)}
+        return fitted(run, row.name, say), {"settings": settings_of(run, row.name)}
     factors = None
     if row.factors is not None:
         factors, card = run.read_factors(row.factors)

@@ -1,5 +1,7 @@
-"""Several run folders of one data set and protocol, as one result."""
+"""Several run folders of one data set and protocol: what they share, and their common result."""
 
+import shutil
+from collections.abc import Sequence
 from math import nan
 from pathlib import Path
 
@@ -7,9 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from jaxrec.border import lesson
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import Comparisons, Mean, Numbers, ScoreCard, Summary, read_card
 from jaxrec.evaluation.significance import against, bootstrap_means, interval
+from jaxrec.experiment.folder import RunFolder
+from jaxrec.files import read_json, whole_file
 
 COMPARED = ("precision", "recall", "ndcg", "tail_recall")
 
@@ -106,3 +111,47 @@ def _all_unseen(cards: list[ScoreCard], rows: list[str]) -> dict[str, Numbers] |
 def _means(table: pl.DataFrame, row: str, figures: list[str]) -> dict[str, float]:
     own = table.filter(pl.col("row") == row).select(pl.col(figures).fill_nan(None).mean())
     return {name: np.nan if mean is None else mean for name, mean in own.row(0, named=True).items()}
+
+
+def adopt_taught(run: RunFolder, name: str, model_id: str, others: Sequence[Path]) -> Path | None:
+    """Make sure of fine-tuned embeddings of the honest texts, if any run folder has made them.
+
+    Initialisations of a split have its texts and ratings in common, and so share an encoder.
+
+    Args:
+        run: the run folder that wants them.
+        name: of the embeddings.
+        model_id: what was fine-tuned, as cards call it.
+        others: run folders from which they may be copied.
+
+    Returns:
+        The run folder that had them, `run.path` first of all; None if they are to be made.
+    """
+    wanted = run.embeddings_path(name, "honest")
+    for holder in (run.path, *others):
+        made = holder / wanted.relative_to(run.path)
+        if not _taught_the_same(run, made, model_id):
+            continue
+        if made != wanted:
+            for suffix in (wanted.suffix, ".json"):
+                with whole_file(wanted.with_suffix(suffix)) as partial:
+                    shutil.copyfile(made.with_suffix(suffix), partial)
+        run.read_embeddings(name, "honest")  # refuses what is damaged
+        return holder
+    return None
+
+
+def encoded_elsewhere(run: RunFolder, name: str, others: Sequence[Path]) -> list[Path]:
+    """Files, there or not, in which other run folders keep embeddings called `name`."""
+    return [other / run.embeddings_path(name).relative_to(run.path) for other in others]
+
+
+def _taught_the_same(run: RunFolder, made: Path, model_id: str) -> bool:
+    """Are these embeddings there, of that model, and taught by this run's texts and split?"""
+    card_path = made.with_suffix(".json")
+    if not (made.exists() and card_path.exists()):
+        return False
+    card = read_json(card_path)
+    if card.get("finetuned_from") != model_id:
+        return False
+    return lesson.taught_here(run.dataset, run.protocol, run.texts("honest"), card["training"])

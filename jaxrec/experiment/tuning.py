@@ -10,7 +10,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import validation_tasks
-from jaxrec.experiment.fitting import identity_of, known
+from jaxrec.experiment.choices import choose_embeddings, evidence, identity_of
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import write_json
 from jaxrec.models.model import Range
@@ -51,8 +51,10 @@ def tune(
         The best `settings`, their `validation_ndcg@25`, the number of `trials`.
     """
     model = MODELS[row]
+    if model.text:
+        choose_embeddings(run)
     parts = [
-        (known(run, split), task) for split, task in validation_tasks(run.dataset, run.protocol)
+        (evidence(run, split), task) for split, task in validation_tasks(run.dataset, run.protocol)
     ]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = run.tuned_path(row)

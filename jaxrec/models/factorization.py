@@ -10,11 +10,6 @@ from jaxrec.pmf.fit import fit_pmf, fold_in
 from jaxrec.pmf.objective import Factors, PmfSettings, observe, training_pairs
 from jaxrec.topk.scorer import Product, product
 
-KEPT = 8
-"""Fits of PMF without text that are remembered: `text` and `pmf` share them, and so do the trials
-of a search that moves other settings."""
-_plain: dict[tuple, Factors] = {}
-
 
 def pmf_settings(settings: Settings) -> PmfSettings:
     """Those among a row's settings that are PMF's."""
@@ -23,18 +18,20 @@ def pmf_settings(settings: Settings) -> PmfSettings:
     )
 
 
-def _factors(evidence: Evidence, settings: Settings, E: NDArray[np.float32] | None) -> Factors:
-    """Factors learned from train; users who are given are folded in."""
-    how, train, feedback = pmf_settings(settings), evidence.train, evidence.dataset.feedback
-    factors, _ = fit_pmf(
-        training_pairs(train, feedback, how),
-        *evidence.shape,
-        how,
-        seed=evidence.seed,
-        item_features=E,
-    )
-    rated = np.bincount(train.items, minlength=evidence.shape[1]) > 0
-    return with_given(factors, evidence.given, feedback, how, rated)
+def _factors(
+    evidence: Evidence, settings: PmfSettings, E: NDArray[np.float32] | None = None
+) -> Factors:
+    """Factors learned from train."""
+    pairs = training_pairs(evidence.train, evidence.dataset.feedback, settings)
+    users, items = evidence.shape
+    return fit_pmf(pairs, users, items, settings, seed=evidence.seed, item_features=E)[0]
+
+
+def _with_given(evidence: Evidence, factors: Factors, settings: PmfSettings) -> Factors:
+    """Users who are given folded in."""
+    rated = np.bincount(evidence.train.items, minlength=evidence.shape[1]) > 0
+    feedback = evidence.dataset.feedback
+    return with_given(factors, evidence.given, feedback, settings, rated)
 
 
 def with_given(
@@ -55,14 +52,11 @@ def with_given(
 
 
 def _plain_factors(evidence: Evidence, settings: Settings) -> Factors:
-    """`_factors` without text; of the same data and settings fitted once."""
-    data, split = evidence.dataset.sha256, evidence.split.sha256()
-    key = data, split, evidence.seed, pmf_settings(settings)
-    if key not in _plain:
-        while len(_plain) >= KEPT:
-            _plain.pop(next(iter(_plain)))
-        _plain[key] = _factors(evidence, settings, None)
-    return _plain[key]
+    """Without text, of these settings fitted once."""
+    how = pmf_settings(settings)
+    if how not in evidence.plain:
+        evidence.plain[how] = _factors(evidence, how)
+    return _with_given(evidence, evidence.plain[how], how)
 
 
 def _pmf(evidence: Evidence, settings: Settings) -> Product:
@@ -70,7 +64,9 @@ def _pmf(evidence: Evidence, settings: Settings) -> Product:
 
 
 def _pmf_with_text(evidence: Evidence, settings: Settings) -> Product:
-    return product(*_factors(evidence, settings, evidence.features(settings["metadata"])))
+    how = pmf_settings(settings)
+    factors = _factors(evidence, how, evidence.features(settings["metadata"]))
+    return product(*_with_given(evidence, factors, how))
 
 
 def _text(evidence: Evidence, settings: Settings) -> Product:

@@ -12,6 +12,7 @@ from jaxrec.data.dataset import Dataset, Interactions
 from jaxrec.data.features import item_features
 from jaxrec.data.feedback import Feedback
 from jaxrec.evaluation.split import Split
+from jaxrec.pmf.objective import Factors, PmfSettings
 from jaxrec.topk.scorer import Product, Table
 
 Settings = dict[str, Any]
@@ -26,6 +27,8 @@ class Evidence(NamedTuple):
     E: NDArray[np.float32] | None
     """[items, dim] embeddings of texts that hold nothing of the held-out part."""
     seed: int
+    plain: dict[PmfSettings, Factors]
+    """PMF of train without text, by settings: `pmf`, `text` and the trials of a search share it."""
 
     @property
     def train(self) -> Interactions:

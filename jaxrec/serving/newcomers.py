@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from jaxrec.data.dataset import Interactions
 from jaxrec.errors import InputError
 from jaxrec.evaluation.task import evaluation_task
-from jaxrec.experiment.fitting import fitted_factors, settings_of
+from jaxrec.experiment.choices import settings_of
+from jaxrec.experiment.fitting import fitted_factors, settings_on
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.experiment.pmf_rows import settings_on
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.pmf.fit import fold_in
 from jaxrec.pmf.objective import observe

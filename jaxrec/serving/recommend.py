@@ -11,7 +11,14 @@ from jaxrec.evaluation.card import read_card
 from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import Row
-from jaxrec.experiment.scoring import PUBLISHED_FUSION, Fusion, lacking, rows_of, scorer_of
+from jaxrec.experiment.scoring import (
+    PUBLISHED_FUSION,
+    Fusion,
+    lacking,
+    results_are_stale,
+    rows_of,
+    scorer_of,
+)
 from jaxrec.topk.blocks import MEMORY
 from jaxrec.topk.ranking import top_k
 
@@ -89,7 +96,7 @@ def _last_fusion(run: RunFolder, row: Row) -> Fusion:
     if row.embeddings is None or not run.results_path.exists():
         return PUBLISHED_FUSION
     measured = read_card(run.results_path).measured.get(row.name)
-    if measured is None or measured.fusion is None or run.results_are_stale():
+    if measured is None or measured.fusion is None or results_are_stale(run):
         return PUBLISHED_FUSION
     alpha = PUBLISHED_FUSION.alpha if measured.alpha is None else measured.alpha
     return Fusion(measured.fusion, alpha)

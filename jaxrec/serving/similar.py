@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrec.experiment.fitting import content_name, fitted_factors
+from jaxrec.experiment.choices import chosen_embeddings
+from jaxrec.experiment.fitting import fitted_factors
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.serving.newcomers import COLD_ROW
 from jaxrec.topk.blocks import MEMORY
@@ -22,7 +23,7 @@ def similar(
         cosines [k].
     """
     spaces = {"factors": fitted_factors(run, COLD_ROW).V}
-    name = content_name(run)
+    name = chosen_embeddings(run)
     if name is not None:
         spaces["text"] = run.read_embeddings(name, "honest").E
     itself = ItemSets(np.array([0, 1]), np.array([item], np.int32))

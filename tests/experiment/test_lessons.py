@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from jaxrec.experiment.lessons import adopt_taught, refuse_taught_elsewhere, write_lesson
 from safetensors.numpy import save_file
 
 from jaxrec.border.lesson import LessonSettings, taught_elsewhere, taught_here
@@ -13,7 +14,6 @@ from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import Protocol
 from jaxrec.experiment.folder import RunFolder, open_run
-from jaxrec.experiment.lessons import adopt_taught, refuse_taught_elsewhere, write_lesson
 from jaxrec.files import file_sha256, write_json
 from torch_embed import errors
 from torch_embed.training.lesson import read_lesson

@@ -1,0 +1,97 @@
+"""Kept: what lies in a run folder with its identity, all that it was made from.
+
+Arrays are a safetensors file, and beside it a card (JSON) that states identity and hash. Whoever
+wants them names the identity that they should have: where the card states another one they are
+stale, and are made again; so are files that are absent, damaged or half written.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from jaxrec.errors import InputError
+from jaxrec.files import file_sha256, read_json, whole_file, write_json
+
+Identity = dict[str, Any]
+"""JSON: data, split, seed, settings, embeddings, versions of what decides."""
+Arrays = dict[str, NDArray[Any]]
+
+
+def keep(
+    path: Path, identity: Identity, make: Callable[[], Arrays], say: Callable[[str], None]
+) -> Arrays:
+    """The arrays kept in `path` if they have this identity, else made anew and kept.
+
+    Args:
+        path: the safetensors file; the card is the JSON file beside it.
+        identity: what they must have been made from.
+        make: makes them.
+        say: told what is stale.
+    """
+    try:
+        arrays, card = read(path, "")
+        if holds(card, identity):
+            return arrays
+        say(f"{path.stem}: was made from something else; made again")
+    except InputError:
+        pass  # absent or half written
+    arrays = make()
+    write(path, arrays, identity)
+    return arrays
+
+
+def holds(card: Identity, identity: Identity) -> bool:
+    """Does what a card states agree with an identity?"""
+    return all(card.get(key) == as_json(value) for key, value in identity.items())
+
+
+def write(path: Path, arrays: Arrays, card: Identity) -> None:
+    """Write arrays and their card, which gets the hash of the file too."""
+    with whole_file(path) as partial:
+        partial.write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
+    write_json(path.with_suffix(".json"), card | {"sha256": file_sha256(path)})
+
+
+def read(path: Path, remedy: str) -> tuple[Arrays, Identity]:
+    """Read arrays and their card.
+
+    Args:
+        path: the safetensors file.
+        remedy: the command that makes them, for the error.
+
+    Raises:
+        InputError: a file is missing or damaged, or the two do not belong together.
+    """
+    card_path = path.with_suffix(".json")
+    if not path.exists() or not card_path.exists():
+        raise InputError(f"{path}: no trained factors; run `{remedy}`")
+    card = read_json(card_path)
+    if file_sha256(path) != card.get("sha256"):
+        raise InputError(f"{path}: not the file that {card_path.name} describes; run `{remedy}`")
+    try:
+        return load_file(path), card
+    except SafetensorError as error:
+        raise InputError(f"{path}: damaged ({error}); run `{remedy}`") from None
+
+
+def hash_on_card(path: Path) -> str | None:
+    """The hash of a kept file that its card states, if there is a card."""
+    card = path.with_suffix(".json")
+    return read_json(card).get("sha256") if card.exists() else None
+
+
+def identity_sha256(identity: Identity) -> str:
+    """One hash of an identity."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def as_json(value: Any) -> Any:
+    """A value as it comes back from JSON: tuples as lists."""
+    return json.loads(json.dumps(value))
