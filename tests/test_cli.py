@@ -430,6 +430,10 @@ def test_alpha_is_chosen_on_validation(tmp_path: Path) -> None:
     recommended = jaxrec("recommend", "--run", run, "--user", 1, "--row", "mf+minilm")
     assert f"fusion sigmoid-cosine, alpha {hybrid['alpha']}" in recommended.output
     results = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps(results | {"version": 0}))
+    refused = jaxrec("recommend", "--run", run, "--user", 1, "--row", "mf+minilm")
+    assert refused.exit_code == 2
+    assert f"run `jaxrec eval --run {run}` for a new one" in refused.output
     results["made_from"]["embeddings"]["minilm"] = "of other weights"
     (run / "results.json").write_text(json.dumps(results))
     stale = jaxrec("embed", "--run", run)

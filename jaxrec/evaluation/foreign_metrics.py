@@ -21,6 +21,11 @@ from jaxrec.evaluation.measure import Evaluation
 from jaxrec.evaluation.task import Task
 
 LIBRARIES = ("cornac", "implicit", "lenskit", "rectools", "ranx")
+NAMES = {
+    "rectools": ("Precision", "Recall", "NDCG", "MAP", "MRR", "HitRate"),
+    "ranx": ("precision", "recall", "ndcg", "map", "mrr", "hit_rate"),
+}
+"""Two libraries that differ in their ideal and their spelling alone."""
 
 
 def metrics_as(library: str, found: Evaluation, task: Task, k: int) -> dict[str, float]:
@@ -64,12 +69,10 @@ def metrics_of_hits(
     figures: dict[str, float]
     if library == "cornac":
         precision, recall = count / k, count / n
-        both = precision + recall
-        f1 = np.divide(2 * precision * recall, both, out=np.zeros(len(n)), where=both > 0)
         figures = {
             f"Precision@{k}": precision.mean(),
             f"Recall@{k}": recall.mean(),
-            f"F1@{k}": f1.mean(),
+            f"F1@{k}": _harmonic(precision, recall).mean(),
             f"NDCG@{k}": ndcg,
             f"HitRatio@{k}": hit,
         }
@@ -89,10 +92,6 @@ def metrics_of_hits(
             f"Hit@{k}": hit,
         }
     else:
-        names = {
-            "rectools": ("Precision", "Recall", "NDCG", "MAP", "MRR", "HitRate"),
-            "ranx": ("precision", "recall", "ndcg", "map", "mrr", "hit_rate"),
-        }[library]
         values = (
             (count / k).mean(),
             (count / n).mean(),
@@ -101,5 +100,11 @@ def metrics_of_hits(
             reciprocal,
             hit,
         )
-        figures = {f"{name}@{k}": value for name, value in zip(names, values, strict=True)}
+        figures = {f"{name}@{k}": value for name, value in zip(NAMES[library], values, strict=True)}
     return {name: float(value) for name, value in figures.items()}
+
+
+def _harmonic(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Harmonic means; 0 of two zeros."""
+    both = one + other
+    return np.divide(2 * one * other, both, out=np.zeros(len(both)), where=both > 0)

@@ -6,8 +6,8 @@ from jaxrec.models.registry import MODELS
 LEARNED = [*MODELS, "hybrid"]
 
 
-def names(*args: object, **options: bool) -> list[str]:
-    return [row.name for row in rows_with(*args, **options)]  # type: ignore[arg-type]
+def names(embeddings: list[str], **options: bool) -> list[str]:
+    return [row.name for row in rows_with(embeddings, **options)]
 
 
 def test_the_published_table_is_whole_whatever_is_there() -> None:
