@@ -64,9 +64,6 @@ def write_lesson(
         pmf: how the factors are fitted that alignment regresses.
         fit_seed: of these factors.
 
-    Validation is kept out; not under `cold-items`, for there the inner cold folds are the folds,
-    and a cold item's text is embedded by a model that has seen none of its ratings.
-
     Returns:
         The card.
 
@@ -76,10 +73,7 @@ def write_lesson(
     split = _taught(dataset, protocol, settings.validation)
     train = dataset.ratings.at(split.train)
     fold = _folds(dataset, protocol, train, settings.folds)
-    with whole_file(folder / "texts.parquet") as partial:
-        items = np.arange(dataset.items, dtype=np.int32)
-        columns = {"item": items, "text": texts.full, "plain": texts.plain, "fold": fold}
-        pl.DataFrame(columns).write_parquet(partial)
+    _write_texts(folder / "texts.parquet", texts, fold)
     of_fold = [
         train.at(np.flatnonzero(fold[train.items] != number)) if settings.folds > 1 else train
         for number in range(settings.folds)
@@ -137,7 +131,11 @@ def _taught(dataset: Dataset, protocol: Protocol, validation: bool) -> Split:
 
 
 def _folds(dataset: Dataset, protocol: Protocol, train: Ratings, folds: int) -> NDArray[np.int32]:
-    """[items] the fold of each item that has ratings, -1 for the others."""
+    """[items] the fold of each item that has ratings, -1 for the others.
+
+    Under `cold-items` the inner cold folds are the folds: a cold item's text is embedded by a model
+    that has seen none of its ratings, and so validation need not be kept out.
+    """
     fold = np.full(dataset.items, -1, np.int32)
     if protocol.name == "cold-items":
         inner = validation_splits(dataset, protocol)
@@ -151,6 +149,13 @@ def _folds(dataset: Dataset, protocol: Protocol, train: Ratings, folds: int) -> 
     rated = np.unique(train.items)
     fold[rated] = np.random.default_rng(protocol.seed).permutation(len(rated)) % folds
     return fold
+
+
+def _write_texts(path: Path, texts: ItemTexts, fold: NDArray[np.int32]) -> None:
+    items = np.arange(len(fold), dtype=np.int32)
+    columns = {"item": items, "text": texts.full, "plain": texts.plain, "fold": fold}
+    with whole_file(path) as partial:
+        pl.DataFrame(columns).write_parquet(partial)
 
 
 def _write_targets(
@@ -184,7 +189,7 @@ def _write_pairs(
         drawn = draw_pairs(
             ratings, kind, settings.per_user, seed + 1000 * number, settings.popularity
         )
-        anchors = [row[row != NONE].tolist() for row in drawn.anchors]
+        anchors = [own[own != NONE].tolist() for own in drawn.anchors]
         negatives = pl.Series(drawn.negatives)
         tables.append(
             pl.DataFrame(
