@@ -549,7 +549,7 @@ def _embed(
     """Encode the texts; those that a run folder of `like` has encoded are taken from there."""
     try:
         from torch_embed.encoding.encode import embed_file, estimate_seconds
-        from torch_embed.encoding.encoder import check_dtype, load_encoder, model_id, short_name
+        from torch_embed.encoding.encoder import load_encoder, model_id, short_name
         from torch_embed.encoding.saved import lesson_card
         from torch_embed.files import read_texts
     except ModuleNotFoundError as missing:
@@ -567,9 +567,8 @@ def _embed(
     from jaxrec.experiment.fitting import refuse_taught_elsewhere
     from jaxrec.experiment.study import encoded_elsewhere
 
-    given = {option: value for option, value in (loading or {}).items() if value is not None}
-    check_dtype(given.get("dtype"))
     refuse_taught_elsewhere(opened, model, lesson_card(model))
+    given = {option: value for option, value in (loading or {}).items() if value is not None}
     encoder = load_encoder(model, **given)
     encoded = encoded_elsewhere(opened, name, like)
     for kind in opened.kinds_of_texts:

@@ -66,9 +66,6 @@ def write_lesson(
         pmf: how the factors are fitted that alignment regresses.
         fit_seed: of these factors.
 
-    Validation is kept out; not under `cold-items`, for there the inner cold folds are the folds,
-    and a cold item's text is embedded by a model that has seen none of its ratings.
-
     Returns:
         The card.
 
@@ -78,10 +75,7 @@ def write_lesson(
     split = _taught(dataset, protocol, settings.validation)
     train = dataset.interactions.at(split.train)
     fold = _folds(dataset, protocol, train, settings.folds)
-    with whole_file(folder / "texts.parquet") as partial:
-        items = np.arange(dataset.items, dtype=np.int32)
-        columns = {"item": items, "text": texts.full, "plain": texts.plain, "fold": fold}
-        pl.DataFrame(columns).write_parquet(partial)
+    _write_texts(folder / "texts.parquet", texts, fold)
     of_fold = [
         train.at(np.flatnonzero(fold[train.items] != number)) if settings.folds > 1 else train
         for number in range(settings.folds)
@@ -143,7 +137,11 @@ def _taught(dataset: Dataset, protocol: Protocol, validation: bool) -> Split:
 def _folds(
     dataset: Dataset, protocol: Protocol, train: Interactions, folds: int
 ) -> NDArray[np.int32]:
-    """[items] the fold of each item that has ratings, -1 for the others."""
+    """[items] the fold of each item that has ratings, -1 for the others.
+
+    Where items are cold the inner cold folds are the folds: a cold item's text is embedded by a
+    model that has seen none of its ratings, and so validation need not be kept out.
+    """
     fold = np.full(dataset.items, -1, np.int32)
     if protocol.rules.cold_items:
         inner = protocol.validation_splits(dataset)
@@ -157,6 +155,13 @@ def _folds(
     rated = np.unique(train.items)
     fold[rated] = np.random.default_rng(protocol.seed).permutation(len(rated)) % folds
     return fold
+
+
+def _write_texts(path: Path, texts: ItemTexts, fold: NDArray[np.int32]) -> None:
+    items = np.arange(len(fold), dtype=np.int32)
+    columns = {"item": items, "text": texts.full, "plain": texts.plain, "fold": fold}
+    with whole_file(path) as partial:
+        pl.DataFrame(columns).write_parquet(partial)
 
 
 def _write_targets(
@@ -201,7 +206,7 @@ def _write_pairs(
             seed + 1000 * number,
             settings.popularity,
         )
-        anchors = [row[row != NONE].tolist() for row in drawn.anchors]
+        anchors = [own[own != NONE].tolist() for own in drawn.anchors]
         negatives = pl.Series(drawn.negatives)
         tables.append(
             pl.DataFrame(

@@ -1,6 +1,6 @@
 """Training pairs for encoders: who liked what and who did not, drawn from given ratings alone.
 
-The kinds, each a row of (user, anchors, positive, negative):
+The kinds, each of (user, anchors, positive, negative):
 
 | kind       | anchors                    | positive      | negative        |
 |------------|----------------------------|---------------|-----------------|

@@ -1,4 +1,4 @@
-"""From training data to a saved encoder: a small Qwen3 in NF4 with LoRA, a BERT in full."""
+"""From a lesson to a saved encoder: a small Qwen3 in NF4 with LoRA, a BERT in full."""
 
 import json
 import os

@@ -104,9 +104,10 @@ def load_encoder(
         dtype: of the weights, as torch calls it; by default that of the file.
 
     Raises:
-        InputError: no such model here or on the hub, or no such `dim`.
+        InputError: no such model here or on the hub, or no such `dim`, or no such arithmetic.
     """
     silence()
+    check_dtype(dtype)
     source = hub_source(model)
     device = device or default_device()
     try:
@@ -136,6 +137,19 @@ def load_encoder(
             f"model {model!r} cannot be loaded from {source} ({reason}); give a local folder, or"
             f" one of {', '.join(HUB_IDS)} with the hub in reach"
         ) from None
+    return _assembled(model, folder, tokenizer, network, pooling, max_length, dim)
+
+
+def _assembled(
+    model: str,
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    network: Any,
+    pooling: str | None,
+    max_length: int | None,
+    dim: int | None,
+) -> Encoder:
+    """The encoder of its parts; what no file says of it follows from the kind of model."""
     if pooling is None:
         pooling = "last" if network.config.model_type.startswith("qwen") else "mean"
     # The last token is the last column only if padding goes before the text.

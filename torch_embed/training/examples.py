@@ -31,21 +31,21 @@ def examples_of(lesson: Lesson, fold: int) -> NDArray[np.int64]:
     """Which examples are for the model of `fold`."""
     examples = lesson.pairs if lesson.targets is None else lesson.targets
     assert examples is not None
-    rows = np.flatnonzero(examples.fold == fold)
-    if not len(rows):
+    own = np.flatnonzero(examples.fold == fold)
+    if not len(own):
         raise InputError(f"no training examples for fold {fold}: too few ratings")
-    return rows
+    return own
 
 
 def make_batch(
-    lesson: Lesson, settings: Settings, rows: NDArray[np.int64], device: torch.device
+    lesson: Lesson, settings: Settings, examples: NDArray[np.int64], device: torch.device
 ) -> Batch:
-    """The batch of the examples `rows`."""
+    """The batch of some examples, by their numbers."""
     if lesson.targets is not None:
-        return _alignment(lesson.targets, rows, device)
+        return _alignment(lesson.targets, examples, device)
     assert lesson.pairs is not None
-    pairs = lesson.pairs.at(rows)
-    n = len(rows)
+    pairs = lesson.pairs.at(examples)
+    n = len(examples)
     if settings.loss == "info-nce":
         mask = _false_negatives(lesson, pairs) if settings.mask else None
         not_negative = None if mask is None else torch.from_numpy(mask).to(device)
@@ -65,22 +65,22 @@ def make_batch(
 
         return Batch(np.concatenate([pairs.anchors[:, 0], pairs.positives, pairs.negatives]), apart)
     anchors, place = np.unique(pairs.anchors[pairs.anchors != NONE], return_inverse=True)
-    row = torch.from_numpy(np.nonzero(pairs.anchors != NONE)[0]).to(device)
+    profile = torch.from_numpy(np.nonzero(pairs.anchors != NONE)[0]).to(device)
     column = torch.from_numpy(place).to(device)
 
     def nearer(E: Tensor, head: Tensor) -> Tensor:
         profiles = torch.zeros(n, E.shape[1], device=E.device, dtype=E.dtype)
-        profiles = profiles.index_add(0, row, E[2 * n :][column])
+        profiles = profiles.index_add(0, profile, E[2 * n :][column])
         return losses.triplet(profiles, E[:n], E[n : 2 * n], settings.margin)
 
     return Batch(np.concatenate([pairs.positives, pairs.negatives, anchors]), nearer)
 
 
-def _alignment(of: Targets, rows: NDArray[np.int64], device: torch.device) -> Batch:
-    items = of.items[rows]
+def _alignment(of: Targets, examples: NDArray[np.int64], device: torch.device) -> Batch:
+    items = of.items[examples]
     features, targets, weights = (
         torch.from_numpy(array).to(device)
-        for array in (of.features[items], of.targets[rows], of.weights[rows])
+        for array in (of.features[items], of.targets[examples], of.weights[examples])
     )
 
     def error(E: Tensor, head: Tensor) -> Tensor:
@@ -108,15 +108,15 @@ def _false_negatives(lesson: Lesson, pairs: Pairs) -> NDArray[np.bool_]:
 
 
 def first_head(
-    lesson: Lesson, rows: NDArray[np.int64], E: NDArray[np.float32]
+    lesson: Lesson, examples: NDArray[np.int64], E: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The head to begin with, [features + dim, factors]: ridge of the targets on embeddings E."""
     if lesson.targets is None:
         return np.zeros((0, 0), np.float32)
     _, items, targets, weights, features = lesson.targets
-    X = np.hstack([features[items[rows]], E[items[rows]]]).astype(np.float64)
-    weighted = X.T * weights[rows]
-    head = np.linalg.solve(weighted @ X + RIDGE * np.eye(X.shape[1]), weighted @ targets[rows])
+    X = np.hstack([features[items[examples]], E[items[examples]]]).astype(np.float64)
+    weighted = X.T * weights[examples]
+    head = np.linalg.solve(weighted @ X + RIDGE * np.eye(X.shape[1]), weighted @ targets[examples])
     return head.astype(np.float32)
 
 

@@ -112,8 +112,8 @@ class _Run:
         self.tokens = [
             tokenize(encoder, texts, settings.max_tokens) for texts in (lesson.texts, lesson.plain)
         ]
-        self.rows = [examples_of(lesson, fold) for fold in range(folds)]
-        self.steps = [self._steps_of(len(rows)) for rows in self.rows]
+        self.examples = [examples_of(lesson, fold) for fold in range(folds)]
+        self.steps = [self._steps_of(len(own)) for own in self.examples]
         self.parameters = {
             name: parameter
             for name, parameter in encoder.model.named_parameters()
@@ -135,7 +135,7 @@ class _Run:
         history = self.state.history()
         weights = {name: p.detach().cpu().clone() for name, p in self.parameters.items()}
         base = self.state.base(lambda: encode(self.encoder, self.lesson.texts))
-        heads = [torch.from_numpy(first_head(self.lesson, rows, base)) for rows in self.rows]
+        heads = [torch.from_numpy(first_head(self.lesson, own, base)) for own in self.examples]
         if not history:
             history = [self._judged(base)]
             self.state.write_history(history)
@@ -197,12 +197,13 @@ class _Run:
         if reached is not None:
             optimiser.load_state_dict(reached["optimiser"])
             first, total = reached["step"], reached["total"]
-        rows = np.random.default_rng([settings.seed, fold, epoch]).permutation(self.rows[fold])
+        rng = np.random.default_rng([settings.seed, fold, epoch])
+        examples = rng.permutation(self.examples[fold])
         model.train()
         before = sum(self.steps) * (epoch - 1) + sum(self.steps[:fold])
         since, tokens = time.perf_counter(), 0
         for step in range(first, steps):
-            of_step = rows[step * settings.batch : (step + 1) * settings.batch]
+            of_step = examples[step * settings.batch : (step + 1) * settings.batch]
             rate = self._rate(fold, epoch, step)
             loss, read = self._step([fold, epoch, step], of_step, optimiser, head, rate)
             total, tokens = total + loss, tokens + read
@@ -236,17 +237,17 @@ class _Run:
     def _step(
         self,
         which: list[int],
-        rows: NDArray[np.int64],
+        examples: NDArray[np.int64],
         optimiser: torch.optim.Optimizer,
         head: Tensor,
         rate: float,
     ) -> tuple[float, int]:
-        """Learn from the examples `rows`; returns their loss and the number of tokens read.
+        """Learn from `examples`, by number; returns their loss and the number of tokens read.
 
         `which` is fold, epoch and step; `rate` the share of the learning rates.
         """
         settings, seed = self.settings, [self.settings.seed, *which]
-        batch = make_batch(self.lesson, settings, rows, self.encoder.model.device)
+        batch = make_batch(self.lesson, settings, examples, self.encoder.model.device)
         for group in optimiser.param_groups:
             group["lr"] = rate * group["peak"]
         optimiser.zero_grad()

@@ -50,11 +50,15 @@ class Pairs(NamedTuple):
     likes: set[tuple[int, int]]
     """(user, item) of all that is liked."""
 
-    def at(self, rows: NDArray[np.int64]) -> "Pairs":
-        """The examples `rows`."""
-        fold, users, anchors, positives, negatives, likes = self
+    def at(self, examples: NDArray[np.int64]) -> "Pairs":
+        """Some of the examples, by their numbers."""
         return Pairs(
-            fold[rows], users[rows], anchors[rows], positives[rows], negatives[rows], likes
+            self.fold[examples],
+            self.users[examples],
+            self.anchors[examples],
+            self.positives[examples],
+            self.negatives[examples],
+            self.likes,
         )
 
 
@@ -104,8 +108,8 @@ def _read_pairs(folder: Path, items: int) -> Pairs:
     likes = pl.read_parquet(folder / "likes.parquet")
     lists = table["anchors"].to_list()
     anchors = np.full((len(lists), max(map(len, lists), default=1)), NONE, np.int64)
-    for row, own in enumerate(lists):
-        anchors[row, : len(own)] = own
+    for example, own in enumerate(lists):
+        anchors[example, : len(own)] = own
     positives = table["positive"].to_numpy().astype(np.int64)
     negatives = table["negative"].fill_null(NONE).to_numpy().astype(np.int64)
     liked = likes["item"].to_numpy()
