@@ -107,7 +107,7 @@ def cold_users(path: Path) -> None:
             protocol = Protocol.of("cold-users", run.dataset, seed)
             task, split = evaluation_task(run.dataset, protocol), protocol.split
             for part in (split, Split(split.known, split.test)):
-                scorer = fit(row, Evidence(run.dataset, part, None, seed))
+                scorer = fit(row, Evidence(run.dataset, part, None, seed, {}))
                 figures.append(evaluate(scorer, task).metrics["precision@25"])
         folded, trained = np.mean(figures[::2]), np.mean(figures[1::2])
         report(f"cold-users, {row}", float(folded), float(trained), "the same, trained on", "P@25")

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from jaxrec.border.lesson import LessonSettings
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import evaluation_task
-from jaxrec.experiment.fitting import known, settings_of, validation_ndcg
+from jaxrec.experiment.choices import evidence, settings_of, validation_ndcg
+from jaxrec.experiment.fitting import write_lesson
 from jaxrec.experiment.folder import RunFolder, open_run
-from jaxrec.experiment.lessons import write_lesson
 from jaxrec.models.registry import fit
 from torch_embed.encoding.adapters import trainable
 from torch_embed.encoding.encode import encode
@@ -31,7 +31,7 @@ from torch_embed.training.recipe import BEST, LOSSES, PAIRS_OF
 
 
 def precision(run: RunFolder, row: str, E: NDArray[np.float32]) -> float:
-    model = fit(row, known(run, run.protocol.split)._replace(E=E), settings_of(run, row))
+    model = fit(row, evidence(run, run.protocol.split)._replace(E=E), settings_of(run, row))
     return evaluate(model, evaluation_task(run.dataset, run.protocol)).metrics["precision@25"]
 
 

@@ -15,7 +15,7 @@ from jaxrec import __version__
 from jaxrec.data import sources
 from jaxrec.evaluation.foreign_metrics import LIBRARIES
 from jaxrec.evaluation.protocol import PROTOCOLS
-from jaxrec.experiment.pmf_rows import PUBLISHED
+from jaxrec.experiment.fitting import PUBLISHED
 from jaxrec.fusion.published import FUSIONS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
 from tests.tiny_models import tiny_bert

@@ -70,6 +70,13 @@ def learn(
     return card
 
 
+def in_words(card: dict[str, Any]) -> str:
+    """What was trained, by the card that `learn` returns."""
+    trained, of = card["trained_parameters"], card["parameters"]
+    share = f"trained {trained:,} of {of:,} parameters ({trained / of:.3%})"
+    return f"{share}, best epoch {card['best_epoch']}"
+
+
 def _card(encoder: Encoder, lesson: Lesson, recipe: Recipe, found: Tuned) -> dict[str, Any]:
     """How the encoder came about."""
     trained, total = count(encoder.model)

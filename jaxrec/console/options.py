@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,6 +33,112 @@ rows_option = click.option(
     multiple=True,
     help="Only this row; may be given several times.  [default: all]",
 )
+
+
+model_option = click.option(
+    "--model",
+    default="minilm",
+    show_default=True,
+    help="minilm, qwen3-0.6b, qwen3-4b, qwen3-8b, a hub id or a local folder.",
+)
+
+
+def json_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """`--json FILE`, which also gets `what`."""
+    kind = click.Path(dir_okay=False, path_type=Path)
+    return click.option("--json", "json_path", type=kind, help=f"Also write {what} here.")
+
+
+def grid_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of a run of everything, once or for several splits."""
+    positive: dict[str, Any] = {"type": click.IntRange(min=1)}
+    options = [
+        click.option("--seeds", help="So many splits, a run folder each, a summary.", **positive),
+        click.option("--inits", default=1, help="Initialisations of each split.", **positive),
+        click.option("--finetune", is_flag=True, help="Fine-tune the encoder first."),
+        click.option("--trials", help="Tune first, so many trials a row.", **positive),
+    ]
+    return _with(options, command)
+
+
+def eval_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of measuring: the fusion of the published rows, what else is made of the lists."""
+    options = [
+        click.option(
+            "--fusion",
+            type=click.Choice(["published", "sigmoid-cosine"]),
+            default="published",
+            show_default=True,
+            help="How collaborative and content scores are fused.",
+        ),
+        click.option(
+            "--alpha",
+            default="0.85",
+            show_default=True,
+            help="Weight of the collaborative branch, 0 to 1, or `grid` to choose it on"
+            " validation.",
+        ),
+        click.option(
+            "--plot",
+            "plot_path",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Draw the rows at the largest cut-off (PNG, PDF, SVG).",
+        ),
+        click.option(
+            "--metrics-as",
+            "library",
+            type=click.Choice(["cornac", "implicit", "lenskit", "rectools", "ranx"]),
+            help="Print the same lists by that library's definitions of its metrics, too.",
+        ),
+    ]
+    return _with(options, command)
+
+
+def recommend_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of recommending: to whom, how many, by which row."""
+    options = [
+        click.option("--user", help="Id of the user to serve."),
+        click.option(
+            "--liked",
+            multiple=True,
+            help="Serve somebody new, who likes this item (id or title); may be given several"
+            " times.",
+        ),
+        click.option("--all", "everyone", is_flag=True, help="Serve every user; needs --out."),
+        list_length,
+        click.option(
+            "--row", help="Row of the score card.  [default: hybrid; with --liked pmf+text]"
+        ),
+        click.option(
+            "--out",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="With --all: Parquet file of user_id, rank, item_id, title, score.",
+        ),
+    ]
+    return _with(options, command)
+
+
+list_length = click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
+
+
+def loading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """How an encoder is loaded."""
+    options = [
+        click.option(
+            "--dim", type=click.IntRange(min=1), help="Keep the first so many dimensions."
+        ),
+        click.option(
+            "--nf4/--no-nf4",
+            default=None,
+            help="Load the model in 4 bits.  [default: when fine-tuning Qwen3]",
+        ),
+        click.option(
+            "--dtype",
+            type=click.Choice(["float32", "bfloat16"]),
+            help="Compute in.  [default: the model's; fine-tuning bfloat16 on a GPU]",
+        ),
+    ]
+    return _with(options, command)
 
 
 def pmf_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,9 +172,7 @@ def pmf_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--float64", is_flag=True, default=None, help="Compute in double precision."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(options, command)
 
 
 def finetune_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -113,9 +218,15 @@ def finetune_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--micro-tokens", help="Padded tokens held in memory at once.", **positive),
         click.option("--checkpoint-every", help="Steps between checkpoints.", **positive),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(options, command)
+
+
+def refuse_without_finetune(options: dict[str, Any]) -> None:
+    """Options of a fine-tuning ask for one; a UsageError names the first that was given."""
+    given = [name for name, value in options.items() if value not in (None, ())]
+    if given:
+        option = {"modules": "lora-module", "per_user": "pairs"}.get(given[0], given[0])
+        raise click.UsageError(f"--{option.replace('_', '-')} needs --finetune")
 
 
 def alpha_of(given: str) -> float | None:
@@ -135,3 +246,9 @@ def _finite(context: click.Context, option: click.Parameter, value: float | None
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a finite number")
     return value
+
+
+def _with(options: list[Any], command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -20,9 +20,9 @@ class Terminal:
         """Tell what must not be missed, even with -q."""
         self.err.print(line, markup=False)
 
-    def say(self, line: str) -> None:
-        """Tell what is going on, unless -q."""
-        if self.verbosity >= 0:
+    def say(self, line: str | None) -> None:
+        """Tell what is going on, unless -q or there is nothing to tell."""
+        if self.verbosity >= 0 and line is not None:
             self.err.print(line, markup=False)
 
     def detail(self, line: str) -> None:
@@ -38,8 +38,8 @@ class Terminal:
     def sweeps(
         self, what: str, total: int, figure: str = "loss"
     ) -> Iterator[Callable[[int, float], None]]:
-        """A progress bar with a figure; yields what `on_sweep` takes."""
-        with self._progress(figure + " {task.fields[note]}") as progress:
+        """A progress bar with a figure, if there is work; yields what `on_sweep` takes."""
+        with self._progress(figure + " {task.fields[note]}", total > 0) as progress:
             task = progress.add_task(what, total=total, note="")
 
             def on_sweep(sweep: int, loss: float) -> None:
@@ -69,12 +69,12 @@ class Terminal:
             task = progress.add_task(what, total=total)
             yield lambda done: progress.update(task, advance=done)
 
-    def _progress(self, note: str) -> Progress:
+    def _progress(self, note: str, work: bool = True) -> Progress:
         return Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn(note),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self.err,
-            disable=self.verbosity < 0,
+            disable=self.verbosity < 0 or not work,
         )

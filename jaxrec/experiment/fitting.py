@@ -83,6 +83,44 @@ def train_pmf(
     return run.read_factors(row)[1]
 
 
+def asked_settings(run: RunFolder, likelihood: str | None, options: dict[str, Any]) -> PmfSettings:
+    """Settings of a fit that a user asks for: given ones, else those of likelihood or solver.
+
+    Args:
+        run: whose tuned settings are the defaults.
+        likelihood: by name; None for the default.
+        options: fields of `PmfSettings`, None where nothing was given.
+
+    Raises:
+        InputError: a target is given that the likelihood does not learn.
+    """
+    settings = pmf_settings_of(run) if likelihood is None else DEFAULTS[likelihood]
+    if options["solver"] == PUBLISHED.solver:
+        settings = PUBLISHED if likelihood is None else PUBLISHED._replace(likelihood=likelihood)
+    if options["target"] is not None and settings.likelihood != "all-pairs":
+        raise InputError(f"--target is for all-pairs; {settings.likelihood} learns the values")
+    if options["solver"] == "gradient":
+        settings = settings._replace(sweeps=GRADIENT_SWEEPS)
+    return settings._replace(**{name: of for name, of in options.items() if of is not None})
+
+
+def missing_factors(run: RunFolder, rows: set[str]) -> dict[str, PmfSettings]:
+    """Of `mf` and `pmf` among `rows` those without factors, or with stale ones, and what fits them.
+
+    Raises:
+        InputError: factors that are there are of another experiment.
+    """
+    missing = {}
+    for row, settings in (("mf", PUBLISHED), ("pmf", pmf_settings_of(run))):
+        if row not in rows:
+            continue
+        if row in run.factors_rows():
+            run.read_factors(row)
+        if row not in run.factors_rows() or (row == "pmf" and pmf_is_stale(run)):
+            missing[row] = settings
+    return missing
+
+
 def pmf_is_stale(run: RunFolder) -> bool:
     """Are there factors of row `pmf`, fitted with settings that nobody asked for or tuned?"""
     if "pmf" not in run.factors_rows():

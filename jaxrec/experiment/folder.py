@@ -62,6 +62,17 @@ class RunFolder:
         """Seed of initial factors: that of the split, and others for further initialisations."""
         return self.protocol.seed + 10_000 * self.init
 
+    @property
+    def title(self) -> str:
+        """What experiment this is, in a line."""
+        dataset, split = self.dataset, self.protocol.split
+        return (
+            f"{self.path}: {dataset.name}{' (SYNTHETIC DATA)' if dataset.synthetic else ''},"
+            f" {dataset.users:,} users, {dataset.items:,} items,"
+            f" {len(split.train):,} train and {len(split.test):,} test ratings"
+            f" (protocol {self.protocol.name}, seed {self.protocol.seed})"
+        )
+
     def factors_path(self, row: str) -> Path:
         """Where the factors of row `mf` or `pmf` are."""
         return self.path / f"{row}.safetensors"

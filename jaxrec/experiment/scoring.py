@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -153,7 +152,7 @@ def made_from(run: RunFolder, rows: list[Row]) -> dict[str, dict[str, str | None
 
 
 def results_are_stale(run: RunFolder) -> bool:
-    """Is the last score card one of other settings, factors or embeddings, or of another version?"""
+    """Is the last score card of other settings, factors or embeddings, or another version?"""
     if not run.results_path.exists():
         return False
     try:
@@ -164,11 +163,15 @@ def results_are_stale(run: RunFolder) -> bool:
     return now != used or pmf_is_stale(run)
 
 
-def set_stale_results_aside(run: RunFolder) -> Path | None:
-    """Rename stale results; return their new name."""
+def set_stale_results_aside(run: RunFolder) -> str | None:
+    """Rename stale results; return a line that says so."""
     if not results_are_stale(run):
         return None
-    return run.results_path.rename(run.path / "results.stale.json")
+    aside = run.results_path.rename(run.path / "results.stale.json")
+    return (
+        f"The last score card was made from something else and is stale; it is now {aside}."
+        f" Run `jaxrec eval --run {run.path}` for a new one."
+    )
 
 
 def _measure(

@@ -1,9 +1,11 @@
 """Several run folders of one data set and protocol: what they share, and their common result."""
 
+import itertools
 import shutil
 from collections.abc import Sequence
 from math import nan
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -12,11 +14,71 @@ from numpy.typing import NDArray
 from jaxrec.border import lesson
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import Comparisons, Mean, Numbers, ScoreCard, Summary, read_card
+from jaxrec.evaluation.protocol import PROTOCOLS
 from jaxrec.evaluation.significance import against, bootstrap_means, interval
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import read_json, whole_file
 
 COMPARED = ("precision", "recall", "ndcg", "tail_recall")
+
+
+class Cell(NamedTuple):
+    """One run folder of a study: a split, perhaps one of its folds, an initialisation."""
+
+    path: Path
+    seed: int | None
+    fold: int | None
+    init: int | None
+    like: tuple[Path, ...] = ()
+    """Run folders made before, whose embeddings may be taken over."""
+    settings: Path | None = None
+    """The run folder whose settings it shares: initialisations are not tuned anew."""
+
+
+def grid(
+    path: Path, protocol: str | None, seed: int | None, seeds: int | None, inits: int
+) -> list[Cell]:
+    """The run folders of so many splits (with all their folds) and initialisations.
+
+    Where that is one, it is `path` itself, else they lie in it.
+
+    Args:
+        path: where.
+        protocol: its name; the default's rules if it is None.
+        seed: of the first split; 1 by default where there are several.
+        seeds: how many splits.
+        inits: initialisations of each.
+
+    Raises:
+        InputError: the protocol has one split, or `path` is a run folder itself.
+    """
+    rules = PROTOCOLS[protocol or next(iter(PROTOCOLS))]
+    if seeds is not None and not rules.seeded:
+        raise InputError(f"{protocol} has one split; give --inits instead of --seeds")
+    if seeds is None and rules.folds == 1 and inits == 1:
+        return [Cell(path, seed, None, None)]
+    if (path / "experiment.json").exists():
+        raise InputError(f"{path} is one run folder; give another --run for several")
+    first, cells = 1 if seed is None else seed, list[Cell]()
+    splits = range(first, first + (seeds or 1))
+    for split, fold, init in itertools.product(splits, range(rules.folds), range(inits)):
+        parts = [f"seed-{split}"]
+        parts += [f"fold-{fold}"] if rules.folds > 1 else []
+        parts += [f"init-{init}"] if inits > 1 else []
+        like = tuple(cell.path for cell in cells)
+        settings = like[-init] if init else None
+        cells.append(Cell(path / "-".join(parts), split, fold, init, like, settings))
+    return cells
+
+
+def adopt_settings(run: RunFolder, cell: Cell) -> bool:
+    """Take over the settings that another initialisation of the split was tuned to, if any."""
+    if cell.settings is None:
+        return False
+    tuned = cell.settings / "tuned"
+    if tuned.exists():
+        shutil.copytree(tuned, run.path / "tuned", dirs_exist_ok=True)
+    return True
 
 
 def summarise(paths: list[Path]) -> Summary:
@@ -113,7 +175,7 @@ def _means(table: pl.DataFrame, row: str, figures: list[str]) -> dict[str, float
     return {name: np.nan if mean is None else mean for name, mean in own.row(0, named=True).items()}
 
 
-def adopt_taught(run: RunFolder, name: str, model_id: str, others: Sequence[Path]) -> Path | None:
+def adopt_taught(run: RunFolder, name: str, model_id: str, others: Sequence[Path]) -> str | None:
     """Make sure of fine-tuned embeddings of the honest texts, if any run folder has made them.
 
     Initialisations of a split have its texts and ratings in common, and so share an encoder.
@@ -125,7 +187,7 @@ def adopt_taught(run: RunFolder, name: str, model_id: str, others: Sequence[Path
         others: run folders from which they may be copied.
 
     Returns:
-        The run folder that had them, `run.path` first of all; None if they are to be made.
+        In words, where they are from; None if they are to be made.
     """
     wanted = run.embeddings_path(name, "honest")
     for holder in (run.path, *others):
@@ -137,7 +199,9 @@ def adopt_taught(run: RunFolder, name: str, model_id: str, others: Sequence[Path
                 with whole_file(wanted.with_suffix(suffix)) as partial:
                     shutil.copyfile(made.with_suffix(suffix), partial)
         run.read_embeddings(name, "honest")  # refuses what is damaged
-        return holder
+        if holder == run.path:
+            return f"{name}: embeddings are there already"
+        return f"{name}: embeddings of {holder}, which has the same texts and split"
     return None
 
 

@@ -10,7 +10,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import validation_tasks
-from jaxrec.experiment.choices import choose_embeddings, evidence, identity_of
+from jaxrec.experiment.choices import SIGNALS, choose_embeddings, evidence, identity_of
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import write_json
 from jaxrec.models.model import Range
@@ -25,6 +25,21 @@ OnTrial = Callable[[int, float], None]
 def tunable() -> list[str]:
     """The rows that have settings to search."""
     return [name for name, model in MODELS.items() if model.space]
+
+
+def rows_to_tune(only: tuple[str, ...], named: bool = False) -> list[str]:
+    """The tunable rows, or those of `only` and of what `hybrid` fuses if it is among them.
+
+    Rows whose package is absent are left out.
+
+    Raises:
+        InputError: `named`, and a row of `only` cannot be tuned.
+    """
+    for row in only if named else ():
+        if row not in tunable():
+            raise InputError(f"no row {row!r} to tune; there are {', '.join(tunable())}")
+    wanted = {*only, *(SIGNALS if "hybrid" in only else ())}
+    return [row for row in tunable() if MODELS[row].lacks is None and (not wanted or row in wanted)]
 
 
 def tune(

@@ -12,6 +12,7 @@ from jaxrec.experiment.folder import RunFolder
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.pmf.fit import fold_in
 from jaxrec.pmf.objective import observe
+from jaxrec.serving.recommend import made_up, ranked
 from jaxrec.topk.blocks import MEMORY
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.ranking import top_k
@@ -55,3 +56,13 @@ def recommend_liked(
         product(U, factors.V), nobody, ItemSets.of(own, 1), task.catalogue, k, memory
     )
     return items[0], scores[0]
+
+
+def list_for_newcomer(
+    run: RunFolder, liked: tuple[str, ...], k: int, row: str = COLD_ROW, memory: int = MEMORY
+) -> list[str]:
+    """`recommend_liked` in lines, items being asked for by id or title."""
+    items = [run.dataset.catalogue.find(asked) for asked in liked]
+    found = recommend_liked(run, items, k, row, memory)
+    titles = "; ".join(run.dataset.titles[item] for item in dict.fromkeys(items))
+    return [*made_up(run), f"For somebody who likes {titles}, by {row}:", *ranked(run, *found)]

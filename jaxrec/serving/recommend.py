@@ -1,5 +1,6 @@
 """Recommends to the users of an experiment by one row of its score card."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,13 @@ from jaxrec.experiment.scoring import (
     rows_of,
     scorer_of,
 )
+from jaxrec.files import whole_file
 from jaxrec.topk.blocks import MEMORY
 from jaxrec.topk.ranking import top_k
 
 DEFAULT_ROW = "hybrid"
+LATEST = 5
+"""Interactions shown beside a recommendation."""
 
 
 def recommend(
@@ -100,3 +104,57 @@ def _last_fusion(run: RunFolder, row: Row) -> Fusion:
         return PUBLISHED_FUSION
     alpha = PUBLISHED_FUSION.alpha if measured.alpha is None else measured.alpha
     return Fusion(measured.fusion, alpha)
+
+
+def list_for_user(
+    run: RunFolder, user: str, k: int, row: str = DEFAULT_ROW, memory: int = MEMORY
+) -> list[str]:
+    """`recommend` in lines: a user's latest interactions, then what is recommended."""
+    dataset = run.dataset
+    (position,) = positions = dataset.user_ids.positions([user])
+    items, scores, how = recommend(run, positions, k, row, memory)
+    known = dataset.interactions.at(run.protocol.split.known)
+    own = known.at(np.flatnonzero(known.users == position))
+    latest = np.argsort(-own.times, kind="stable")[:LATEST]
+    return [
+        *made_up(run),
+        f"User {user}, latest ratings:",
+        *(f"  {own.values[at]:.1f}  {dataset.titles[own.items[at]]}" for at in latest),
+        in_words(how),
+        *ranked(run, items[0], scores[0]),
+    ]
+
+
+def write_all(
+    run: RunFolder, out: Path, k: int, row: str = DEFAULT_ROW, memory: int = MEMORY
+) -> list[str]:
+    """Write `recommend_all` to a Parquet file; returns lines that say what was written."""
+    table, how = recommend_all(run, k, row, memory)
+    with whole_file(out) as partial:
+        table.write_parquet(partial, metadata={"data": run.dataset.name})
+    served, users = table["user_id"].n_unique(), run.dataset.users
+    lines = [f"{in_words(how)} {len(table):,} rows for {served:,} users in {out}"]
+    if served < users:
+        lines.append(f"{users - served:,} users without train ratings are left out")
+    return lines
+
+
+def ranked(run: RunFolder, items: NDArray[np.int32], scores: NDArray[np.floating]) -> list[str]:
+    """A list in lines: rank, score, title."""
+    places = enumerate(zip(items, scores, strict=True), start=1)
+    return [
+        f"{rank:>4}  {score:8.4f}  {run.dataset.titles[item]}"
+        for rank, (item, score) in places
+        if item >= 0
+    ]
+
+
+def made_up(run: RunFolder) -> list[str]:
+    """A line that says so, if the data were made."""
+    return ["SYNTHETIC DATA made by jaxrec"] if run.dataset.synthetic else []
+
+
+def in_words(how: dict[str, Any]) -> str:
+    """By what was recommended."""
+    settings = [f"{name} {how[name]}" for name in ("fusion", "alpha") if name in how]
+    return f"Recommended by {', '.join([how['row'], *settings])}:"

@@ -7,6 +7,7 @@ from jaxrec.experiment.choices import chosen_embeddings
 from jaxrec.experiment.fitting import fitted_factors
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.serving.newcomers import COLD_ROW
+from jaxrec.serving.recommend import ranked
 from jaxrec.topk.blocks import MEMORY
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.ranking import top_k
@@ -36,3 +37,12 @@ def similar(
         found = top_k(scorer, nobody, itself, everything, k, memory)
         nearest[space] = found[0][0], found[1][0]
     return nearest
+
+
+def list_similar(run: RunFolder, asked: str, k: int, memory: int = MEMORY) -> list[str]:
+    """`similar` in lines, the item being asked for by id or title."""
+    item = run.dataset.catalogue.find(asked)
+    lines = []
+    for space, found in similar(run, item, k, memory).items():
+        lines += [f"Most like {run.dataset.titles[item]} by {space}:", *ranked(run, *found)]
+    return lines

@@ -11,14 +11,8 @@ import pytest
 from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import evaluation_task, validation_tasks
-from jaxrec.experiment.fitting import (
-    SIGNALS,
-    fitted,
-    fitted_factors,
-    known,
-    learned_fusion,
-    settings_of,
-)
+from jaxrec.experiment.choices import SIGNALS, evidence, learn_fusion, settings_of
+from jaxrec.experiment.fitting import fitted, fitted_factors
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.tuning import tunable, tune
 from jaxrec.files import file_sha256, write_json
@@ -56,14 +50,14 @@ def test_what_is_held_out_decides_nothing(tmp_path: Path, protocol: str) -> None
         for row in ("pmf", "text", "pmf+text"):
             write_json(run.tuned_path(row), {"settings": QUICK})
         models = [
-            fit(row, known(run, run.protocol.split), settings_of(run, row))
+            fit(row, evidence(run, run.protocol.split), settings_of(run, row))
             for row in FITTED
             if row != "ials"  # its threads do not add in a fixed order
         ]
         arrays = [np.asarray(array) for model in models for array in model]
         tuned = tune(run, "ease", trials=2)["validation_ndcg@25"]
         texts = run.texts("honest")
-        return [arrays, learned_fusion(run), tuned, texts]
+        return [arrays, learn_fusion(run), tuned, texts]
 
     before = learn(made, "before")
     positions, rng = made.protocol.split.test, np.random.default_rng(0)
@@ -116,12 +110,12 @@ def test_a_model_is_kept_until_something_changes(run: RunFolder) -> None:
 
 
 def test_the_fusion_is_kept_until_something_changes(run: RunFolder) -> None:
-    first = learned_fusion(run)
+    first = learn_fusion(run)
     stamp, before = run.hybrid_path.stat().st_mtime_ns, file_sha256(run.hybrid_path)
-    assert learned_fusion(run) == first
+    assert learn_fusion(run) == first
     assert run.hybrid_path.stat().st_mtime_ns == stamp
     write_json(run.tuned_path(SIGNALS[1]), {"settings": {"lambda_": 3.0}})
-    learned_fusion(run)
+    learn_fusion(run)
     assert file_sha256(run.hybrid_path) != before
 
 
@@ -138,7 +132,7 @@ def test_cold_items_are_scored_by_what_their_features_say(tmp_path: Path) -> Non
 def test_cold_users_are_served_from_what_they_give(tmp_path: Path, row: str) -> None:
     """Two users who give the same ratings get the same scores, and not everybody does."""
     run = open_run(tmp_path / "run", "synthetic", "cold-users", seed=1)
-    model = fit(row, known(run, run.protocol.split), QUICK if row.startswith("pmf") else None)
+    model = fit(row, evidence(run, run.protocol.split), QUICK if row.startswith("pmf") else None)
     users = np.unique(run.dataset.interactions.users[run.protocol.split.given]).astype(np.int32)
     everything = jnp.ones((len(users), run.dataset.items), bool)
     scores = np.asarray(model(jnp.asarray(users), everything))
@@ -163,12 +157,12 @@ def test_nothing_to_judge_by_is_said(run: RunFolder) -> None:
     with pytest.raises(InputError, match="no user has a relevant item"):
         tune(run, "ease", trials=1)
     with pytest.raises(InputError, match="no user has a relevant item in the validation part"):
-        learned_fusion(run)
+        learn_fusion(run)
 
 
 def test_the_first_trial_is_the_default(run: RunFolder) -> None:
     split, task = validation_tasks(run.dataset, run.protocol)[0]
-    default = evaluate(fit("ease", known(run, split)), task).metrics["ndcg@25"]
+    default = evaluate(fit("ease", evidence(run, split)), task).metrics["ndcg@25"]
     assert tune(run, "ease", 1)["validation_ndcg@25"] == pytest.approx(default, abs=1e-7)
 
 

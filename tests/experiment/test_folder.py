@@ -10,9 +10,15 @@ from jaxrec.border.embeddings import Embeddings
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import Curve, read_card
 from jaxrec.evaluation.task import validation_tasks
+from jaxrec.experiment.fitting import DEFAULTS, PUBLISHED, train_pmf
 from jaxrec.experiment.folder import RunFolder, open_run
-from jaxrec.experiment.pmf_rows import DEFAULTS, PUBLISHED, train_pmf
-from jaxrec.experiment.scoring import Fusion, alpha_curves, score_card
+from jaxrec.experiment.scoring import (
+    Fusion,
+    alpha_curves,
+    results_are_stale,
+    score_card,
+    set_stale_results_aside,
+)
 from jaxrec.serving.recommend import recommend
 
 pytestmark = pytest.mark.timeout(120)
@@ -124,9 +130,9 @@ def test_results_of_other_factors_are_set_aside(run: RunFolder) -> None:
     train_pmf(run, QUICK)
     score_card(run, ks=(5,), only=("mf",))
     train_pmf(run, QUICK)
-    assert run.set_stale_results_aside() is None
+    assert set_stale_results_aside(run) is None
     train_pmf(run, QUICK._replace(factors=5))
-    assert run.set_stale_results_aside() == run.path / "results.stale.json"
+    assert str(run.path / "results.stale.json") in str(set_stale_results_aside(run))
     assert not run.results_path.exists()
 
 
@@ -136,8 +142,8 @@ def test_results_of_an_older_version_are_stale(run: RunFolder) -> None:
     old = results.to_json()
     del old["version"]
     run.results_path.write_text(json.dumps(old))
-    assert run.results_are_stale()
-    assert run.set_stale_results_aside() is not None
+    assert results_are_stale(run)
+    assert set_stale_results_aside(run) is not None
 
 
 def some_embeddings(run: RunFolder) -> Embeddings:

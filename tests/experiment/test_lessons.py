@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from jaxrec.experiment.lessons import adopt_taught, refuse_taught_elsewhere, write_lesson
 from safetensors.numpy import save_file
 
 from jaxrec.border.lesson import LessonSettings, taught_elsewhere, taught_here
 from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import Protocol
+from jaxrec.experiment.fitting import refuse_taught_elsewhere, write_lesson
 from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.study import adopt_taught
 from jaxrec.files import file_sha256, write_json
 from torch_embed import errors
 from torch_embed.training.lesson import read_lesson
@@ -193,6 +194,10 @@ def test_initialisations_of_a_split_adopt_what_one_has_made(tmp_path: Path) -> N
         write_json(path.with_suffix(".json"), card | {"texts_sha256": lesson["texts_sha256"]})
     assert adopt_taught(again, "bert-ft", "another bert", others) is None
     assert adopt_taught(again, "bert-ft", "bert", others[:1]) is None
-    assert adopt_taught(again, "bert-ft", "bert", others) == run.path
+    assert f"embeddings of {run.path}, which has" in str(
+        adopt_taught(again, "bert-ft", "bert", others)
+    )
     assert again.read_embeddings("bert-ft").card == run.read_embeddings("bert-ft").card
-    assert adopt_taught(again, "bert-ft", "bert", others) == again.path
+    assert adopt_taught(again, "bert-ft", "bert", others) == (
+        "bert-ft: embeddings are there already"
+    )

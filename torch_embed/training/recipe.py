@@ -82,6 +82,11 @@ class Recipe:
         """Is every epoch judged, and the training stopped when it no longer gains?"""
         return self.settings.patience is not None
 
+    @property
+    def lesson(self) -> tuple[str | None, int, float, int, bool]:
+        """What the lesson is to hold: pairs, how many a user, popularity, folds, validation out."""
+        return self.pairs, self.per_user, self.popularity, self.folds, self.watched
+
     def with_seed(self, seed: int) -> "Recipe":
         """The same, with other draws."""
         return replace(self, settings=replace(self.settings, seed=seed))

@@ -1,0 +1,112 @@
+"""What every command shares: the run folder it is about, how it speaks, how it ends."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from jaxrec.console.terminal import Terminal
+
+Mistakes = Callable[[], tuple[type[Exception], ...]]
+"""The exceptions that a user can mend; asked for late, since that imports packages."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """The experiment that a command was asked for, and where to speak."""
+
+    path: Path
+    """The run folder, there or not."""
+    data: str | None
+    protocol: str | None
+    seed: int | None
+    terminal: "Terminal"
+
+
+def on_run_folder(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options that mean the same everywhere and give the command a `Session`.
+
+    A mistake ends in one line and status 2.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @click.option(
+            "--run",
+            "path",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path("jaxrec-run"),
+            show_default=True,
+            help="Folder of the experiment; made if absent.",
+        )
+        @click.option("--data", help="Name or folder of the data set.  [default: ml-latest-small]")
+        @click.option(
+            "--protocol",
+            type=click.Choice(["strict", "published", "temporal", "cold-items", "cold-users"]),
+            help="Evaluation protocol.  [default: strict]",
+        )
+        @click.option(
+            "--seed", type=click.IntRange(0, 2**31), help="Of split and fit.  [default: 42]"
+        )
+        @click.option("-v", "--verbose", is_flag=True, help="Say more.")
+        @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results.")
+        @functools.wraps(command)
+        def wrapped(
+            path: Path,
+            data: str | None,
+            protocol: str | None,
+            seed: int | None,
+            verbose: bool,
+            quiet: bool,
+            **options: Any,
+        ) -> None:
+            from jaxrec.console.terminal import Terminal
+
+            _prepare_jax()
+            terminal = Terminal(int(verbose) - int(quiet))
+            try:
+                command(Session(path, data, protocol, seed, terminal), **options)
+            except mistakes() as error:
+                stop(str(error), 2)
+            except OSError as error:
+                stop(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+
+        return wrapped
+
+    return decorate
+
+
+def stop(line: str, status: int) -> NoReturn:
+    """End the command with one line on standard error."""
+    click.echo(f"jaxrec: {line}", err=True)
+    sys.exit(status)
+
+
+@contextmanager
+def resumable(remedy: str = "try a larger --lambda") -> Iterator[None]:
+    """Around a fit that goes on when asked again; `remedy` mends what is not finite."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stop("interrupted; the same command goes on from here", 130)
+    except FloatingPointError as error:
+        stop(f"{error}; {remedy}", 1)
+
+
+def _prepare_jax() -> None:
+    """Let JAX find what an earlier command compiled, and leave torch its part of a GPU's memory.
+
+    Read when JAX is imported, later on.
+    """
+    import platformdirs
+
+    folder = Path(platformdirs.user_cache_dir("jaxrec")) / "compiled"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
