@@ -136,6 +136,14 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         check(encoder, TEXTS)
 
 
+def test_bfloat16_is_refused_where_it_would_be_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    with pytest.raises(InputError, match="no bfloat16 arithmetic; leave --dtype out"):
+        load_encoder("minilm", dtype="bfloat16")
+
+
 def test_an_unknown_model_is_one_line() -> None:
     with pytest.raises(InputError, match="no model 'gpt'"):
         load_encoder("gpt")
