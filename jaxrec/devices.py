@@ -1,8 +1,42 @@
-"""What there is to compute on."""
+"""What there is to compute on, and how work is spread over it."""
 
 import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+
+class Placement(Protocol):
+    """Where blocks of users are worked on."""
+
+    @property
+    def parallel(self) -> int:
+        """How many blocks are under way at once; they share the memory."""
+
+    def each(self, work: Callable[[Work], Result], blocks: Sequence[Work]) -> list[Result]:
+        """What `work` makes of each block, in their order."""
+
+
+class Cores(NamedTuple):
+    """Threads of one processor, each of which keeps a core busy."""
+
+    parallel: int
+
+    def each(self, work: Callable[[Work], Result], blocks: Sequence[Work]) -> list[Result]:
+        """What `work` makes of each block, in their order."""
+        with ThreadPoolExecutor(self.parallel) as pool:
+            return list(pool.map(work, blocks))
+
+
+def placement() -> Placement:
+    """A thread a core; one thread where an accelerator does the work."""
+    devices = workers()
+    return Cores(len(devices) if devices[0].platform == "cpu" else 1)
 
 
 def workers() -> list[jax.Device]:

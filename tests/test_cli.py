@@ -112,7 +112,7 @@ def test_a_small_memory_changes_no_list(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["recommend", "--user", "12345"], "no user 12345 in synthetic"),
+        (["recommend", "--user", "12345"], "no user 12345; there are 1 to 300"),
         (["recommend", "--user", "1", "--row", "mf+bert"], "no row 'mf+bert'"),
         (["recommend", "--user", "1", "--row", "mf+minilm"], "jaxrec embed --run"),
         (["recommend", "--user", "1", "-k", "100000", "--row", "mf"], "k is 100000"),

@@ -1,7 +1,7 @@
 """Ranks the whole catalogue for every user of a task and measures the lists."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
 from jaxrec.evaluation.task import Task
-from jaxrec.topk.blocks import MEMORY, user_blocks
+from jaxrec.topk.blocks import MEMORY, over_users
 from jaxrec.topk.ranking import best, check_k, check_scores, membership, unseen_scores
 from jaxrec.topk.scorer import Scorer
 
@@ -125,20 +125,15 @@ def evaluate(
     users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
     if not len(users):
         raise InputError("no user has a relevant item in the held-out part; nothing to evaluate")
-    blocks = user_blocks(users, items, memory)
-    most_seen, most_relevant = task.seen.most_pairs(blocks), task.relevant.most_pairs(blocks)
-    thirds = item_thirds(task.item_counts)
-    found = [
-        _measure_block(
-            _scores(scorer, block, task.seen.pairs(block, most_seen), task.catalogue),
-            task.relevant.pairs(block, most_relevant),
-            task.catalogue,
-            thirds,
-            tuple(ks),
-        )
-        for block in blocks
-    ]
-    lists, top, figures = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *found)
+    thirds, catalogue = item_thirds(task.item_counts), task.catalogue
+
+    def measure(
+        block: NDArray[np.int32], seen: tuple[Any, Any], relevant: tuple[Any, Any]
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        scores = _scores(scorer, block, seen, catalogue)
+        return _measure_block(scores, relevant, catalogue, thirds, tuple(ks))
+
+    lists, top, figures = over_users(measure, users, items, (task.seen, task.relevant), memory)
     check_scores(top)
     everything = {name: values[:, 0] for name, values in figures.items()}
     by_third = {

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
 from jaxrec.evaluation.task import Task
-from jaxrec.topk.blocks import MEMORY, user_blocks
+from jaxrec.topk.blocks import MEMORY, over_users
 from jaxrec.topk.ranking import membership, rank
 from jaxrec.topk.scorer import Scorer
 
@@ -240,31 +240,24 @@ def _examples(parts: Sequence[Part], drawn: list[NDArray[np.int32]], memory: int
 def _of_part(part: Part, users: NDArray[np.int32], memory: int) -> tuple[NDArray, ...]:
     """The arrays of `Examples`."""
     signals, familiarity, task = part
-    blocks = user_blocks(users, len(task.catalogue), memory // (1 + len(signals)))
-    sizes = task.seen.most_pairs(blocks), task.relevant.most_pairs(blocks)
     depth = min(DEPTH, len(task.catalogue))
-    blocks_found = [
-        _best_candidates(
-            signals,
-            block,
-            task.seen.pairs(block, sizes[0]),
-            task.relevant.pairs(block, sizes[1]),
-            task.catalogue,
-            depth,
-        )
-        for block in blocks
-    ]
-    cut = slice(len(users))
-    z, items, there, relevant = (
-        np.concatenate(column, axis=axis)
-        for column, axis in zip(zip(*blocks_found, strict=True), (1, 0, 0, 0), strict=True)
+
+    def find(block: NDArray[np.int32], *pairs: Any) -> tuple[Array, Array, Array, Array]:
+        return _best_candidates(signals, block, *pairs, task.catalogue, depth)
+
+    z, items, there, relevant = over_users(
+        find,
+        users,
+        len(task.catalogue),
+        (task.seen, task.relevant),
+        memory // (1 + len(signals)),
     )
     return (
-        z[:, cut],
+        np.moveaxis(z, 1, 0),
         np.asarray(familiarity.users)[users],
-        np.asarray(familiarity.items)[np.maximum(items[cut], 0)],
-        there[cut],
-        relevant[cut],
+        np.asarray(familiarity.items)[np.maximum(items, 0)],
+        there,
+        relevant,
         task.relevant.lengths[users],
     )
 
@@ -279,6 +272,9 @@ def _best_candidates(
     catalogue: Array,
     depth: int,
 ) -> tuple[Array, Array, Array, Array]:
+    """Of each user the `depth` best by the mean of the signals: signals [block, signals, depth],
+    items, whether they are candidates, and whether relevant [block, depth].
+    """
     shape = len(users), len(catalogue)
     candidates = catalogue & ~membership(seen, *shape)
     z = _signals(scorers, users, candidates)
@@ -286,7 +282,8 @@ def _best_candidates(
     items, _ = rank(lambda *_: mean, users, seen, catalogue, depth)
     place = jnp.maximum(items, 0)
     hits = jnp.take_along_axis(membership(relevant, *shape), place, axis=1) & (items >= 0)
-    return jnp.take_along_axis(z, place[None], axis=2), items, items >= 0, hits
+    best = jnp.moveaxis(jnp.take_along_axis(z, place[None], axis=2), 0, 1)
+    return best, items, items >= 0, hits
 
 
 @jax.jit

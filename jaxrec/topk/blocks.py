@@ -1,9 +1,15 @@
 """The one way to go through all users: in blocks of one length, under a byte budget."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
+
+from jaxrec.devices import placement
+from jaxrec.topk.item_sets import ItemSets
 
 MEMORY = 2**30
 """Default byte budget of a block's arrays."""
@@ -28,3 +34,36 @@ def user_blocks(
     block = max(math.ceil(len(users) / max(rounds * parallel, 1)), 1)
     parts = [users[start : start + block] for start in range(0, len(users), block)]
     return [np.pad(part, (0, block - len(part)), mode="edge") for part in parts]
+
+
+def over_users(
+    work: Callable[..., Any],
+    users: NDArray[np.int32],
+    items: int,
+    sets: tuple[ItemSets, ...],
+    memory: int = MEMORY,
+) -> Any:
+    """What `work` makes of all users, block by block, on every core or device.
+
+    Args:
+        work: called with the users of a block [block] and, for each of `sets`, their pairs (see
+            `ItemSets.pairs`) in one size for all blocks, so that one program serves them; returns a
+            pytree of arrays [block, ...].
+        users: [n], at least one.
+        items: how many scores of a user are held at once.
+        sets: of items, of every user.
+        memory: bytes that the arrays of the blocks under way may take.
+
+    Returns:
+        The pytree of NumPy arrays [n, ...].
+    """
+    place = placement()
+    blocks = user_blocks(users, items, memory, place.parallel)
+    sizes = [own.most_pairs(blocks) for own in sets]
+
+    def one(block: NDArray[np.int32]) -> Any:
+        pairs = (own.pairs(block, size) for own, size in zip(sets, sizes, strict=True))
+        return jax.tree.map(np.asarray, work(block, *pairs))
+
+    found = place.each(one, blocks)
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *found)

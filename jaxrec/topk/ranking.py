@@ -9,7 +9,6 @@ groups' items are sorted.
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import jax
@@ -18,9 +17,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from jaxrec.devices import workers
+from jaxrec.devices import placement
 from jaxrec.errors import InputError
-from jaxrec.topk.blocks import BYTES, MEMORY, user_blocks
+from jaxrec.topk.blocks import BYTES, MEMORY, over_users
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.scorer import Product, Scorer
 
@@ -170,23 +169,18 @@ def top_k(
     """
     items = len(catalogue)
     check_k(k, items)
-    devices = workers()
-    parallel = len(devices) if devices[0].platform == "cpu" else 1
-    width = None
+    if not len(users):
+        return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
+    parallel, width = placement().parallel, None
     if isinstance(scorer, Product) and memory // parallel < BYTES * items * FEWEST:
         width = int(np.clip(memory // parallel // (BYTES * FEWEST), k, items))
-    blocks = user_blocks(users, items if width is None else width, memory, parallel)
-    size = seen.most_pairs(blocks) if blocks else 0
 
-    def serve(block: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
-        found = _rank_unseen(scorer, block, seen.pairs(block, size), catalogue, k, width)
-        return np.asarray(found[0]), np.asarray(found[1])
+    def serve(
+        block: NDArray[np.int32], pairs: tuple[NDArray[np.int32], NDArray[np.int32]]
+    ) -> tuple[Array, Array]:
+        return _rank_unseen(scorer, block, pairs, catalogue, k, width)
 
-    if not blocks:
-        return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
-    with ThreadPoolExecutor(parallel) as pool:
-        served = list(pool.map(serve, blocks))
-    lists, scores = (np.concatenate(column)[: len(users)] for column in zip(*served, strict=True))
+    lists, scores = over_users(serve, users, width or items, (seen,), memory)
     check_scores(scores)
     return lists, scores
 

@@ -108,16 +108,6 @@ def test_a_small_budget_ranks_by_blocks_of_items_within_it() -> None:
     assert used * len(workers()) <= memory  # a block per core at once
 
 
-def test_blocks_keep_within_the_budget_and_have_one_shape() -> None:
-    users = np.arange(1000, dtype=np.int32)
-    blocks = topk.user_blocks(users, items=1000, memory=32 * 1000 * 60)
-    assert {len(block) for block in blocks} == {59}  # 17 blocks of at most 60
-    assert np.concatenate(blocks)[:1000].tolist() == users.tolist()
-    shared = topk.user_blocks(users, 1000, 32 * 1000 * 60, parallel=4)
-    assert {len(block) for block in shared} == {15}
-    assert len(topk.user_blocks(users, 100, 2**30, parallel=2)) == 2
-
-
 def test_nobody_is_served_nothing() -> None:
     seen = ItemSets.of(make_ratings([]), 1)
     found, scores = top_k(

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from jaxrec.topk import blocks
+from jaxrec.topk.item_sets import ItemSets
+from tests.conftest import make_ratings
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_blocks_keep_within_the_budget_and_have_one_shape() -> None:
+    users = np.arange(1000, dtype=np.int32)
+    parts = blocks.user_blocks(users, items=1000, memory=32 * 1000 * 60)
+    assert {len(block) for block in parts} == {59}  # 17 blocks of at most 60
+    assert np.concatenate(parts)[:1000].tolist() == users.tolist()
+    shared = blocks.user_blocks(users, 1000, 32 * 1000 * 60, parallel=4)
+    assert {len(block) for block in shared} == {15}
+    assert len(blocks.user_blocks(users, 100, 2**30, parallel=2)) == 2
+
+
+@pytest.mark.parametrize("memory", [1, 2**30])
+def test_every_user_is_worked_on_once_in_blocks_of_one_shape(memory: int) -> None:
+    """Results come back in the order of the users, without what fills up the last block."""
+    sets = ItemSets.of(make_ratings([(u, u % 3, 4.0, 0) for u in range(7) if u != 5]), 7)
+    users, shapes = np.array([6, 5, 0, 3, 2], np.int32), set()
+
+    def work(block: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+        shapes.add((len(block), len(pairs[0])))
+        place, item = pairs
+        sums = np.zeros(len(block))
+        np.add.at(sums, place[place < len(block)], item[place < len(block)] + 1)
+        return {"user": block, "sum": sums}
+
+    found = blocks.over_users(work, users, 100, (sets,), memory)
+    assert found["user"].tolist() == users.tolist()
+    assert found["sum"].tolist() == [1, 0, 1, 1, 3]
+    assert len(shapes) == 1
