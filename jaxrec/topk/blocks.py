@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrec.devices import placement
+from jaxrec.devices import Cores, Placement
 from jaxrec.topk.item_sets import ItemSets
 
 MEMORY = 2**30
@@ -18,6 +18,8 @@ BYTES = 32
 CACHED = 3 * 2**20
 """Most scores of a block: with its temporaries 24 MB. Beyond 32 MB the GNU C library
 maps memory anew at every call, and the page faults take as long as the work."""
+
+ALONE = Cores(1)
 
 
 def user_blocks(
@@ -42,8 +44,9 @@ def over_users(
     items: int,
     sets: tuple[ItemSets, ...],
     memory: int = MEMORY,
+    place: Placement = ALONE,
 ) -> Any:
-    """What `work` makes of all users, block by block, on every core or device.
+    """What `work` makes of all users, block by block.
 
     Args:
         work: called with the users of a block [block] and, for each of `sets`, their pairs (see
@@ -53,11 +56,12 @@ def over_users(
         items: how many scores of a user are held at once.
         sets: of items, of every user.
         memory: bytes that the arrays of the blocks under way may take.
+        place: where; by default one block after the other, since several at once would each
+            compile a program that is new.
 
     Returns:
         The pytree of NumPy arrays [n, ...].
     """
-    place = placement()
     blocks = user_blocks(users, items, memory, place.parallel)
     sizes = [own.most_pairs(blocks) for own in sets]
 

@@ -171,7 +171,8 @@ def top_k(
     check_k(k, items)
     if not len(users):
         return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
-    parallel, width = placement().parallel, None
+    place, width = placement(), None
+    parallel = place.parallel
     if isinstance(scorer, Product) and memory // parallel < BYTES * items * FEWEST:
         width = int(np.clip(memory // parallel // (BYTES * FEWEST), k, items))
 
@@ -180,7 +181,7 @@ def top_k(
     ) -> tuple[Array, Array]:
         return _rank_unseen(scorer, block, pairs, catalogue, k, width)
 
-    lists, scores = over_users(serve, users, width or items, (seen,), memory)
+    lists, scores = over_users(serve, users, width or items, (seen,), memory, place)
     check_scores(scores)
     return lists, scores
 
