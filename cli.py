@@ -89,7 +89,8 @@ def _do_everything(
 ) -> None:
     """Train, embed and evaluate what is not there yet."""
     from jaxrec.experiment.fitting import missing_factors
-    from jaxrec.experiment.scoring import PUBLISHED_FUSION, rows_of
+    from jaxrec.experiment.rows import rows_of
+    from jaxrec.experiment.scoring import PUBLISHED_FUSION
     from jaxrec.experiment.tuning import rows_to_tune
 
     _embed(opened, model, terminal, again=False, like=like)
@@ -405,16 +406,13 @@ def recommend(
     from jaxrec.serving.newcomers import COLD_ROW, list_for_newcomer
     from jaxrec.serving.recommend import DEFAULT_ROW, list_for_user, write_all
 
+    how = k, row or (COLD_ROW if liked else DEFAULT_ROW), memory * 2**20
     if out is not None:
-        for line in write_all(opened, out, k, row or DEFAULT_ROW, memory * 2**20):
-            terminal.say(line)
-        return
-    if user is not None:
-        lines = list_for_user(opened, user, k, row or DEFAULT_ROW, memory * 2**20)
+        terminal.say("\n".join(write_all(opened, out, *how)))
+    elif user is not None:
+        terminal.result("\n".join(list_for_user(opened, user, *how)))
     else:
-        lines = list_for_newcomer(opened, liked, k, row or COLD_ROW, memory * 2**20)
-    for line in lines:
-        terminal.result(line)
+        terminal.result("\n".join(list_for_newcomer(opened, liked, *how)))
 
 
 @main.command()
@@ -427,8 +425,7 @@ def similar(session: Session, item: str, k: int, memory: int) -> None:
     opened = _open(session)
     from jaxrec.serving.similar import list_similar
 
-    for line in list_similar(opened, item, k, memory * 2**20):
-        session.terminal.result(line)
+    session.terminal.result("\n".join(list_similar(opened, item, k, memory * 2**20)))
 
 
 def _open(session: Session, path: Path | None = None, **asked: Any) -> RunFolder:

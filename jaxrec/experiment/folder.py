@@ -232,15 +232,7 @@ def open_run(
         )
 
     card = read_json(card_path)
-    if not {"data", "protocol", "seed", "split_sha256"} <= set(card):
-        raise InputError(f"{card_path} is damaged; give another --run")
-    for option, asked in (("protocol", protocol), ("seed", seed), ("fold", fold), ("init", init)):
-        made_with = card.get(option, 0)
-        if asked is not None and asked != made_with:
-            raise InputError(
-                f"{path} was made with {option} {made_with}, not {asked}; leave --{option} out"
-                " or give another --run"
-            )
+    _check_asked(card_path, card, {"protocol": protocol, "seed": seed, "fold": fold, "init": init})
     dataset = (
         load_dataset(data, progress) if data is not None else _same_data(card["data"], progress)
     )
@@ -259,6 +251,19 @@ def open_run(
     if not (path / "split.parquet").exists():
         _write_split(run)
     return run
+
+
+def _check_asked(card_path: Path, card: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Raise InputError if the card is damaged or contradicts what is asked for (None: nothing)."""
+    if not {"data", "protocol", "seed", "split_sha256"} <= set(card):
+        raise InputError(f"{card_path} is damaged; give another --run")
+    for option, value in asked.items():
+        made_with = card.get(option, 0)
+        if value is not None and value != made_with:
+            raise InputError(
+                f"{card_path.parent} was made with {option} {made_with}, not {value}; leave"
+                f" --{option} out or give another --run"
+            )
 
 
 def _same_data(card: dict[str, Any], progress: bool) -> Dataset:

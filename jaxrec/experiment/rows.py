@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from jaxrec.errors import InputError
+from jaxrec.experiment.folder import RunFolder
 from jaxrec.models.registry import MODELS
 
 LABELS = {
@@ -48,3 +50,34 @@ def rows_with(embeddings: list[str], published: bool = True, whole: bool = False
     for name, model in MODELS.items():
         rows.append(Row(name, model.label, "pmf" if name == "pmf" else None, None, name != "pmf"))
     return [*rows, Row("hybrid", "learned fusion", None, None, True)]
+
+
+def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[Row]:
+    """The rows of this run's score card, or those named; InputError for a name that is none."""
+    rules = run.protocol.rules
+    rows = rows_with(
+        run.embedding_names(), published=rules.published_rows, whole=rules.as_published
+    )
+    names = [row.name for row in rows]
+    for name in only:
+        if name not in names:
+            raise InputError(f"no row {name!r}; there are {', '.join(names)}")
+    return [row for row in rows if not only or row.name in only]
+
+
+def lacking(run: RunFolder, row: Row) -> str | None:
+    """What would make a row that cannot be made yet."""
+    if row.embeddings is not None and row.embeddings not in run.embedding_names():
+        return _embed_command(run, row.embeddings)
+    if row.factors is not None and row.factors not in run.factors_rows():
+        return run.factors_command(row.factors)
+    if row.learned and row.name in MODELS and (package := MODELS[row.name].lacks) is not None:
+        return f"pip install {package}"
+    return None
+
+
+def _embed_command(run: RunFolder, name: str) -> str:
+    model = name.removesuffix("-ft")
+    return f"jaxrec embed --run {run.path} --model {model}" + (
+        "" if model == name else " --finetune --preset published"
+    )

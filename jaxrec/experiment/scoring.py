@@ -40,7 +40,7 @@ from jaxrec.experiment.fitting import (
 )
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.kept import hash_on_card, identity_sha256
-from jaxrec.experiment.rows import Row, rows_with
+from jaxrec.experiment.rows import Row, lacking, rows_of
 from jaxrec.files import whole_file
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
 from jaxrec.models.factorization import with_given
@@ -98,10 +98,7 @@ def score_card(
         library: one whose definitions of metrics are computed from the same lists too.
         say: told what was stale and is made again.
     """
-    choose_embeddings(run)
-    if pmf_is_stale(run):
-        say("pmf: other settings were tuned since; fitted again")
-        train_pmf(run, pmf_settings_of(run))
+    _make_choices(run, say)
     task, rows = evaluation_task(run.dataset, run.protocol), rows_of(run, only)
     curves = _curves_for(run, fusion, on_sweep, memory)
     measured: dict[str, Measured] = {}
@@ -134,6 +131,14 @@ def score_card(
         _per_user_table(evaluations, run.dataset.user_ids.names).write_parquet(partial)
     write_card(run.results_path, card)
     return card
+
+
+def _make_choices(run: RunFolder, say: Say) -> None:
+    """What must hold before rows are read: embeddings chosen, factors of the settings of now."""
+    choose_embeddings(run)
+    if pmf_is_stale(run):
+        say("pmf: other settings were tuned since; fitted again")
+        train_pmf(run, pmf_settings_of(run))
 
 
 def made_from(run: RunFolder, rows: list[Row]) -> dict[str, dict[str, str | None]]:
@@ -229,19 +234,6 @@ def _per_user_table(
     )
 
 
-def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[Row]:
-    """The rows of this run's score card, or those named; InputError for a name that is none."""
-    rules = run.protocol.rules
-    rows = rows_with(
-        run.embedding_names(), published=rules.published_rows, whole=rules.as_published
-    )
-    names = [row.name for row in rows]
-    for name in only:
-        if name not in names:
-            raise InputError(f"no row {name!r}; there are {', '.join(names)}")
-    return [row for row in rows if not only or row.name in only]
-
-
 def _how_chosen(
     run: RunFolder, rows: list[Row], measured: dict[str, Measured], chosen_alpha: bool
 ) -> dict[str, str]:
@@ -311,17 +303,6 @@ def _tells_apart(scorer: Scorer, task: Task) -> bool:
     candidates = jnp.broadcast_to(task.catalogue, (len(some), len(task.catalogue)))
     scores = np.asarray(scorer(jnp.asarray(some), candidates))[:, task.catalogue]
     return bool(np.ptp(scores, axis=1).any())
-
-
-def lacking(run: RunFolder, row: Row) -> str | None:
-    """What would make a row that cannot be made yet."""
-    if row.embeddings is not None and row.embeddings not in run.embedding_names():
-        return _embed_command(run, row.embeddings)
-    if row.factors is not None and row.factors not in run.factors_rows():
-        return run.factors_command(row.factors)
-    if row.learned and row.name in MODELS and (package := MODELS[row.name].lacks) is not None:
-        return f"pip install {package}"
-    return None
 
 
 def scorer_of(
@@ -399,10 +380,3 @@ def alpha_curves(
 def best(curve: Curve) -> float:
     """The alpha of the highest point; of equal ones the largest."""
     return max(curve, key=lambda point: (point[1], point[0]))[0]
-
-
-def _embed_command(run: RunFolder, name: str) -> str:
-    model = name.removesuffix("-ft")
-    return f"jaxrec embed --run {run.path} --model {model}" + (
-        "" if model == name else " --finetune --preset published"
-    )

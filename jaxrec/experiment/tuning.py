@@ -71,18 +71,8 @@ def tune(
     parts = [
         (evidence(run, split), task) for split, task in validation_tasks(run.dataset, run.protocol)
     ]
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path = run.tuned_path(row)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    trials_path = path.with_suffix(".trials")
-    backend = JournalFileBackend(str(trials_path), JournalFileOpenLock(str(trials_path)))
+    study, path = _study(run, row), run.tuned_path(row)
     finished = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
-    study = optuna.create_study(
-        study_name=f"{row} {identity_of(run, row)} {model.space}",
-        storage=JournalStorage(backend),
-        direction="maximize",
-        load_if_exists=True,
-    )
 
     def ndcg(trial: optuna.Trial) -> float:
         settings = {name: _suggest(trial, name, where) for name, where in model.space.items()}
@@ -120,6 +110,21 @@ def tune(
     }
     write_json(path, card)
     return card
+
+
+def _study(run: RunFolder, row: str) -> optuna.Study:
+    """The trials of this row, data, split and embeddings that were made before, to go on with."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path = run.tuned_path(row)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trials_path = path.with_suffix(".trials")
+    backend = JournalFileBackend(str(trials_path), JournalFileOpenLock(str(trials_path)))
+    return optuna.create_study(
+        study_name=f"{row} {identity_of(run, row)} {MODELS[row].space}",
+        storage=JournalStorage(backend),
+        direction="maximize",
+        load_if_exists=True,
+    )
 
 
 def _suggest(trial: optuna.Trial, name: str, where: Range | tuple) -> Any:

@@ -6,7 +6,7 @@ With x_ui = U_u . V_i (+ b_u + c_i with biases) all three likelihoods minimise
         + sum over users of lambda (n_u + w0 items)^nu (|U_u - M_u|^2 + b_u^2)
         + sum over items of lambda (n_i + w0 users)^nu (|V_i - M_i|^2 + c_i^2)
 
-with n the row's number of observed pairs and M the prior means (0 unless given). With item
+with n the vector's number of observed pairs and M the prior means (0 unless given). With item
 features E the means of the items are M = E W, and W is learned too, at a cost of lambda_w |W|^2
 (`text_prior`). lambda and nu may differ between users and items.
 

@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 
 from jaxrec.devices import workers
 from jaxrec.errors import InputError
-from jaxrec.pmf.half_sweep import Half, Shards, hold, lay_out_rows, solve
+from jaxrec.pmf.half_sweep import Half, Shards, hold, lay_out_vectors, solve
 from jaxrec.pmf.objective import Factors, Observed, PmfSettings, check_settings, ridges
 from jaxrec.pmf.sweeps import Checkpoints, OnSweep, run_sweeps
 from jaxrec.pmf.text_prior import TextPrior
-from jaxrec.pmf.tiles import Order, order_rows
+from jaxrec.pmf.tiles import Order, order_vectors
 
 STEPS = {"gaussian": 5, "logistic": 3, "all-pairs": 2}
 """Conjugate-gradient steps of each half of a sweep; one more outside the eigenbasis."""
 RELAXATION = {"gaussian": 1.3, "logistic": 1.0, "all-pairs": 1.3}
 """By likelihood; see `jaxrec.pmf.half_sweep`."""
 FOLD_IN_STEPS = 50
-"""Conjugate-gradient steps of a row that is folded in."""
+"""Conjugate-gradient steps of a vector that is folded in."""
 FOLD_IN_ROUNDS = 30
 """At most so often, until the objective falls by less than `FOLD_IN_TOLERANCE` of it."""
 FOLD_IN_TOLERANCE = 1e-7
 
 
 class State(NamedTuple):
-    """Rows in the order of the solver; with biases, the last column."""
+    """Vectors in the order of the solver; with biases, the last column."""
 
     U: Array
     V: Array
@@ -52,8 +52,8 @@ def fit_pmf(
 
     Args:
         observed: the observed pairs (see `jaxrec.pmf.objective.observe`).
-        users: rows of U.
-        items: rows of V.
+        users: vectors of U.
+        items: vectors of V.
         settings: of the objective.
         seed: of the initial U, drawn from N(0, 1 / factors); `alternating` solves V for it, then U
             anew, `gradient` draws V too.
@@ -66,7 +66,7 @@ def fit_pmf(
 
     Returns:
         Factors whose products are x_ui (biases become two columns more), and the objective after
-        every sweep. A row without a rating and without a prior mean is zero, unless there are
+        every sweep. A vector without a rating and without a prior mean is zero, unless there are
         biases.
 
     Raises:
@@ -92,7 +92,7 @@ def fit_pmf(
 
 def fold_in(
     observed: Observed,
-    rows: int,
+    vectors: int,
     factors: Factors,
     settings: PmfSettings,
     *,
@@ -102,22 +102,22 @@ def fold_in(
 ) -> NDArray[np.floating]:
     """Factors of new users (or items) from their ratings, the other side held as it is.
 
-    Each row is the minimum of its own part of the objective, to the precision of the factors: the
-    solution of a linear system or, if the likelihood is logistic, of a few in turn; all rows in one
-    compiled call each time.
+    Each vector is the minimum of its own part of the objective, to the precision of the factors:
+    the solution of a linear system or, if the likelihood is logistic, of a few in turn; all vectors
+    in one compiled call each time.
 
     Args:
-        observed: pairs of the new rows; with `side="items"` their `items` number the new ones.
-        rows: how many new rows.
+        observed: pairs of the new vectors; with `side="items"` their `items` number the new ones.
+        vectors: how many new vectors.
         factors: fitted by `fit_pmf` with these settings, without biases.
         settings: of the fit.
-        means: [rows, factors] prior means.
+        means: [vectors, factors] prior means.
         side: "users" or "items": what is new.
         paired: [other side] whose pairs the sum over all pairs runs over; by default all. With
             item features `fit_pmf` leaves items without a rating out of it.
 
     Returns:
-        [rows, factors], zero for a row without a rating or mean.
+        [vectors, factors], zero for a vector without a rating or mean.
 
     Raises:
         InputError: settings, factors, means or pairs do not belong together.
@@ -128,17 +128,17 @@ def fold_in(
     held = factors.V if side == "users" else factors.U
     if held.shape[1] != settings.factors:
         raise InputError(f"factors of {held.shape[1]} columns; {settings.factors} are needed")
-    _check_means(means, rows, settings)
-    shape = (rows, len(held)) if side == "users" else (len(held), rows)
+    _check_means(means, vectors, settings)
+    shape = (vectors, len(held)) if side == "users" else (len(held), vectors)
     _check_range(observed, *shape)
     new, known = observed.users, observed.items
     if side == "items":
         new, known = known, new
     with jax.enable_x64(held.dtype == np.float64):
-        order = order_rows(new, rows, empty=True)
+        order = order_vectors(new, vectors, empty=True)
         ridge = ridges(order.lengths, len(held), settings, side).astype(held.dtype)
-        mean = None if means is None else means[order.rows].astype(held.dtype)
-        shards = lay_out_rows(
+        mean = None if means is None else means[order.vectors].astype(held.dtype)
+        shards = lay_out_vectors(
             order.places[new],
             known,
             observed.targets.astype(held.dtype),
@@ -149,7 +149,7 @@ def fold_in(
         )
         with ThreadPoolExecutor(len(workers())) as pool:
             other = jnp.asarray(held)
-            X = _first(shards, rows, other)
+            X = _first(shards, vectors, other)
             counted = None if paired is None else jnp.asarray(np.where(paired[:, None], held, 0))
             state = hold(shards, other, None, settings.w0, counted)
             before = np.inf
@@ -159,11 +159,11 @@ def fold_in(
                 if before - now <= FOLD_IN_TOLERANCE * abs(now):
                     break
                 before = now
-        return _placed(X, order, rows)
+        return _placed(X, order, vectors)
 
 
-def _check_means(means: NDArray[np.floating] | None, rows: int, settings: PmfSettings) -> None:
-    expected = (rows, settings.factors)
+def _check_means(means: NDArray[np.floating] | None, vectors: int, settings: PmfSettings) -> None:
+    expected = (vectors, settings.factors)
     if means is not None and means.shape != expected:
         raise InputError(f"prior means of shape {means.shape}; {expected} is needed")
 
@@ -210,19 +210,19 @@ def _alternating(
 ) -> tuple[Factors, list[float]]:
     users, dtype = len(start), _dtype(settings)
     keep = settings.biases or any(mean is not None for mean in means)
-    by_user = order_rows(observed.users, users, empty=keep)
-    by_item = order_rows(observed.items, items, empty=keep)
+    by_user = order_vectors(observed.users, users, empty=keep)
+    by_item = order_vectors(observed.items, items, empty=keep)
     U_side, V_side = _lay_out(observed, by_user, by_item, settings, means)
     prior: TextPrior | None = None
     if features is not None:
-        prior = TextPrior.of(features[by_item.rows], np.asarray(V_side.ridge), settings.lambda_w)
-        nothing = jnp.zeros((len(by_item.rows), settings.factors), dtype)
+        prior = TextPrior.of(features[by_item.vectors], np.asarray(V_side.ridge), settings.lambda_w)
+        nothing = jnp.zeros((len(by_item.vectors), settings.factors), dtype)
         V_side = V_side._replace(mean=nothing)  # until there is a V to learn W of
     with ThreadPoolExecutor(len(workers())) as pool:
         solve_half = _Half(settings, pool)
-        U = jnp.asarray(_with_bias(start[by_user.rows].astype(dtype), settings))
-        V = solve_half(V_side, _first(V_side, len(by_item.rows), U), U, relaxation=1.0).X
-        U = _first(U_side, len(by_user.rows), V)
+        U = jnp.asarray(_with_bias(start[by_user.vectors].astype(dtype), settings))
+        V = solve_half(V_side, _first(V_side, len(by_item.vectors), U), U, relaxation=1.0).X
+        U = _first(U_side, len(by_user.vectors), V)
 
         def sweep(state: State) -> tuple[State, float]:
             users_half, side = solve_half(U_side, *state), V_side
@@ -240,7 +240,7 @@ def _alternating(
     U_placed, V_placed = _placed(state.U, by_user, users), _placed(state.V, by_item, items)
     if prior is not None and features is not None:
         W = prior.fit(state.V)[0]
-        unrated = np.setdiff1d(np.arange(items), by_item.rows)
+        unrated = np.setdiff1d(np.arange(items), by_item.vectors)
         V_placed[unrated] = features[unrated].astype(dtype) @ np.asarray(W)
     return _factors(U_placed, V_placed, settings), losses
 
@@ -326,7 +326,7 @@ class _Half(NamedTuple):
 
 @jax.jit
 def _ones_for_bias(Y: Array) -> Array:
-    """The other side's rows as the factors and the bias of a row meet them."""
+    """The other side's vectors as the factors and the bias of a vector meet them."""
     return Y.at[:, -1].set(1)
 
 
@@ -334,11 +334,11 @@ def _with_bias(X: NDArray[np.floating], settings: PmfSettings) -> NDArray[np.flo
     return np.pad(X, ((0, 0), (0, int(settings.biases))))
 
 
-def _first(side: Shards, rows: int, other: Array) -> Array:
-    """Where rows start: at their prior means."""
+def _first(side: Shards, vectors: int, other: Array) -> Array:
+    """Where vectors start: at their prior means."""
     if side.mean is not None:
         return side.mean
-    return jnp.asarray(np.zeros((rows, other.shape[1]), other.dtype))  # nothing to compile
+    return jnp.asarray(np.zeros((vectors, other.shape[1]), other.dtype))  # nothing to compile
 
 
 def _lay_out(
@@ -353,7 +353,7 @@ def _lay_out(
     entries = observed.targets.astype(dtype), observed.weights.astype(dtype)
 
     def side(
-        rows: NDArray[np.int32],
+        vectors: NDArray[np.int32],
         columns: NDArray[np.int32],
         order: Order,
         others: int,
@@ -362,8 +362,8 @@ def _lay_out(
     ) -> Shards:
         ridge = ridges(order.lengths, others, settings, name).astype(dtype)
         if mean is not None:
-            mean = _with_bias(mean[order.rows].astype(dtype), settings)
-        return lay_out_rows(rows, columns, *entries, order, ridge, mean)
+            mean = _with_bias(mean[order.vectors].astype(dtype), settings)
+        return lay_out_vectors(vectors, columns, *entries, order, ridge, mean)
 
     return (
         side(users, items, by_user, len(by_item.places), means[0], "users"),
@@ -372,9 +372,9 @@ def _lay_out(
 
 
 def _placed(X: Array, order: Order, count: int) -> NDArray[np.floating]:
-    """Back from the order of the solver; rows without a place are zero."""
+    """Back from the order of the solver; vectors without a place are zero."""
     placed = np.zeros((count, X.shape[1]), X.dtype)
-    placed[order.rows] = X
+    placed[order.vectors] = X
     return placed
 
 

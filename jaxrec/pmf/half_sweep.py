@@ -1,25 +1,25 @@
-"""Half a sweep: solve every row of one side while the other side is held.
+"""Half a sweep: solve every vector of one side while the other side is held.
 
-With the other side's rows f_j fixed, row x minimises on its own
+With the other side's vectors f_j fixed, vector x minimises on its own
 
     sum over its ratings of w (t - g(f . x + o))^2  +  w0 sum over all j of (f_j . x + o_j)^2
         +  ridge |x - m|^2
 
 (Hu, Koren & Volinsky 2008, eq. 2-5; Rendle et al. 2021, eq. 4), where g is the identity or the
-logistic function, o the offset that a bias of the other side adds, m the prior mean of the row.
-The identity makes it a quadratic, solved by preconditioned conjugate gradients from where the row
-stands; nothing larger than a chunk of the row's f_j is ever gathered. The sum over all pairs needs
-S^T S alone: in its eigenbasis it is a diagonal, which costs nothing and preconditions.
-The logistic function is linearised at the row (Gauss-Newton); a step that does not lower the row's
-objective is halved.
+logistic function, o the offset that a bias of the other side adds, m the prior mean of the vector.
+The identity makes it a quadratic, solved by preconditioned conjugate gradients from where the
+vector stands; nothing larger than a chunk of the vector's f_j is ever gathered. The sum over all
+pairs needs S^T S alone: in its eigenbasis it is a diagonal, which costs nothing and preconditions.
+The logistic function is linearised at the vector (Gauss-Newton); a step that does not lower the
+vector's objective is halved.
 
 What the steps found is overshot by `relaxation` (successive over-relaxation, Young 1954): for any
 value between 0 and 2 a step along a quadratic's descent still lowers it.
 
 XLA's CPU runtime starts every operation of a loop body as a task of its own, which costs more than
-a row's arithmetic, and it works off one program's tasks one by one. So a shard's rows are marked to
-be compiled into one function (as in `sequential`), and each core runs that program on its own
-shard, started by its own thread. Without the marks the result is the same.
+a vector's arithmetic, and it works off one program's tasks one by one. So a shard's vectors are
+marked to be compiled into one function (as in `sequential`), and each core runs that program on its
+own shard, started by its own thread. Without the marks the result is the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,21 +44,21 @@ HALVINGS = 4
 
 
 class Shards(NamedTuple):
-    """One side's rows, on their workers."""
+    """One side's vectors, on their workers."""
 
     tiles: list[tuple[Tiles, ...]]
     devices: list[jax.Device]
     size: int
-    """Rows of a shard; the last may be padding."""
+    """Vectors of a shard; the last may be padding."""
     ratings: int
     ridge: Array
-    """[n] weight of each row's |x - m|^2."""
+    """[n] weight of each vector's |x - m|^2."""
     mean: Array | None
     """[n, columns] m, or None for 0."""
 
 
 class Held(NamedTuple):
-    """The other side, as the rows see it."""
+    """The other side, as the vectors see it."""
 
     S: Array
     """[other, columns] the f_j, perhaps in the eigenbasis of S^T S."""
@@ -80,13 +80,13 @@ class Half(NamedTuple):
     X: Array
     """[n, columns]"""
     objective: float
-    """Sum over the rows of what they minimise."""
+    """Sum over the vectors of what they minimise."""
     penalty: float
     """The part of it that is ridge |x - m|^2."""
 
 
-def lay_out_rows(
-    rows: NDArray[np.int32],
+def lay_out_vectors(
+    vectors: NDArray[np.int32],
     columns: NDArray[np.int32],
     targets: NDArray[np.floating],
     weights: NDArray[np.floating],
@@ -97,7 +97,7 @@ def lay_out_rows(
     """Lay one side out and send it to its workers; arguments as `jaxrec.pmf.tiles.lay_out`."""
     devices = workers()
     single = devices[0].platform == "cpu"
-    laid = lay_out(rows, columns, targets, weights, order, workers=len(devices), single=single)
+    laid = lay_out(vectors, columns, targets, weights, order, workers=len(devices), single=single)
     # what is put on a named device is "committed" to it, and so is all that comes of it: a program
     # would be compiled for the first factors and again for later ones
     one = len(set(devices)) == 1
@@ -107,16 +107,16 @@ def lay_out_rows(
     ]
     size = sum(len(part.first) * part.columns.shape[1] for part in laid[0])
     prior = jnp.asarray(ridge), None if mean is None else jnp.asarray(mean)
-    return Shards(tiles, devices, size, len(rows), *prior)
+    return Shards(tiles, devices, size, len(vectors), *prior)
 
 
 def hold(
     shards: Shards, S: Array, offset: Array | None, w0: float, paired: Array | None = None
 ) -> Held:
-    """Prepare the other side's rows f_j and offsets o_j for solving `shards`.
+    """Prepare the other side's vectors f_j and offsets o_j for solving `shards`.
 
-    The sum over all pairs runs over the rows of `paired`, if that is given, instead of S.
-    The eigenbasis saves each row a product with S^T S per step, and a step, and costs a product of
+    The sum over all pairs runs over the vectors of `paired`, if that is given, instead of S. The
+    eigenbasis saves each vector a product with S^T S per step, and a step, and costs a product of
     all f_j with it: it is taken where that is cheaper. The eigenproblem is solved on the host.
     """
     others, columns = S.shape
@@ -127,9 +127,9 @@ def hold(
         w0 * np.asarray(moment) for moment in _moments(S if paired is None else paired, offset)
     )
     constant = float(squares)
-    rows = len(shards.ridge)
-    without = 2 * columns * shards.ratings + 4 * columns**2 * rows  # multiplications
-    if columns**2 * (others + 2 * rows) + 5 * columns**3 > without:
+    vectors = len(shards.ridge)
+    without = 2 * columns * shards.ratings + 4 * columns**2 * vectors  # multiplications
+    if columns**2 * (others + 2 * vectors) + 5 * columns**3 > without:
         return Held(S, offset, None, pairs, linear, constant)
     if not np.isfinite(pairs).all():
         raise FloatingPointError("the factors are not finite")
@@ -156,7 +156,7 @@ def solve(
     link: str = "identity",
     steps: int = 2,
 ) -> Half:
-    """Move every row of X [n, columns] towards its minimum."""
+    """Move every vector of X [n, columns] towards its minimum."""
     home = shards.devices[0]
     shared = X, shards.mean, shards.ridge, held._replace(constant=0.0)
     how = np.asarray(relaxation, X.dtype)
@@ -204,10 +204,10 @@ def _rotate(S: Array, basis: Array) -> Array:
     return S @ basis
 
 
-@partial(jax.jit, static_argnames="rows")
-def _interleave(parts: list[Array], rows: int) -> Array:
-    """Place s of part p is row s P + p."""
-    return jnp.stack(parts, axis=1).reshape(-1, parts[0].shape[1])[:rows]
+@partial(jax.jit, static_argnames="vectors")
+def _interleave(parts: list[Array], vectors: int) -> Array:
+    """Place s of part p is vector s P + p."""
+    return jnp.stack(parts, axis=1).reshape(-1, parts[0].shape[1])[:vectors]
 
 
 @partial(jax.jit, static_argnames=("shards", "size", "link", "steps", "in_one_function"))
@@ -227,72 +227,74 @@ def _solve_shard(
     steps: int,
     in_one_function: bool,
 ) -> tuple[Array, Array, Array]:
-    """Rows `shard`, `shard + shards`, ... of X; their objectives and penalties [size]."""
+    """Vectors `shard`, `shard + shards`, ... of X; their objectives and penalties [size]."""
 
-    def own(rows: Array) -> Array:
-        filled = jnp.pad(rows, [(0, size * shards - len(rows))] + [(0, 0)] * (rows.ndim - 1))
+    def own(vectors: Array) -> Array:
+        filled = jnp.pad(
+            vectors, [(0, size * shards - len(vectors))] + [(0, 0)] * (vectors.ndim - 1)
+        )
         return jax.lax.dynamic_index_in_dim(
-            filled.reshape(size, shards, *rows.shape[1:]), shard, axis=1, keepdims=False
+            filled.reshape(size, shards, *vectors.shape[1:]), shard, axis=1, keepdims=False
         )
 
-    def rotated(rows: Array) -> Array:
-        return rows if held.basis is None else rows @ held.basis
+    def rotated(vectors: Array) -> Array:
+        return vectors if held.basis is None else vectors @ held.basis
 
     x, live = own(X), own(jnp.ones(len(X), X.dtype))
-    state = Row(rotated(x), None if mean is None else rotated(own(mean)), own(ridge), live)
+    state = Vector(rotated(x), None if mean is None else rotated(own(mean)), own(ridge), live)
     mark = {"inlineable": "false", "xla_cpu_small_call": "true"} if in_one_function else {}
     found, start = [], 0
     for part in tiles:
-        count, tile_rows = len(part.first), part.columns.shape[1]
-        here = slice(start, start + count * tile_rows)
+        count, tile_vectors = len(part.first), part.columns.shape[1]
+        here = slice(start, start + count * tile_vectors)
         start = here.stop
-        rows = jax.tree.map(lambda a, here=here: a[here], state)
+        vectors = jax.tree.map(lambda a, here=here: a[here], state)
         program = jax.jit(partial(_solve_tiles, link=link, steps=steps))
         with set_xla_metadata(**mark) if mark else nullcontext():
-            found.append(program(rows, held, relaxation, part))
+            found.append(program(vectors, held, relaxation, part))
     x, objective = (jnp.concatenate(column) for column in zip(*found, strict=True))
     away = x if state.mean is None else x - state.mean
     penalty = state.ridge * (away**2 @ jnp.ones(x.shape[1], x.dtype))
     return x if held.basis is None else x @ held.basis.T, objective, penalty
 
 
-class Row(NamedTuple):
-    """What a row brings: [columns] and scalars; with a leading axis, many rows."""
+class Vector(NamedTuple):
+    """What a vector brings: [columns] and scalars; with a leading axis, many vectors."""
 
     x: Array
     mean: Array | None
     ridge: Array
     live: Array
-    """1, or 0 for a padding row, which stays as it is."""
+    """1, or 0 for a padding vector, which stays as it is."""
 
 
 def _solve_tiles(
-    rows: Row, held: Held, relaxation: Array, tiles: Tiles, *, link: str, steps: int
+    vectors: Vector, held: Held, relaxation: Array, tiles: Tiles, *, link: str, steps: int
 ) -> tuple[Array, Array]:
-    """Solve tile after tile; the rows' x and objectives."""
-    tile_rows = tiles.columns.shape[1]
-    solve_row = partial(_solve_row, held=held, relaxation=relaxation, link=link, steps=steps)
+    """Solve tile after tile; the vectors' x and objectives."""
+    tile_vectors = tiles.columns.shape[1]
+    solve_vector = partial(_solve_vector, held=held, relaxation=relaxation, link=link, steps=steps)
 
     def tile(number: Array, done: tuple[Array, Array]) -> tuple[Array, Array]:
-        start = number * tile_rows
-        own = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, tile_rows), rows)
+        start = number * tile_vectors
+        own = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, tile_vectors), vectors)
         first, chunks = tiles.first[number], tiles.chunks[number]
-        if tile_rows == 1:
+        if tile_vectors == 1:
             slots = tiles.columns[:, 0], tiles.scale[:, 0], tiles.targets[:, 0]
-            one = solve_row(jax.tree.map(lambda a: a[0], own), slots, first, chunks)
+            one = solve_vector(jax.tree.map(lambda a: a[0], own), slots, first, chunks)
             x, objective = (a[None] for a in one)
         else:
-            lanes = jax.vmap(solve_row, in_axes=(0, 1, None, None))
+            lanes = jax.vmap(solve_vector, in_axes=(0, 1, None, None))
             slots = tiles.columns, tiles.scale, tiles.targets
             x, objective = lanes(own, slots, first, chunks)
         put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
         return put(done[0], x), put(done[1], objective)
 
-    return jax.lax.fori_loop(0, len(tiles.first), tile, (rows.x, jnp.zeros_like(rows.ridge)))
+    return jax.lax.fori_loop(0, len(tiles.first), tile, (vectors.x, jnp.zeros_like(vectors.ridge)))
 
 
-def _solve_row(
-    row: Row,
+def _solve_vector(
+    vector: Vector,
     slots: tuple[Array, Array, Array],
     first: Array,
     chunks: Array,
@@ -318,7 +320,7 @@ def _solve_row(
         return jax.lax.fori_loop(0, chunks, lambda c, total: add(total, *chunk(c)), start)
 
     def away(x: Array) -> Array:
-        return x if row.mean is None else x - row.mean
+        return x if vector.mean is None else x - vector.mean
 
     def of_pairs(x: Array) -> Array:
         """Half the gradient of the sum over all pairs, but for its linear part."""
@@ -326,7 +328,7 @@ def _solve_row(
 
     def quadratic(x: Array) -> Array:
         """The sum over all pairs and the prior, but for a constant."""
-        return jnp.sum(x * (of_pairs(x) + 2 * held.linear) + row.ridge * away(x) ** 2)
+        return jnp.sum(x * (of_pairs(x) + 2 * held.linear) + vector.ridge * away(x) ** 2)
 
     def errors(x: Array, F: Array, scale: Array, target: Array, o: Array | float) -> tuple:
         """Scaled errors at x, and the slope of g there (None: 1)."""
@@ -343,9 +345,9 @@ def _solve_row(
 
         return over_chunks(add, quadratic(x))
 
-    x = row.x
-    # the curvature's diagonal, but for the row's ratings
-    own = row.ridge + (held.pairs if held.pairs.ndim == 1 else jnp.diagonal(held.pairs))
+    x = vector.x
+    # the curvature's diagonal, but for the vector's ratings
+    own = vector.ridge + (held.pairs if held.pairs.ndim == 1 else jnp.diagonal(held.pairs))
     scaling = 1 / jnp.where(own > 0, own, 1)
 
     def add_residual(total: tuple[Array, Array], *slots: Array) -> tuple[Array, Array]:
@@ -360,14 +362,14 @@ def _solve_row(
             y = y * errors(x, *slots)[1] ** 2
         return total + y @ F
 
-    start = -(of_pairs(x) + held.linear + row.ridge * away(x)), quadratic(x)
+    start = -(of_pairs(x) + held.linear + vector.ridge * away(x)), quadratic(x)
     residual, before = over_chunks(add_residual, start)
-    r0 = residual = residual * row.live
+    r0 = residual = residual * vector.live
 
     def step(_: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
         moved, residual, p, rz = state
         h = over_chunks(
-            lambda total, *slots: add_curved(total, p, *slots), of_pairs(p) + row.ridge * p
+            lambda total, *slots: add_curved(total, p, *slots), of_pairs(p) + vector.ridge * p
         )
         length = _ratio(rz, _dot(p, h))
         residual = residual - length * h

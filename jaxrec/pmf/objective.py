@@ -21,7 +21,7 @@ class PmfSettings(NamedTuple):
     factors: int = 128
     lambda_: float = 0.3
     nu: float = 0.5
-    """How the L2 weight of a row grows with its ratings; 0: not at all, 1: in proportion."""
+    """How the L2 weight of a vector grows with its ratings; 0: not at all, 1: in proportion."""
     w0: float = 0.1
     """Weight of every pair; 0 unless the likelihood is `all-pairs`."""
     target: str = "graded"
@@ -82,8 +82,8 @@ def observe(interactions: Interactions, feedback: Feedback, settings: PmfSetting
     if settings.target == "graded":
         return Observed(users, items, feedback.graded(values), ones)
     if settings.target == "counts":
-        for row in np.flatnonzero(values <= 0):
-            raise InputError(f"rating {row + 1} is {values[row]:g}; counts must be above 0")
+        for at in np.flatnonzero(values <= 0):
+            raise InputError(f"rating {at + 1} is {values[at]:g}; counts must be above 0")
         return Observed(users, items, 1 + settings.w0 / values, values)
     liked = np.flatnonzero(feedback.liked(values))
     return Observed(users[liked], items[liked], ones[: len(liked)], ones[: len(liked)])
@@ -109,7 +109,7 @@ def check_some(interactions: Interactions) -> None:
 def ridges(
     lengths: NDArray[np.integer], others: int, settings: PmfSettings, side: str
 ) -> NDArray[np.floating]:
-    """Lambda (n + w0 N)^nu of the rows of a side with `lengths` ratings, N = `others`."""
+    """Lambda (n + w0 N)^nu of the vectors of a side with `lengths` ratings, N = `others`."""
     lambda_, nu = settings.lambda_, settings.nu
     if side == "items":
         lambda_ = lambda_ if settings.item_lambda is None else settings.item_lambda

@@ -9,10 +9,10 @@ For a rating r (scaled to [0, 1]) of item i by user u, with s = U_u . V_i and p 
 where the second line uses the *updated* U_u. The order matters, so nothing may be reordered; but a
 user rates an item once, hence within one user's consecutive ratings every V_i is read before it is
 written, and all V_i can be written together once the chain of U_u has run. The chain is the only
-sequential part; it carries a single row of factors.
+sequential part; it carries a single vector of factors.
 
 XLA's CPU runtime starts every operation of a loop body as a task of its own, which costs three
-times the arithmetic of a 100-factor row. Two attributes on the chain's call ask for one compiled
+times the arithmetic of a 100-factor vector. Two attributes on the chain's call ask for one compiled
 function instead. They change speed alone: without them the result is the same to the bit.
 
 Factors are float64. The published program holds its constants, targets and sigmoids, and the

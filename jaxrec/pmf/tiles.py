@@ -1,18 +1,19 @@
-"""The rating matrix as tiles of rows: one layout for every likelihood, once by user, once by item.
+"""The observed pairs as tiles of vectors: one layout for every likelihood, by user and by item.
 
-Rows are numbered by falling length, so that neighbours are of about one length; shard s of P takes
-the places s, s + P, s + 2 P, ..., which gives every worker (a processor core or a device) the same
-number of rows and about the same number of ratings. Within a shard, B rows at a time make a tile.
-A tile's ratings are cut into chunks of C of each row, and the solver streams a tile's chunks; how
-many there are is data, not shape. So one compiled program serves rows of every length, and padding
-is at most C - 1 slots a row plus what B rows differ in length.
+Vectors are numbered by falling length, so that neighbours are of about one length; shard s of P
+takes the places s, s + P, s + 2 P, ..., which gives every worker (a processor core or a device) the
+same number of vectors and about the same number of ratings. Within a shard, B vectors at a time
+make a tile. A tile's ratings are cut into chunks of C of each vector, and the solver streams a
+tile's chunks; how many there are is data, not shape. So one compiled program serves vectors of
+every length, and padding is at most C - 1 slots a vector plus what B vectors differ in length.
 
-On a CPU B is 1: a core solves one row at a time, whose chunk and vectors stay in its first-level
-cache. On an accelerator short rows are solved by the thousand, the longest one at a time.
+On a CPU B is 1: a core solves one vector at a time, whose chunk and vectors stay in its first-level
+cache. On an accelerator short vectors are solved by the thousand, the longest one at a time.
 
-Tried and lost (figures in benchmarks/LOG.md): rows padded to classes of length, gathered once per
-half-sweep into [rows, length, factors] (padding 1.3 to 2.2, one compiled shape per class, and the
-gathered array leaves the cache); chunks of 16 slots added up with `segment_sum` (scatter is slow).
+Tried and lost (figures in benchmarks/LOG.md): vectors padded to classes of length, gathered once
+per half-sweep into [vectors, length, factors] (padding 1.3 to 2.2, one compiled shape per class,
+and the gathered array leaves the cache); chunks of 16 slots added up with `segment_sum` (scatter is
+slow).
 """
 
 from typing import Any, NamedTuple
@@ -22,14 +23,14 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 LONG = 64
-"""Rows of more ratings than this, on average, are cut into chunks of 16 instead of 8."""
+"""Vectors of more ratings than this, on average, are cut into chunks of 16 instead of 8."""
 TILE_SLOTS = 2**14
-"""On an accelerator a tile takes the rows (a power of 4) whose ratings fill about so many slots."""
-MOST_ROWS = 4**6
+"""On an accelerator a tile takes vectors (a power of 4) whose ratings fill about so many slots."""
+MOST_VECTORS = 4**6
 
 
 class Tiles(NamedTuple):
-    """Tiles of B rows each; arrays of NumPy or, once put on a device, of JAX."""
+    """Tiles of B vectors each; arrays of NumPy or, once put on a device, of JAX."""
 
     first: Any
     """[tiles] int32: the first chunk of each tile."""
@@ -44,32 +45,32 @@ class Tiles(NamedTuple):
 
 
 class Order(NamedTuple):
-    """One side's rows in the order of the solver, by falling length."""
+    """One side's vectors in the order of the solver, by falling length."""
 
-    rows: NDArray[np.intp]
-    """[n] the row at each place."""
+    vectors: NDArray[np.intp]
+    """[n] the vector at each place."""
     lengths: NDArray[np.int64]
     """[n] its number of ratings."""
     places: NDArray[np.int32]
-    """[count] the place of each row; -1 if it has none."""
+    """[count] the place of each vector; -1 if it has none."""
 
 
-def order_rows(of: NDArray[np.int32], count: int, *, empty: bool) -> Order:
-    """Give `count` rows their places; `of` [n] is the row of each rating.
+def order_vectors(of: NDArray[np.int32], count: int, *, empty: bool) -> Order:
+    """Give `count` vectors their places; `of` [n] is the vector of each rating.
 
-    Rows without a rating get places only if `empty` is true.
+    Vectors without a rating get places only if `empty` is true.
     """
     lengths = np.bincount(of, minlength=count)
-    rows = np.argsort(-lengths, kind="stable")
+    vectors = np.argsort(-lengths, kind="stable")
     if not empty:
-        rows = rows[: np.count_nonzero(lengths)]
+        vectors = vectors[: np.count_nonzero(lengths)]
     places = np.full(count, -1, np.int32)
-    places[rows] = np.arange(len(rows))
-    return Order(rows, lengths[rows], places)
+    places[vectors] = np.arange(len(vectors))
+    return Order(vectors, lengths[vectors], places)
 
 
 def lay_out(
-    rows: NDArray[np.int32],
+    vectors: NDArray[np.int32],
     columns: NDArray[np.int32],
     targets: NDArray[np.floating],
     weights: NDArray[np.floating],
@@ -81,56 +82,58 @@ def lay_out(
     """Lay one side's ratings out in tiles.
 
     Args:
-        rows: [n] the row's place of each rating.
+        vectors: [n] the vector's place of each rating.
         columns: [n] the other side's place.
         targets: [n].
         weights: [n].
-        order: of the rows.
+        order: of the vectors.
         workers: how many shards.
-        single: make tiles of one row only.
+        single: make tiles of one vector only.
 
     Returns:
-        For each worker its tiles of 1 row, then of 4 rows, and so on, all of one shape.
+        For each worker its tiles of 1 vector, then of 4 vectors, and so on, all of one shape.
     """
-    chunk = 16 if len(rows) > LONG * len(order.lengths) else 8
+    chunk = 16 if len(vectors) > LONG * len(order.lengths) else 8
     plan = [(1, len(order.lengths[::workers]), chunk)]
     if not single:
         plan = _plan(order.lengths[::workers])
-    size = sum(tile_rows * tiles for tile_rows, tiles, _ in plan)
+    size = sum(tile_vectors * tiles for tile_vectors, tiles, _ in plan)
     filled = np.zeros(size * workers, np.int64)
     filled[: len(order.lengths)] = order.lengths
-    lengths = filled.reshape(size, workers).T  # each shard's rows
+    lengths = filled.reshape(size, workers).T  # each shard's vectors
     chunks, slots = _room(lengths, plan)
 
-    # A counting sort by shard and row, in compiled code; padding goes last within its row, and a
-    # complex number brings scale and target along.
+    # A counting sort by shard and vector, in compiled code; padding goes last within its vector,
+    # and a complex number brings scale and target along.
     filling = np.repeat(np.arange(lengths.size, dtype=np.int32), (slots - lengths).reshape(-1))
     of_place = np.arange(lengths.size, dtype=np.int32).reshape(workers, size).T.reshape(-1)
-    count = len(rows) + len(filling)
-    row, column = np.empty(count, np.int32), np.zeros(count, np.int32)
+    count = len(vectors) + len(filling)
+    vector, column = np.empty(count, np.int32), np.zeros(count, np.int32)
     pair = np.zeros(count, np.complex128 if targets.dtype == np.float64 else np.complex64)
-    np.take(of_place, rows, out=row[: len(rows)], mode="clip")
-    row[len(rows) :] = filling
-    column[: len(rows)] = columns
-    np.sqrt(weights, out=pair.real[: len(rows)])
-    np.multiply(pair.real[: len(rows)], targets, out=pair.imag[: len(rows)])
+    np.take(of_place, vectors, out=vector[: len(vectors)], mode="clip")
+    vector[len(vectors) :] = filling
+    column[: len(vectors)] = columns
+    np.sqrt(weights, out=pair.real[: len(vectors)])
+    np.multiply(pair.real[: len(vectors)], targets, out=pair.imag[: len(vectors)])
     entries = scipy.sparse.coo_array(
-        (pair, (row, column)), shape=(lengths.size, int(columns.max(initial=0)) + 1)
+        (pair, (vector, column)), shape=(lengths.size, int(columns.max(initial=0)) + 1)
     )
     entries.has_canonical_format = True  # do not add up what a user rated twice
-    by_row = entries.tocsr()
-    fields = by_row.indices, by_row.data.real.copy(), by_row.data.imag.copy()
+    by_vector = entries.tocsr()
+    fields = by_vector.indices, by_vector.data.real.copy(), by_vector.data.imag.copy()
 
     shards, start = [], 0
     for worker in range(workers):
-        first_row, tiles = 0, []
-        for (tile_rows, _, chunk), of_tile in zip(plan, chunks[worker], strict=True):
-            end_row = first_row + tile_rows * len(of_tile)
-            stop = start + int(slots[worker, first_row:end_row].sum())
+        first_vector, tiles = 0, []
+        for (tile_vectors, _, chunk), of_tile in zip(plan, chunks[worker], strict=True):
+            end_vector = first_vector + tile_vectors * len(of_tile)
+            stop = start + int(slots[worker, first_vector:end_vector].sum())
             first = (np.cumsum(of_tile) - of_tile).astype(np.int32)
-            blocks = (_by_chunk(field[start:stop], of_tile, tile_rows, chunk) for field in fields)
+            blocks = (
+                _by_chunk(field[start:stop], of_tile, tile_vectors, chunk) for field in fields
+            )
             tiles.append(Tiles(first, of_tile.astype(np.int32), *blocks))
-            first_row, start = end_row, stop
+            first_vector, start = end_vector, stop
         shards.append(tuple(tiles))
     return shards
 
@@ -138,54 +141,56 @@ def lay_out(
 def _room(
     lengths: NDArray[np.int64], plan: list[tuple[int, int, int]]
 ) -> tuple[list[list[NDArray[np.int64]]], NDArray[np.int64]]:
-    """How many chunks each tile has, by shard and part, and how many slots each row [shards, size].
+    """How many chunks each tile has, by shard and part; slots of each vector [shards, size].
 
-    A part's last row also holds the slots by which its shard falls short of the fullest, so that
+    A part's last vector also holds the slots by which its shard falls short of the fullest, so that
     all shards are of one shape; and one chunk at least, as nothing can be cut from an empty array.
     """
     chunks: list[list[NDArray[np.int64]]] = [[] for _ in lengths]
-    slots, row = np.zeros_like(lengths), 0
-    for tile_rows, tiles, chunk in plan:
-        here = slice(row, row + tile_rows * tiles)
-        longest = lengths[:, here].reshape(len(lengths), tiles, tile_rows).max(axis=2)
+    slots, vector = np.zeros_like(lengths), 0
+    for tile_vectors, tiles, chunk in plan:
+        here = slice(vector, vector + tile_vectors * tiles)
+        longest = lengths[:, here].reshape(len(lengths), tiles, tile_vectors).max(axis=2)
         of_tile = -(-longest // chunk)
-        slots[:, here] = np.repeat(of_tile * chunk, tile_rows, axis=1)
-        total = of_tile.sum(axis=1) * tile_rows * chunk
-        slots[:, here.stop - 1] += max(total.max(), tile_rows * chunk) - total
+        slots[:, here] = np.repeat(of_tile * chunk, tile_vectors, axis=1)
+        total = of_tile.sum(axis=1) * tile_vectors * chunk
+        slots[:, here.stop - 1] += max(total.max(), tile_vectors * chunk) - total
         for mine, counts in zip(chunks, of_tile, strict=True):
             mine.append(counts)
-        row = here.stop
+        vector = here.stop
     return chunks, slots
 
 
-def _by_chunk(field: NDArray, chunks: NDArray[np.int64], tile_rows: int, chunk: int) -> NDArray:
-    """[chunks, B, C] from slots that stand row by row."""
-    if tile_rows == 1:
+def _by_chunk(field: NDArray, chunks: NDArray[np.int64], tile_vectors: int, chunk: int) -> NDArray:
+    """[chunks, B, C] from slots that stand vector by vector."""
+    if tile_vectors == 1:
         return field.reshape(-1, 1, chunk)
-    blocks = np.zeros((len(field) // (tile_rows * chunk), tile_rows, chunk), field.dtype)
+    blocks = np.zeros((len(field) // (tile_vectors * chunk), tile_vectors, chunk), field.dtype)
     start = 0
     for count in chunks:
         stop = start + count
-        tile = field[start * tile_rows * chunk : stop * tile_rows * chunk]
-        blocks[start:stop] = tile.reshape(tile_rows, count, chunk).swapaxes(0, 1)
+        tile = field[start * tile_vectors * chunk : stop * tile_vectors * chunk]
+        blocks[start:stop] = tile.reshape(tile_vectors, count, chunk).swapaxes(0, 1)
         start = stop
     return blocks
 
 
 def _plan(lengths: NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    """(rows per tile, tiles, chunk) of each part of a shard whose rows have `lengths`.
+    """(vectors per tile, tiles, chunk) of each part of a shard whose vectors have `lengths`.
 
-    A chunk of all rows is a sixteenth of `TILE_SLOTS`: large steps, yet little padding.
+    A chunk of all vectors is a sixteenth of `TILE_SLOTS`: large steps, yet little padding.
     """
     plan, lo = [], 0
-    tile_rows = 1
+    tile_vectors = 1
     while lo < len(lengths):
-        # as long as tiles of this many rows are full enough, go on with them
-        while tile_rows < MOST_ROWS and lengths[lo] * tile_rows * 4 <= TILE_SLOTS:
-            tile_rows *= 4
-        enough = np.flatnonzero(lengths[lo:] * tile_rows * 4 <= TILE_SLOTS)
-        stop = len(lengths) if tile_rows == MOST_ROWS or not len(enough) else lo + int(enough[0])
-        count = -(-(stop - lo) // tile_rows)
-        plan.append((tile_rows, count, max(TILE_SLOTS // (16 * tile_rows), 4)))
-        lo += count * tile_rows
+        # as long as tiles of this many vectors are full enough, go on with them
+        while tile_vectors < MOST_VECTORS and lengths[lo] * tile_vectors * 4 <= TILE_SLOTS:
+            tile_vectors *= 4
+        enough = np.flatnonzero(lengths[lo:] * tile_vectors * 4 <= TILE_SLOTS)
+        stop = (
+            len(lengths) if tile_vectors == MOST_VECTORS or not len(enough) else lo + int(enough[0])
+        )
+        count = -(-(stop - lo) // tile_vectors)
+        plan.append((tile_vectors, count, max(TILE_SLOTS // (16 * tile_vectors), 4)))
+        lo += count * tile_vectors
     return plan

@@ -11,13 +11,11 @@ from jaxrec.errors import InputError
 from jaxrec.evaluation.card import read_card
 from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.experiment.rows import Row
+from jaxrec.experiment.rows import Row, lacking, rows_of
 from jaxrec.experiment.scoring import (
     PUBLISHED_FUSION,
     Fusion,
-    lacking,
     results_are_stale,
-    rows_of,
     scorer_of,
 )
 from jaxrec.files import whole_file

@@ -10,7 +10,7 @@ import scipy.optimize
 
 from jaxrec import InputError, Interactions, Observed, PmfSettings, fit_pmf, fold_in
 from jaxrec.data.movielens import STARS
-from jaxrec.pmf import half_sweep as rows
+from jaxrec.pmf import half_sweep
 from jaxrec.pmf.objective import Factors, observe, ridges, training_pairs
 from jaxrec.pmf.sweeps import Checkpoints
 
@@ -276,17 +276,17 @@ def test_neither_workers_nor_tiles_change_the_result(
     means = np.random.default_rng(1).normal(size=(ITEMS, 3))
     settings = settings._replace(biases=True)
     expected, _ = fit(ratings, settings, item_means=means)
-    device = rows.workers()[0]
-    monkeypatch.setattr(rows, "workers", lambda: [device] * 3)
+    device = half_sweep.workers()[0]
+    monkeypatch.setattr(half_sweep, "workers", lambda: [device] * 3)
     three, _ = fit(ratings, settings, item_means=means)
     for a, b in zip(expected, three, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5)
-    original = rows.lay_out
+    original = half_sweep.lay_out
 
     def by_fours(*arguments: object, **options: object) -> object:
         return original(*arguments, **options | {"single": False})  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rows, "lay_out", by_fours)
+    monkeypatch.setattr(half_sweep, "lay_out", by_fours)
     monkeypatch.setattr("jaxrec.pmf.tiles.TILE_SLOTS", 256)
     tiled, _ = fit(ratings, settings, item_means=means)
     for a, b in zip(expected, tiled, strict=True):
@@ -300,9 +300,9 @@ def test_with_and_without_the_eigenbasis_the_end_is_the_same(
     """With everything: biases and means; `hold` chooses by cost, here by force."""
     means = np.random.default_rng(1).normal(size=(ITEMS, 3))
     settings = GRADED._replace(biases=True, sweeps=60)
-    hold = rows.hold
+    hold = half_sweep.hold
 
-    def forced(shards: rows.Shards, *rest: object) -> rows.Held:
+    def forced(shards: half_sweep.Shards, *rest: object) -> half_sweep.Held:
         # hardly any or very many ratings, as far as the estimate of costs is concerned
         return hold(shards._replace(ratings=10**9 if basis else -(10**9)), *rest)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.pmf import tiles
-from jaxrec.pmf.tiles import Tiles, lay_out, order_rows
+from jaxrec.pmf.tiles import Tiles, lay_out, order_vectors
 
 
 def entries(shards: list[tuple[Tiles, ...]]) -> list[tuple[int, int, float, float]]:
@@ -37,7 +37,7 @@ def test_every_rating_has_one_slot(data: st.DataObject) -> None:
     of = rng.choice(rows, n, p=chance / chance.sum()).astype(np.int32)
     to = rng.integers(0, columns, n).astype(np.int32)  # pairs may repeat
     targets, weights = rng.normal(size=n), rng.integers(1, 4, n).astype(float) ** 2
-    order = order_rows(of, rows, empty=data.draw(st.booleans()))
+    order = order_vectors(of, rows, empty=data.draw(st.booleans()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "TILE_SLOTS", data.draw(st.sampled_from([16, 64, 2**14])))
         shards = lay_out(
@@ -60,11 +60,11 @@ def test_every_rating_has_one_slot(data: st.DataObject) -> None:
 
 
 def test_rows_stand_by_falling_length_and_empty_ones_have_no_place() -> None:
-    order = order_rows(np.array([2, 2, 0, 2, 4, 4], np.int32), 6, empty=False)
-    assert order.rows.tolist() == [2, 4, 0]
+    order = order_vectors(np.array([2, 2, 0, 2, 4, 4], np.int32), 6, empty=False)
+    assert order.vectors.tolist() == [2, 4, 0]
     assert order.lengths.tolist() == [3, 2, 1]
     assert order.places.tolist() == [2, -1, 0, -1, 1, -1]
-    assert order_rows(np.array([1], np.int32), 3, empty=True).rows.tolist() == [1, 0, 2]
+    assert order_vectors(np.array([1], np.int32), 3, empty=True).vectors.tolist() == [1, 0, 2]
 
 
 def test_padding_is_bounded_on_a_power_law() -> None:
@@ -72,7 +72,7 @@ def test_padding_is_bounded_on_a_power_law() -> None:
     chance = 1 / np.arange(1, 20_001)
     of = rng.choice(20_000, 1_000_000, p=chance / chance.sum()).astype(np.int32)
     ones = np.ones(len(of), np.float32)
-    order = order_rows(of, 20_000, empty=False)
+    order = order_vectors(of, 20_000, empty=False)
     for single in (True, False):
         shards = lay_out(order.places[of], of, ones, ones, order, workers=2, single=single)
         slots = sum(part.columns.size for parts in shards for part in parts)
