@@ -2,6 +2,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -58,6 +59,13 @@ def movielens() -> Dataset:
 @pytest.fixture(scope="session")
 def synthetic() -> Dataset:
     return synthetic_dataset(users=60, items=120)
+
+
+@pytest.fixture
+def small_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is called `synthetic` is a fifth as large, for tests that fit again and again."""
+    small = partial(synthetic_dataset, users=100, items=200)
+    monkeypatch.setattr("jaxrec.data.sources.synthetic_dataset", small)
 
 
 @pytest.fixture

@@ -20,8 +20,6 @@ from jaxrec.fusion.published import FUSIONS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
 from tests.tiny_models import tiny_bert
 
-pytestmark = pytest.mark.timeout(180)
-
 TABLE = ("mf", "mf+minilm", "mf+minilm-ft", "mf+qwen3-4b", "mf+qwen3-4b-ft")
 METRICS = (
     "precision", "recall", "ndcg", "ndcg_retrieved", "mrr", "map", "hit_rate", "coverage",
@@ -444,6 +442,8 @@ STOPPED = """
 import signal, sys
 import cli
 from jaxrec.pmf.sweeps import Checkpoints
+
+pytestmark = pytest.mark.usefixtures("small_synthetic")
 
 stop, calls = int(sys.argv.pop(1)), 0
 

@@ -16,14 +16,13 @@ def test_ci_runs_the_readmes_second_command() -> None:
     assert all("-c constraints.txt" in command for command in commands)
 
 
-def test_every_module_is_in_the_layout() -> None:
+def test_every_package_is_in_the_layout() -> None:
     layout = README.split("## Layout")[1]
     for package in ("jaxrec", "torch_embed"):
-        for path in (ROOT / package).rglob("[!_]*.py"):
-            assert re.search(rf"\b{path.stem}\b", layout), path.stem
+        for path in (ROOT / package).glob("*/__init__.py"):
+            assert f"      {path.parent.name}/ " in layout, path.parent
 
 
-@pytest.mark.timeout(300)
 def test_the_python_example_runs(synthetic: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     example = example.replace('"ml-latest-small"', '"synthetic"').replace("[400]", "[40]")

@@ -16,8 +16,6 @@ from jaxrec.topk.ranking import top_k
 from jaxrec.topk.scorer import Product, Table
 from tests.conftest import make_ratings
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def look_up(table: Array, users: Array, candidates: Array) -> Array:
     return table[users]

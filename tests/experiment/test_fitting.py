@@ -19,7 +19,7 @@ from jaxrec.files import file_sha256, write_json
 from jaxrec.models.registry import MODELS, fit
 from jaxrec.topk.scorer import Product
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.usefixtures("small_synthetic")
 
 FITTED = [row for row in MODELS if MODELS[row].lacks is None]
 QUICK = {"factors": 8, "sweeps": 5}

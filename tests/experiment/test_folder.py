@@ -21,7 +21,7 @@ from jaxrec.experiment.scoring import (
 )
 from jaxrec.serving.recommend import recommend
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.usefixtures("small_synthetic")
 
 QUICK = PUBLISHED._replace(factors=4, sweeps=2)
 

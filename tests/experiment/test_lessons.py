@@ -19,7 +19,7 @@ from jaxrec.files import file_sha256, write_json
 from torch_embed import errors
 from torch_embed.training.lesson import read_lesson
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.usefixtures("small_synthetic")
 
 CASES = [
     (protocol, kind, folds)

@@ -9,8 +9,6 @@ from click.testing import CliRunner
 import cli
 from jaxrec.data.dataset import Dataset
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(scope="module")
 def run(movielens: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -22,8 +22,6 @@ from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.scorer import Table
 from tests.conftest import make_ratings
 
-pytestmark = pytest.mark.timeout(180)
-
 USERS, ITEMS = 60, 80
 
 

@@ -20,8 +20,6 @@ from jaxrec.pmf.objective import Factors
 from jaxrec.topk.scorer import Scorer, product
 from tests.conftest import make_ratings
 
-pytestmark = pytest.mark.timeout(120)
-
 E = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
 RATINGS = make_ratings([(0, 0, 5.0, 100), (0, 1, 2.5, 300), (1, 2, 4.0, 50), (2, 1, 3.0, 7)])
 

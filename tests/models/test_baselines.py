@@ -13,8 +13,6 @@ from jaxrec.models.neighbours import item_neighbours, popularity, random_walks
 from jaxrec.topk.scorer import Product, Table
 from tests.conftest import make_ratings
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def some_matrix(users: int, items: int) -> sparse.csr_array:
     rng = np.random.default_rng(5)

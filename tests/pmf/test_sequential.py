@@ -17,8 +17,6 @@ from jaxrec.pmf.sweeps import Checkpoints
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "cornac_factors.npz"
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(scope="module")
 def cornac() -> tuple[Interactions, np.ndarray, np.ndarray]:

@@ -13,8 +13,6 @@ from jaxrec.pmf.fit import fit_pmf, fold_in
 from jaxrec.pmf.objective import Observed, PmfSettings, observe, ridges
 from tests.conftest import make_ratings
 
-pytestmark = pytest.mark.timeout(120)
-
 USERS, ITEMS, DIM = 9, 7, 3
 SETTINGS = PmfSettings(
     factors=2, lambda_=0.4, nu=0.5, w0=0.2, sweeps=400, float64=True, item_lambda=0.3, lambda_w=0.8

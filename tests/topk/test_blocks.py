@@ -5,8 +5,6 @@ from jaxrec.topk import blocks
 from jaxrec.topk.item_sets import ItemSets
 from tests.conftest import make_ratings
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def test_blocks_keep_within_the_budget_and_have_one_shape() -> None:
     users = np.arange(1000, dtype=np.int32)

@@ -15,8 +15,6 @@ from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.ranking import top_k
 from tests.conftest import make_ratings
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def look_up(table: Array, users: Array, candidates: Array) -> Array:
     return table[users]

@@ -28,7 +28,6 @@ from torch_embed.training.recipe import Recipe, Settings
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
-    pytest.mark.timeout(240),
 ]
 
 SETTINGS = Settings(
@@ -252,7 +251,6 @@ LAUNCHER = [
 ]  # fmt: skip
 
 
-@pytest.mark.timeout(500)  # four commands, each compiling anew
 @pytest.mark.parametrize("what", [["--finetune", "--epochs", "1", "--folds", "2"], []])
 def test_two_processes_do_what_one_does(tmp_path: Path, what: list[str]) -> None:
     """The batches of training, and of encoding, are shared."""

@@ -25,7 +25,6 @@ from torch_embed.training.recipe import LOSSES, Settings
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
-    pytest.mark.timeout(120),
 ]
 
 WORDS = "abcdefghij"
