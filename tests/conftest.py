@@ -61,11 +61,13 @@ def synthetic() -> Dataset:
     return synthetic_dataset(users=60, items=120)
 
 
-@pytest.fixture
-def small_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def small_synthetic() -> Iterator[None]:
     """What is called `synthetic` is a fifth as large, for tests that fit again and again."""
-    small = partial(synthetic_dataset, users=100, items=200)
-    monkeypatch.setattr("jaxrec.data.sources.synthetic_dataset", small)
+    with pytest.MonkeyPatch.context() as patch:
+        small = partial(synthetic_dataset, users=100, items=200)
+        patch.setattr("jaxrec.data.sources.synthetic_dataset", small)
+        yield
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from jaxrec.fusion.published import FUSIONS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
 from tests.tiny_models import tiny_bert
 
+pytestmark = pytest.mark.usefixtures("small_synthetic")
+
 TABLE = ("mf", "mf+minilm", "mf+minilm-ft", "mf+qwen3-4b", "mf+qwen3-4b-ft")
 METRICS = (
     "precision", "recall", "ndcg", "ndcg_retrieved", "mrr", "map", "hit_rate", "coverage",
@@ -110,12 +112,12 @@ def test_a_small_memory_changes_no_list(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["recommend", "--user", "12345"], "no user 12345; there are 1 to 300"),
+        (["recommend", "--user", "12345"], "no user 12345; there are 1 to 100"),
         (["recommend", "--user", "1", "--row", "mf+bert"], "no row 'mf+bert'"),
         (["recommend", "--user", "1", "--row", "mf+minilm"], "jaxrec embed --run"),
         (["recommend", "--user", "1", "-k", "100000", "--row", "mf"], "k is 100000"),
         (["recommend"], "give --user ID, --liked ITEM, or --all"),
-        (["recommend", "--liked", "zzz"], "no item 'zzz' in synthetic"),
+        (["recommend", "--liked", "zzz"], "no item 'zzz'; give an id"),
         (["recommend", "--liked", "the"], "is ambiguous, give an id: "),
         (["recommend", "--liked", "1", "--row", "ease"], "only rows pmf and pmf+text"),
         (["eval", "--row", "bpr"], "no row 'bpr'; there are mf, "),
@@ -300,12 +302,18 @@ def test_a_row_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert "nothing can be measured yet (pmf: jaxrec train-pmf" in result.output
 
 
-def test_factors_of_other_settings_than_tuned_are_named(tmp_path: Path) -> None:
+def test_factors_are_fitted_again_once_other_settings_are_tuned(tmp_path: Path) -> None:
+    """Not those whose settings the user asked for."""
     arguments = ("--run", tmp_path, "--data", "synthetic", "--row", "pmf")
-    assert jaxrec("train-pmf", *arguments[:4], "--factors", 4, "--sweeps", 2).exit_code == 0
-    (tmp_path / "tuned").mkdir()
-    (tmp_path / "tuned" / "pmf.json").write_text('{"settings": {"factors": 8}}')
-    assert "not fitted with the tuned settings" in jaxrec("eval", *arguments).output
+    for options, told in (((), True), (("--factors", 4), False)):
+        (tmp_path / "tuned" / "pmf.json").unlink(missing_ok=True)
+        assert jaxrec("train-pmf", *arguments[:4], "--sweeps", 15, *options).exit_code == 0
+        (tmp_path / "tuned").mkdir(exist_ok=True)
+        (tmp_path / "tuned" / "pmf.json").write_text('{"settings": {"factors": 8}}')
+        found = jaxrec("eval", *arguments)
+        assert ("pmf: other settings were tuned since; fitted again" in found.output) is told
+        card = json.loads((tmp_path / "pmf.json").read_text())
+        assert card["factors"] == (8 if told else 4)
 
 
 def test_a_card_is_drawn_and_told_as_another_library_would(run: Path, tmp_path: Path) -> None:
@@ -325,7 +333,7 @@ def test_choices_are_those_of_the_library() -> None:
         return tuple(found.choices)
 
     assert choices("eval", "fusion") == FUSIONS
-    assert choices("eval", "protocol") == PROTOCOLS
+    assert choices("eval", "protocol") == tuple(PROTOCOLS)
     assert choices("eval", "library") == LIBRARIES
     assert choices("train-pmf", "likelihood") == LIKELIHOODS
     assert choices("train-pmf", "target") == TARGETS
@@ -432,7 +440,7 @@ def test_alpha_is_chosen_on_validation(tmp_path: Path) -> None:
     refused = jaxrec("recommend", "--run", run, "--user", 1, "--row", "mf+minilm")
     assert refused.exit_code == 2
     assert f"run `jaxrec eval --run {run}` for a new one" in refused.output
-    results["made_from"]["embeddings"]["minilm"] = "of other weights"
+    results["made_from"]["rows"]["mf+minilm"] = "of other weights"
     (run / "results.json").write_text(json.dumps(results))
     stale = jaxrec("embed", "--run", run)
     assert "is stale; it is now" in stale.output.replace("\n", " ")
@@ -442,8 +450,6 @@ STOPPED = """
 import signal, sys
 import cli
 from jaxrec.pmf.sweeps import Checkpoints
-
-pytestmark = pytest.mark.usefixtures("small_synthetic")
 
 stop, calls = int(sys.argv.pop(1)), 0
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec.data.synthetic import synthetic_dataset
 from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import evaluation_task, validation_tasks
@@ -119,7 +120,10 @@ def test_the_fusion_is_kept_until_something_changes(run: RunFolder) -> None:
     assert file_sha256(run.hybrid_path) != before
 
 
-def test_cold_items_are_scored_by_what_their_features_say(tmp_path: Path) -> None:
+def test_cold_items_are_scored_by_what_their_features_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jaxrec.data.sources.synthetic_dataset", synthetic_dataset)
     run = open_run(tmp_path / "run", "synthetic", "cold-items", seed=1)
     V = fitted_factors(run, "pmf+text").V
     task = evaluation_task(run.dataset, run.protocol)
