@@ -1,4 +1,4 @@
-"""ItemSets of the score card. Run: python benchmarks/evaluation.py MEASURE [--run DIR]
+"""Rows of the score card. Run: python benchmarks/evaluation.py MEASURE [--run DIR]
 
 Needs a run folder that `jaxrec run` has made on ml-latest-small, for the published measures with
 `--protocol published`.

@@ -10,7 +10,7 @@ def number_features(catalogue: Catalogue, column: str) -> NDArray[np.float32]:
     """[items, bins] smooth bins of a column of numbers.
 
     With w the column's width in `Catalogue.numbers`, bins are Gaussians of w / 2 around every half
-    w, so that items less than w apart are alike. ItemSets have norm 1, or 0 without a number.
+    w, so that items less than w apart are alike. Rows have norm 1, or 0 without a number.
     """
     number = catalogue.table[column].cast(float).fill_null(np.nan).to_numpy()
     if np.isnan(number).all():

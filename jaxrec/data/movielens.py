@@ -19,7 +19,7 @@ from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
 
 STARS = Feedback("stars", (0.5, 5.0), liked_from=4.0, disliked_below=3.0, neutral=1.5)
-"""Interactions in half stars."""
+"""Ratings in half stars."""
 NO_GENRES = "(no genres listed)"
 YEAR = re.compile(r"\((\d{4})[^()]*\)\s*$")
 """Of `Heat (1995)` and `Doctor Who (2005-2010)`: the last bracket, its first year."""

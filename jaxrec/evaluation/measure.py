@@ -110,7 +110,7 @@ def evaluate(
     """Measure a scorer.
 
     Args:
-        scorer: see `jaxrec.topk.ranking`.
+        scorer: see `jaxrec.topk.scorer`.
         task: whom to serve and what counts.
         ks: cut-offs, each between 1 and the catalogue's size.
         memory: bytes that a block of users' arrays may take.

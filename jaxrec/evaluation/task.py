@@ -49,7 +49,7 @@ def validation_tasks(dataset: Dataset, protocol: Protocol) -> list[tuple[Split, 
 
 
 def calibration_task(dataset: Dataset, protocol: Protocol) -> tuple[Split, Task]:
-    """Interactions on cold and on warm items held out of such a train part, and the split.
+    """Ratings on cold and on warm items held out of such a train part, and the split.
 
     The first inner fold is cold, and of each user's other ratings a tenth is held out. Every unseen
     item is a candidate: here one sees what a cold item in a list costs.

@@ -19,14 +19,14 @@ class Row(NamedTuple):
     """One line of the score card."""
 
     name: str
-    """`mf`, `mf+NAME`, `text+NAME`, a row of `jaxrec.models.registry`, or `hybrid`."""
+    """`mf`, `mf+NAME`, `text+NAME`, a row that learns, or `hybrid`."""
     label: str
     factors: str | None = None
     """Whose factors it needs, if any: `mf` or `pmf`."""
     embeddings: str | None = None
     """Which embeddings it needs, if any."""
     learned: bool = False
-    """Fitted by `jaxrec.experiment.fitting`?"""
+    """Does it learn, from evidence (`jaxrec.models`)?"""
 
 
 def rows_with(embeddings: list[str], published: bool = True, whole: bool = False) -> list[Row]:

@@ -12,7 +12,7 @@ from jaxrec.models.model import Evidence, Model, Range, Settings
 from jaxrec.topk.scorer import Product
 
 LARGEST = 20_000
-"""ItemSets of the largest dense system that is solved: 1.6 GB in double precision."""
+"""Rows of the largest dense system that is solved: 1.6 GB in double precision."""
 
 
 def ease(

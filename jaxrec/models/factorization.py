@@ -1,4 +1,4 @@
-"""ItemSets of PMF: without text, with a text prior, and text alone mapped to factors."""
+"""PMF: without text, with a text prior, and text alone mapped to factors."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,6 +1,6 @@
 """PMF by gradients: Flax parameters, the L-BFGS of optax, automatic differentiation.
 
-Minimises the objective of `jaxrec.pmf.fit` for any likelihood as one function of all factors. It is
+Minimises the objective of `jaxrec.pmf` for any likelihood as one function of all factors. It is
 slower than alternating least squares where that has a closed form; it needs none.
 """
 
@@ -29,7 +29,7 @@ class Pairs(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What is minimised; the arrays of `jaxrec.pmf.fit`."""
+    """What is minimised; the arrays of `jaxrec.pmf`."""
 
     pairs: Pairs
     w0: Array
@@ -67,7 +67,7 @@ class Factorisation(nnx.Module):
 
 
 def objective(model: Factorisation, of: Objective, link: str) -> Array:
-    """The objective of `jaxrec.pmf.fit`."""
+    """The objective of `jaxrec.pmf`."""
 
     @jax.checkpoint
     def block(pairs: Pairs) -> Array:
