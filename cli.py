@@ -154,8 +154,7 @@ def _train(
 
     what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
     with resumable(), terminal.sweeps(what, settings.sweeps) as on_sweep:
-        card = train_pmf(opened, settings, on_sweep, asked)
-    losses = card["losses"]
+        losses = train_pmf(opened, settings, on_sweep, asked)["losses"]
     terminal.say(f"{what}: objective {losses[-1]:.6g} after {len(losses)} sweeps")
     terminal.say(set_stale_results_aside(opened))
 

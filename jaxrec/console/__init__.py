@@ -1,4 +1,1 @@
-"""How commands speak and what they ask.
-
-Imports `errors` only.
-"""
+"""How commands ask, speak and end: `options`, `terminal`, `session`. Imports `errors` only."""

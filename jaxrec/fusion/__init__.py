@@ -1,4 +1,5 @@
-"""Several scores into one: the published way, and what is learned on validation.
+"""Several scores into one.
 
-Imports the ground, `data`, `topk` and `evaluation`.
+`published` as the reports did it, over `profiles` of users; `gate` learned on validation, and its
+`calibration` for items without interactions. Imports the ground, `data`, `topk` and `evaluation`.
 """

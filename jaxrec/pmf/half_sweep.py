@@ -100,11 +100,8 @@ def lay_out_vectors(
     laid = lay_out(vectors, columns, targets, weights, order, workers=len(devices), single=single)
     # what is put on a named device is "committed" to it, and so is all that comes of it: a program
     # would be compiled for the first factors and again for later ones
-    one = len(set(devices)) == 1
-    tiles = [
-        jax.device_put(part, None if one else device)
-        for part, device in zip(laid, devices, strict=True)
-    ]
+    places = [None] * len(devices) if len(set(devices)) == 1 else devices
+    tiles = [jax.device_put(part, place) for part, place in zip(laid, places, strict=True)]
     size = sum(len(part.first) * part.columns.shape[1] for part in laid[0])
     prior = jnp.asarray(ridge), None if mean is None else jnp.asarray(mean)
     return Shards(tiles, devices, size, len(vectors), *prior)
@@ -123,21 +120,19 @@ def hold(
     zeros = np.zeros(columns, S.dtype)
     if w0 == 0:
         return Held(S, offset, None, zeros, zeros, 0.0)
-    pairs, linear, squares = (
-        w0 * np.asarray(moment) for moment in _moments(S if paired is None else paired, offset)
-    )
-    constant = float(squares)
+    moments = _moments(S if paired is None else paired, offset)
+    pairs, linear, squares = (w0 * np.asarray(moment) for moment in moments)
+    held = Held(S, offset, None, pairs, linear, float(squares))
     vectors = len(shards.ridge)
     without = 2 * columns * shards.ratings + 4 * columns**2 * vectors  # multiplications
     if columns**2 * (others + 2 * vectors) + 5 * columns**3 > without:
-        return Held(S, offset, None, pairs, linear, constant)
+        return held
     if not np.isfinite(pairs).all():
         raise FloatingPointError("the factors are not finite")
     with _blas().limit(limits=1):  # its idle threads would spin on the cores that come next
         eigenvalues, basis = np.linalg.eigh(pairs)
-    return Held(
-        _rotate(S, basis), offset, basis, np.maximum(eigenvalues, 0), linear @ basis, constant
-    )
+    turned = {"pairs": np.maximum(eigenvalues, 0), "linear": linear @ basis}
+    return held._replace(S=_rotate(S, basis), basis=basis, **turned)
 
 
 @cache
@@ -229,13 +224,10 @@ def _solve_shard(
 ) -> tuple[Array, Array, Array]:
     """Vectors `shard`, `shard + shards`, ... of X; their objectives and penalties [size]."""
 
-    def own(vectors: Array) -> Array:
-        filled = jnp.pad(
-            vectors, [(0, size * shards - len(vectors))] + [(0, 0)] * (vectors.ndim - 1)
-        )
-        return jax.lax.dynamic_index_in_dim(
-            filled.reshape(size, shards, *vectors.shape[1:]), shard, axis=1, keepdims=False
-        )
+    def own(of: Array) -> Array:
+        filled = jnp.pad(of, [(0, size * shards - len(of))] + [(0, 0)] * (of.ndim - 1))
+        cut = filled.reshape(size, shards, *of.shape[1:])
+        return jax.lax.dynamic_index_in_dim(cut, shard, axis=1, keepdims=False)
 
     def rotated(vectors: Array) -> Array:
         return vectors if held.basis is None else vectors @ held.basis

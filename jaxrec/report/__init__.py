@@ -1,4 +1,4 @@
-"""The score card for people: tables for the terminal, plots.
+"""The score card for people.
 
-Imports the ground and the card, `evaluation.card`.
+`tables` and `summary` for the terminal, `plot` for a file. Imports the ground and `evaluation.card`.
 """

@@ -1,4 +1,5 @@
-"""What an experiment recommends: to its users, to somebody new; and what is similar.
+"""What an experiment recommends.
 
-Imports `experiment` and what that imports.
+`recommend` to its users, `newcomers` to somebody who says what she likes; `similar` items. Imports
+`experiment` and what that imports.
 """

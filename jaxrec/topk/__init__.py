@@ -1,4 +1,5 @@
-"""Exact top-K: item sets, scorers, and the ranking of users in blocks.
+"""Exact top-K.
 
+`item_sets` of users, `scorer` what gives scores, `blocks` the one loop over users, `ranking` the best.
 Imports the ground and `data`.
 """

@@ -1,4 +1,5 @@
-"""Encoders as they are: found, loaded, checked, adapted, saved.
+"""Encoders as they are.
 
-Imports `errors`, `files` and `processes`.
+`encoder` finds and loads one, `shapes` knows its size, `nf4` and `adapters` change its layers, `encode`
+embeds and checks, `saved` writes one and proves it. Imports `errors`, `files` and `processes`.
 """

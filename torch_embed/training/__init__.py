@@ -1,4 +1,6 @@
-"""How an encoder learns: recipe, lesson, losses, gradients, and the state of a run.
+"""How an encoder learns.
 
-Imports `encoding` and what that imports.
+`recipe` is all there is to decide, `preflight` whether it fits, `lesson` what is learned from;
+`examples`, `losses` and `backward` make a step, `finetune` the epochs, `state` what a killed run goes on
+from. Imports `encoding` and what that imports.
 """
