@@ -20,7 +20,7 @@ Targets of `all-pairs`: `liked` (1 on what is liked, the rest unobserved), `grad
 where it is just liked and 0 where it says nothing, see `Feedback`) or `counts` (w = count, and t
 such that an observed pair is best predicted by 1; Hu's alpha is 1 / w0).
 
-`fit` fits it by alternating least squares (`half_sweep`, laid out in `tiles`) or by gradients
-(`gradient`), `sequential` as the published program did, one interaction at a time; `sweeps` lets
-any of them be interrupted. Imports the ground and `data`.
+`objective` holds settings and targets; `fit` fits it by alternating least squares (`half_sweep`,
+laid out in `tiles`) or by gradients (`gradient`), `sequential` as the published program did, one
+interaction at a time; `sweeps` lets any of them be interrupted. Imports the ground and `data`.
 """
