@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,8 @@ def run(
     cells = grid(session.path, session.protocol, session.seed, seeds, inits)
     for cell in cells:
         opened = _open(session, cell.path, seed=cell.seed, fold=cell.fold, init=cell.init)
+        if opened.dataset.synthetic:
+            session = replace(session, data=opened.dataset.name)  # for all cells, or for none
         tuned = {"trials": None} if adopt_settings(opened, cell) else {}
         _do_everything(opened, session.terminal, cell.like, **what | tuned)
     if cells[0].path == session.path:
@@ -69,9 +72,8 @@ def run(
             json_path.write_bytes((session.path / "results.json").read_bytes())
         return
     summary = summarise([cell.path for cell in cells])
-    write_json(session.path / "summary.json", summary.to_json())
-    if json_path is not None:
-        write_json(json_path, summary.to_json())
+    for place in filter(None, (session.path / "summary.json", json_path)):
+        write_json(place, summary.to_json())
     for k in what["ks"]:
         session.terminal.result(summary_table(summary, k))
 
@@ -99,7 +101,7 @@ def _do_everything(
     if trials is not None:
         _tune(opened, rows_to_tune(only), trials, 2**30, terminal)
     needed = {row.factors for row in rows_of(opened, only) if row.factors is not None}
-    missing = missing_factors(opened, needed)
+    missing = missing_factors(opened, needed, tuned=trials is not None)
     for row in sorted(needed - set(missing)):
         terminal.say(f"{row}: factors are there already")
     for settings in missing.values():
@@ -118,9 +120,11 @@ def tune(session: Session, only: tuple[str, ...], trials: int, memory: int) -> N
     What is found is used by `eval`, `recommend` and `train-pmf` in this run folder.
     """
     opened = _open(session)
+    from jaxrec.experiment.scoring import set_stale_results_aside
     from jaxrec.experiment.tuning import rows_to_tune
 
     _tune(opened, rows_to_tune(only, named=True), trials, memory * 2**20, session.terminal)
+    session.terminal.say(set_stale_results_aside(opened))
     session.terminal.say(f"Now `jaxrec train-pmf --run {opened.path}` and `jaxrec eval` use these.")
 
 
@@ -139,22 +143,18 @@ def _tune(opened: RunFolder, rows: list[str], trials: int, memory: int, terminal
 def train_pmf(session: Session, likelihood: str | None, **options: Any) -> None:
     """Fit the collaborative branch; interrupted, the same command resumes."""
     opened = _open(session)
-    from jaxrec.experiment.choices import pmf_settings_of
     from jaxrec.experiment.fitting import asked_settings
 
-    settings = asked_settings(opened, likelihood, options)
-    _train(opened, settings, session.terminal, asked=settings != pmf_settings_of(opened))
+    _train(opened, asked_settings(opened, likelihood, options), session.terminal)
 
 
-def _train(
-    opened: RunFolder, settings: PmfSettings, terminal: Terminal, asked: bool = False
-) -> None:
+def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
     from jaxrec.experiment.fitting import row_of, train_pmf
     from jaxrec.experiment.scoring import set_stale_results_aside
 
     what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
     with resumable(), terminal.sweeps(what, settings.sweeps) as on_sweep:
-        losses = train_pmf(opened, settings, on_sweep, asked)["losses"]
+        losses = train_pmf(opened, settings, on_sweep)["losses"]
     terminal.say(f"{what}: objective {losses[-1]:.6g} after {len(losses)} sweeps")
     terminal.say(set_stale_results_aside(opened))
 
@@ -371,7 +371,7 @@ def _evaluate(
 
     chosen = fusion.alpha is None and "mf" in opened.factors_rows()
     sweeps = opened.read_factors("mf")[1]["sweeps"] if chosen else 0
-    more |= {"on_row": terminal.detail, "say": terminal.say}
+    more["on_row"] = terminal.detail
     with resumable(), terminal.sweeps("PMF on train without validation", sweeps) as on_sweep:
         card = score_card(opened, tuple(sorted(set(ks))), fusion, on_sweep, **more)
     for part in parts(card):
@@ -433,7 +433,7 @@ def _open(session: Session, path: Path | None = None, **asked: Any) -> RunFolder
     from jaxrec.experiment.folder import open_run
 
     place, terminal = path or session.path, session.terminal
-    asked = {"protocol": session.protocol, "seed": session.seed} | asked
+    asked = {"protocol": session.protocol, "seed": session.seed, "say": terminal.say} | asked
     try:
         opened = open_run(place, session.data, progress=terminal.verbosity >= 0, **asked)
     except AbsentError as error:

@@ -311,7 +311,8 @@ def test_factors_are_fitted_again_once_other_settings_are_tuned(tmp_path: Path) 
         (tmp_path / "tuned").mkdir(exist_ok=True)
         (tmp_path / "tuned" / "pmf.json").write_text('{"settings": {"factors": 8}}')
         found = jaxrec("eval", *arguments)
-        assert ("pmf: other settings were tuned since; fitted again" in found.output) is told
+        assert ("pmf: was made from something else; made again" in found.output) is told
+        assert ("pmf: not fitted with the tuned settings" in found.output) is not told
         card = json.loads((tmp_path / "pmf.json").read_text())
         assert card["factors"] == (8 if told else 4)
 

@@ -4,6 +4,7 @@ External ids stay in `Ids`; everything else speaks in the int32 positions within
 """
 
 import hashlib
+import string
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -77,10 +78,27 @@ class Catalogue:
     nameless: str = "item"
     """The text of an item of which nothing is known."""
 
+    def __post_init__(self) -> None:
+        """Raise InputError if a role names a column that is not there, or a text no column."""
+        for template in (self.text, self.published_text or self.text):
+            if not columns_of(template):
+                raise InputError(f"the text {template!r} names no column, as in {{title}}")
+        named = {self.title, *self.categories, *self.numbers, *columns_of(self.text)}
+        for column in sorted(named | set(columns_of(self.published_text or self.text))):
+            if column not in self.table.columns:
+                there = ", ".join(self.table.columns)
+                raise InputError(f"no column {column!r} of items; there are {there}")
+
+    @property
+    def roles(self) -> tuple[object, ...]:
+        """All that is said of the columns."""
+        texts = self.text, self.published_text, self.nameless
+        return self.title, *texts, self.categories, sorted(self.numbers.items())
+
     @cached_property
     def titles(self) -> list[str]:
-        """[items]"""
-        return self.table[self.title].to_list()
+        """[items] empty where there is none."""
+        return self.table[self.title].fill_null("").to_list()
 
     def find(self, asked: str) -> int:
         """Position of the item with an id, a title or a part of a title, case aside.
@@ -101,6 +119,15 @@ class Catalogue:
         shown = [f"{self.ids[item]} {self.titles[item]}" for item in matches[:SHOWN]]
         more = f" and {len(matches) - SHOWN} more" if len(matches) > SHOWN else ""
         raise InputError(f"{asked!r} is ambiguous, give an id: {'; '.join(shown)}{more}")
+
+
+def columns_of(template: str) -> list[str]:
+    """The columns that a template names, each once; InputError if it is malformed."""
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
+    except ValueError as error:
+        raise InputError(f"the text {template!r} is malformed ({error})") from None
+    return list(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -145,19 +172,17 @@ class Dataset:
     def sha256(self) -> str:
         """Hash of everything in the data set, the same however it was stored."""
         digest = hashlib.sha256()
-        digest.update(self.user_ids.content() + self.item_ids.content())
+        for ids in (self.user_ids, self.item_ids):
+            content = ids.content()
+            digest.update(f"{ids.names.dtype.kind}{len(ids)} {len(content)}".encode() + content)
         remarks = self.remarks
         for array in (*self.interactions, remarks.users, remarks.items, remarks.times):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
-        told = repr((self.feedback.card(), self.catalogue.text, self.catalogue.published_text))
-        digest.update(told.encode())
-        for texts in (remarks.words, *(self.catalogue.table[c].to_list() for c in self._told)):
-            for text in map(str, texts):
-                encoded = text.encode()
-                digest.update(len(encoded).to_bytes(4, "little") + encoded)
+        catalogue, table = self.catalogue, self.catalogue.table
+        columns = [(name, str(kind)) for name, kind in table.schema.items()]
+        digest.update(repr((self.feedback, *catalogue.roles, columns)).encode())
+        for text in (*remarks.words, *map(repr, table.iter_rows())):
+            encoded = text.encode()
+            digest.update(len(encoded).to_bytes(4, "little") + encoded)
         return digest.hexdigest()
-
-    @property
-    def _told(self) -> list[str]:
-        return sorted(self.catalogue.table.columns)

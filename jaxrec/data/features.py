@@ -23,7 +23,7 @@ def number_features(catalogue: Catalogue, column: str) -> NDArray[np.float32]:
 
 def category_features(catalogue: Catalogue, column: str) -> NDArray[np.float32]:
     """[items, words] 1 where the item is of the category, rows of norm 1 (0 without any)."""
-    sets = [set(words) for words in catalogue.table[column].to_list()]
+    sets = [set(words or ()) for words in catalogue.table[column].to_list()]
     names = sorted(set().union(*sets))
     return _unit(np.array([[name in own for name in names] for own in sets], np.float32))
 

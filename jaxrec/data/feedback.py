@@ -1,7 +1,6 @@
 """What the value of an interaction means: the only place that knows."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,13 @@ class Feedback:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InputError(f"no feedback {self.kind!r}; there are {', '.join(KINDS)}")
+        if self.kind == "stars" and not (
+            self.scale[0] < self.scale[1] and self.neutral < self.liked_from
+        ):
+            raise InputError(
+                f"stars of scale {self.scale} with {self.liked_from} liked and {self.neutral}"
+                " neutral; a scale rises, and what is liked lies above what is neutral"
+            )
 
     def liked(self, values: Values) -> NDArray[np.bool_]:
         """[n] is it liked?"""
@@ -55,23 +61,8 @@ class Feedback:
         return self.scale[1]
 
     @property
-    def unit_name(self) -> str:
-        """What values are counted in."""
-        return {"stars": "stars", "likes": "likes", "counts": "times"}[self.kind]
-
-    @property
     def liked_rule(self) -> str:
         """In words, what is liked."""
-        if self.kind == "likes":
-            return "ratings"
-        return f"ratings of at least {self.liked_from} {self.unit_name}"
-
-    def card(self) -> dict[str, Any]:
-        """For identities and cards."""
-        return {
-            "kind": self.kind,
-            "scale": list(self.scale),
-            "liked_from": self.liked_from,
-            "disliked_below": self.disliked_below,
-            "neutral": self.neutral,
-        }
+        if self.kind == "stars":
+            return f"ratings of at least {self.liked_from} stars"
+        return "ratings" if self.kind == "likes" else f"counts of at least {self.liked_from:g}"

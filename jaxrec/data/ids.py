@@ -1,6 +1,7 @@
 """External ids: the names that users and items have outside, and the only way from them inside."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxrec.errors import InputError
 
 NONE = -1
 """Position of a name that is not there."""
+WHOLE = re.compile(r"0|-?[1-9]\d{0,18}")
 
 
 class Ids:
@@ -20,10 +22,17 @@ class Ids:
     """
 
     def __init__(self, names: Iterable[Any], what: str = "id"):
-        """`what` they name, in the singular, for errors."""
-        self.names = _as_names(names)
+        """`what` they name, in the singular, for errors.
+
+        Raises:
+            InputError: a name is missing or there twice.
+        """
+        self.names = _as_names(names, what)
         self.what = what
         self._order = np.argsort(self.names, kind="stable")
+        ordered = self.names[self._order]
+        for twice in np.flatnonzero(ordered[1:] == ordered[:-1]):
+            raise InputError(f"{what} {ordered[twice]} is there twice")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -33,26 +42,35 @@ class Ids:
         return self.names[positions]
 
     def find(self, asked: Iterable[Any]) -> NDArray[np.int32]:
-        """Positions of the names asked for, `NONE` where there is no such name."""
-        wanted = _as_names(asked)
+        """Positions of the names asked for, `NONE` where there is no such name.
+
+        A number may be asked for in words: of the names 7 and 42, `"42"` is the second and `"007"`
+        none.
+        """
+        wanted = _as_names(asked, self.what)
         found = np.full(len(wanted), NONE, np.int32)
         if not len(self.names) or not len(wanted):
             return found
+        there = np.ones(len(wanted), bool)
         if wanted.dtype.kind != self.names.dtype.kind:
-            wanted = np.array([self._parsed(name) for name in wanted.tolist()], self.names.dtype)
+            written = [str(name) for name in wanted.tolist()]
+            wanted = np.array(written, np.str_)
+            if self.names.dtype.kind == "i":
+                there = np.array([_is_whole(name) for name in written])
+                wanted = np.where(there, wanted, "0").astype(np.int64)
         place = np.searchsorted(self.names, wanted, sorter=self._order)
         place = self._order[place.clip(max=len(self.names) - 1)]
-        return np.where(self.names[place] == wanted, place, NONE).astype(np.int32)
+        return np.where(there & (self.names[place] == wanted), place, NONE).astype(np.int32)
 
     def positions(self, asked: Iterable[Any]) -> NDArray[np.int32]:
         """Positions of the names asked for; InputError for one that is not there."""
         wanted = list(asked)
         found = self.find(wanted)
         for name in np.flatnonzero(found == NONE):
-            first, last = (
-                self.names[self._order[[0, -1]]].tolist() if len(self.names) else (None, None)
+            ends = self.names[self._order[[0, -1]]] if len(self) else ()
+            raise InputError(
+                f"no {self.what} {wanted[name]}; there are {' to '.join(map(str, ends)) or 'none'}"
             )
-            raise InputError(f"no {self.what} {wanted[name]}; there are {first} to {last}")
         return found
 
     @property
@@ -67,20 +85,26 @@ class Ids:
         encoded = [name.encode() for name in self.names.tolist()]
         return b"".join(len(name).to_bytes(4, "little") + name for name in encoded)
 
-    def _parsed(self, name: Any) -> Any:
-        """A name of the other kind as one of ours: `"42"` may be 42, and 42 is written `42`."""
-        if self.names.dtype.kind != "i":
-            return str(name)
-        text = str(name).strip()
-        number = int(text) if text.lstrip("-").isdecimal() else None
-        within = number is not None and str(number) == text and abs(number) < 2**63
-        return number if within else np.iinfo(np.int64).min
+
+def _as_names(names: Iterable[Any], what: str) -> NDArray[Any]:
+    """Int64 if all are whole numbers within 64 bits, else text, each as it is written."""
+    if isinstance(names, np.ndarray) and names.dtype.kind in "iu":
+        if not len(names) or int(names.max()) < 2**63:
+            return names.astype(np.int64)
+    elif isinstance(names, np.ndarray) and names.dtype.kind == "U":
+        return names
+    listed = list(names)
+    if all(_is_number(name) and -(2**63) <= name < 2**63 for name in listed):
+        return np.array(listed, np.int64)
+    if any(name is None for name in listed):
+        raise InputError(f"no name of {what}")
+    return np.array([str(name) for name in listed], np.str_)
 
 
-def _as_names(names: Iterable[Any]) -> NDArray[Any]:
-    array = np.asarray(names if isinstance(names, np.ndarray) else list(names))
-    if not len(array):
-        return array.astype(np.int64)
-    if array.dtype.kind in "iu" and array.max() < 2**63:
-        return array.astype(np.int64)
-    return np.asarray(array.tolist(), dtype=np.str_)
+def _is_number(name: Any) -> bool:
+    return isinstance(name, int | np.integer) and not isinstance(name, bool)
+
+
+def _is_whole(name: str) -> bool:
+    """Is it a number within 64 bits, as one writes it?"""
+    return bool(WHOLE.fullmatch(name)) and -(2**63) <= int(name) < 2**63

@@ -1,12 +1,11 @@
 """What an encoder reads about each item."""
 
-import string
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrec.data.dataset import Dataset
+from jaxrec.data.dataset import Dataset, columns_of
 
 
 def item_texts(
@@ -29,8 +28,7 @@ def item_texts(
         if may:
             words[item].append(word.lower())
     template = (catalogue.published_text if published else None) or catalogue.text
-    columns = [name for _, name, _, _ in string.Formatter().parse(template) if name]
-    rows = catalogue.table.select(columns).iter_rows(named=True)
+    rows = catalogue.table.select(columns_of(template)).iter_rows(named=True)
     return [
         " ".join(filter(None, [_filled(template, row), *own])).strip() or catalogue.nameless
         for row, own in zip(rows, words, strict=True)
@@ -38,10 +36,14 @@ def item_texts(
 
 
 def _filled(template: str, row: dict[str, Any]) -> str:
-    """The template with an item's columns; lists are joined by blanks, nothing stands for null."""
-    return template.format(
-        **{
-            name: " ".join(value) if isinstance(value, list) else str(value or "").strip()
-            for name, value in row.items()
-        }
-    ).strip()
+    """The template with an item's columns."""
+    return template.format(**{name: _written(value) for name, value in row.items()}).strip()
+
+
+def _written(value: Any) -> str:
+    """Lists joined by blanks, nothing for null, 1995 for 1995.0."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return " ".join(map(_written, value))
+    return f"{value:.15g}" if isinstance(value, float) else str(value).strip()

@@ -219,7 +219,7 @@ class ScoreCard:
     rows: tuple[RowCard | AbsentRow, ...]
     """In the order of the table."""
     made_from: dict[str, dict[str, str | None]]
-    """SHA-256 of `factors` and `embeddings`, by name."""
+    """Under `rows`, for each row by name, one hash of all that it was made from."""
     hybrid: FusionCard | None = None
     reference: str = "pmf"
     """The row that gains are shown over."""

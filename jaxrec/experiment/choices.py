@@ -5,7 +5,6 @@ Each choice is made by a step of its own and kept; reading one never fits anythi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,11 +104,21 @@ def _signal_settings(run: RunFolder) -> Any:
     return as_json({row: settings_of(run, row) for row in SIGNALS})
 
 
-def evidence(run: RunFolder, split: Split) -> Evidence:
-    """What models of this run may learn from."""
-    name = chosen_embeddings(run)
+def evidence(run: RunFolder, split: Split, row: str | None = None) -> Evidence:
+    """What `row` of this run may learn from; None for any row.
+
+    Raises:
+        InputError: the row reads texts, and embeddings are to be chosen.
+    """
+    name = chosen_embeddings(run) if row is None or MODELS[row].text else None
     E = None if name is None else run.read_embeddings(name, "honest").E
-    return Evidence(run.dataset, split, E, run.fit_seed, {})
+    return evidence_with(run, split, E)
+
+
+def evidence_with(run: RunFolder, split: Split, E: NDArray[np.float32] | None) -> Evidence:
+    """The same with embeddings that need not be the chosen ones."""
+    of = run.dataset.sha256, split.sha256(), run.fit_seed
+    return Evidence(run.dataset, split, E, run.fit_seed, run.plain.setdefault(of, {}))
 
 
 def identity_of(run: RunFolder, row: str) -> Identity:
@@ -139,16 +148,12 @@ def validation_ndcg(run: RunFolder, E: NDArray[np.float32], memory: int = MEMORY
     from jaxrec.fusion.gate import learn_fusion as learn
 
     tasks = validation_tasks(run.dataset, run.protocol)
-    parts = [
-        _part(run, Evidence(run.dataset, split, E, run.fit_seed, {}), task) for split, task in tasks
-    ]
+    parts = [_part(run, evidence_with(run, split, E), task) for split, task in tasks]
     return max(learn(parts, run.protocol.seed, memory).ndcg.values())
 
 
-def learn_fusion(
-    run: RunFolder, memory: int = MEMORY, say: Callable[[str], None] = lambda line: None
-) -> Learned:
-    """The fusion of this run, learned on validation or as it was kept; `say` is told if stale."""
+def learn_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
+    """The fusion of this run, learned on validation or as it was kept."""
     # Flax and optax take most of a second to import; a fit of PMF does without
     from jaxrec.fusion.calibration import calibrate
     from jaxrec.fusion.gate import learn_fusion as learn
@@ -157,7 +162,7 @@ def learn_fusion(
     if kept is not None:
         return kept
     if run.hybrid_path.exists():
-        say("hybrid: its fusion was learned from something else; learned again")
+        run.say("hybrid: its fusion was learned from something else; learned again")
     made_from = _fusion_identity(run)
     parts = [
         _part(run, evidence(run, split), task)

@@ -1,6 +1,5 @@
 """What is fitted in a run folder, and kept there: PMF, rows that learn, lessons for encoders."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from jaxrec.experiment.choices import (
     pmf_settings_of,
     settings_of,
 )
-from jaxrec.experiment.folder import RunFolder
-from jaxrec.experiment.kept import Arrays, Identity, as_json, keep, write
+from jaxrec.experiment.folder import RunFolder, nobody
+from jaxrec.experiment.kept import Arrays, Identity, as_json, holds, keep, write
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.registry import fit
 from jaxrec.pmf.fit import fit_pmf
@@ -48,19 +47,10 @@ GRADIENT_SWEEPS = 200
 """Steps along the gradient are smaller than sweeps of least squares."""
 
 
-Say = Callable[[str], None]
-"""Told what is stale and made again."""
-
-
-def nobody(line: str) -> None:
-    """Tells nobody."""
-
-
 def train_pmf(
     run: RunFolder,
     settings: PmfSettings,
     on_sweep: OnSweep = lambda sweep, loss: None,
-    asked: bool = False,
 ) -> dict[str, Any]:
     """Fit factors on the train part and write them; resumes a fit that was interrupted.
 
@@ -68,16 +58,16 @@ def train_pmf(
         run: where they are kept.
         settings: of the fit.
         on_sweep: told of every sweep.
-        asked: did the user ask for these settings? Else they are stale once others are tuned.
 
     Returns:
-        The card of the factors.
+        The card of the factors. It says whether they were `asked` for, having other settings than
+        the tuned or default ones; else they are stale once others are tuned.
     """
     row = row_of(settings)
     identity = _factors_identity(run, settings, "train")
     checkpoints = Checkpoints(run.path / "checkpoints" / row, identity)
     factors, losses = fit_factors(run, run.protocol.split, settings, checkpoints, on_sweep)
-    card = identity | {"losses": losses, "asked": asked}
+    card = identity | {"losses": losses, "asked": settings != pmf_settings_of(run)}
     write(run.factors_path(row), {"U": factors.U, "V": factors.V}, card)
     checkpoints.clear()
     return run.read_factors(row)[1]
@@ -104,8 +94,10 @@ def asked_settings(run: RunFolder, likelihood: str | None, options: dict[str, An
     return settings._replace(**{name: of for name, of in options.items() if of is not None})
 
 
-def missing_factors(run: RunFolder, rows: set[str]) -> dict[str, PmfSettings]:
+def missing_factors(run: RunFolder, rows: set[str], tuned: bool = False) -> dict[str, PmfSettings]:
     """Of `mf` and `pmf` among `rows` those without factors, or with stale ones, and what fits them.
+
+    With `tuned` those asked for are given up for the tuned settings, too.
 
     Raises:
         InputError: factors that are there are of another experiment.
@@ -116,7 +108,10 @@ def missing_factors(run: RunFolder, rows: set[str]) -> dict[str, PmfSettings]:
             continue
         if row in run.factors_rows():
             run.read_factors(row)
-        if row not in run.factors_rows() or (row == "pmf" and pmf_is_stale(run)):
+        there = row in run.factors_rows()
+        if row == "pmf" and there:
+            there = not pmf_is_stale(run) and not (tuned and not fitted_as_tuned(run))
+        if not there:
             missing[row] = settings
     return missing
 
@@ -126,7 +121,23 @@ def pmf_is_stale(run: RunFolder) -> bool:
     if "pmf" not in run.factors_rows():
         return False
     card = run.read_factors("pmf")[1]
-    return not card.get("asked", True) and settings_on(card) != pmf_settings_of(run)
+    return not card.get("asked", True) and not holds(card, _pmf_identity(run, "pmf"))
+
+
+def refresh_pmf(run: RunFolder) -> None:
+    """Fit stale factors of row `pmf` again; say so where others were asked for than are tuned."""
+    if pmf_is_stale(run):
+        run.say("pmf: was made from something else; made again")
+        train_pmf(run, pmf_settings_of(run))
+    elif not fitted_as_tuned(run):
+        run.say(f"pmf: not fitted with the tuned settings; run `{run.factors_command('pmf')}`")
+
+
+def fitted_as_tuned(run: RunFolder) -> bool:
+    """Have the factors of row `pmf` the tuned settings, as far as there are both?"""
+    if not run.tuned_path("pmf").exists() or "pmf" not in run.factors_rows():
+        return True
+    return settings_on(run.read_factors("pmf")[1]) == pmf_settings_of(run)
 
 
 def row_of(settings: PmfSettings) -> str:
@@ -215,27 +226,40 @@ def _factors_identity(run: RunFolder, settings: PmfSettings, part: str) -> Ident
     return as_json(settings._asdict() | own | run.identity())
 
 
-def fitted(run: RunFolder, row: str, say: Say = nobody) -> Product | Table:
-    """A row's model of the train part, fitted or as it was kept; `say` is told what is stale."""
+def fitted(run: RunFolder, row: str) -> Product | Table:
+    """A row's model of the train part, fitted or as it was kept."""
 
     def make() -> Arrays:
-        known = evidence(run, run.protocol.split)
-        settings = settings_of(run, row)
+        known, settings = evidence(run, run.protocol.split, row), settings_of(run, row)
         if row == "text" and "pmf" in run.factors_rows():
-            factors, card = run.read_factors("pmf")
-            if settings_on(card) == pmf_settings(settings):
-                known.plain[pmf_settings(settings)] = factors
+            factors = _factors_of_pmf(run)
+            if factors is None:
+                run.say("text: fits PMF anew, for the factors of row pmf have other settings")
             else:
-                say("text: fits PMF anew, for the factors of row pmf have other settings")
+                known.plain[pmf_settings(settings)] = factors
         model = fit(row, known, settings)
         if isinstance(model, Table):
             return {"scores": np.asarray(model.scores)}
         return {"U": np.asarray(model.left), "V": np.asarray(model.right)}
 
-    arrays = keep(run.model_path(row), identity_with_settings(run, row), make, say)
+    arrays = keep(run.model_path(row), identity_with_settings(run, row), make, run.say)
     if "scores" in arrays:
         return Table(jnp.asarray(arrays["scores"]))
     return Product(jnp.asarray(arrays["U"]), jnp.asarray(arrays["V"]))
+
+
+def _factors_of_pmf(run: RunFolder) -> Factors | None:
+    """Those of row `pmf`, if they are what row `text` would fit."""
+    try:
+        factors, card = run.read_factors("pmf")
+    except InputError:
+        return None  # damaged, or of another experiment
+    return factors if holds(card, _pmf_identity(run, "text")) else None
+
+
+def _pmf_identity(run: RunFolder, row: str) -> Identity:
+    """Of the PMF of train that a row's settings make."""
+    return _factors_identity(run, pmf_settings(settings_of(run, row)), "train")
 
 
 def fitted_factors(run: RunFolder, row: str) -> Factors:
@@ -245,12 +269,12 @@ def fitted_factors(run: RunFolder, row: str) -> Factors:
     return Factors(np.asarray(model.left), np.asarray(model.right))
 
 
-def fused(run: RunFolder, memory: int = MEMORY, say: Say = nobody) -> Scorer:
+def fused(run: RunFolder, memory: int = MEMORY) -> Scorer:
     """The row `hybrid`: signals of the whole train part, fused as was learned on validation."""
     from jaxrec.fusion.gate import fused_scorer
 
-    learned = learn_fusion(run, memory, say)
-    signals: tuple[Scorer, ...] = tuple(fitted(run, row, say) for row in SIGNALS)
+    learned = learn_fusion(run, memory)
+    signals: tuple[Scorer, ...] = tuple(fitted(run, row) for row in SIGNALS)
     return fused_scorer(learned, signals, familiarity_of(run, run.protocol.split))
 
 

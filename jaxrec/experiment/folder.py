@@ -20,7 +20,8 @@ checkpoints/             of a fit under way
 validation/              factors fitted without the validation part, to choose alpha
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,20 @@ from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.experiment.kept import read
 from jaxrec.files import read_json, whole_file, write_json
-from jaxrec.pmf.objective import Factors
+from jaxrec.pmf.objective import Factors, PmfSettings
 
+VERSION = 2
+"""Of what lies in a run folder, and of the hash of data."""
 SEED = 42
 FACTORS_COMMANDS = {
     "mf": "jaxrec train-pmf --run {run} --solver sequential",
     "pmf": "jaxrec train-pmf --run {run}",
 }
 """What fits the factors of the published row and of our own."""
+
+
+def nobody(line: str) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,10 @@ class RunFolder:
     protocol: Protocol
     init: int = 0
     """Number of the initialisation."""
+    say: Callable[[str], None] = field(default=nobody, compare=False)
+    """Told what is stale and made again."""
+    plain: dict[tuple, dict[PmfSettings, Factors]] = field(default_factory=dict, compare=False)
+    """PMF without text, as long as the folder is open: by data, split and seed, then settings."""
 
     @property
     def fit_seed(self) -> int:
@@ -100,7 +111,7 @@ class RunFolder:
         return self.path / ("texts.parquet" if first else f"texts-{kind}.parquet")
 
     def model_path(self, row: str) -> Path:
-        """Where a fitted baseline or text model is."""
+        """Where a row that learns is kept."""
         return self.path / "models" / f"{row}.safetensors"
 
     @property
@@ -201,6 +212,7 @@ def open_run(
     progress: bool = False,
     fold: int | None = None,
     init: int | None = None,
+    say: Callable[[str], None] = nobody,
 ) -> RunFolder:
     """Open a run folder, or make one.
 
@@ -212,6 +224,7 @@ def open_run(
         progress: show a bar if the data set is downloaded.
         fold: of the protocol `cold-items`; by default the folder's, or 0.
         init: number of the initialisation of factors; by default the folder's, or 0.
+        say: told what is stale and made again.
 
     Raises:
         InputError: an argument contradicts the folder, or the data set is absent, malformed or
@@ -221,7 +234,7 @@ def open_run(
     if not card_path.exists():
         if path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
             raise InputError(f"{path} is not empty and no run folder; give another --run")
-        return _make(
+        new = _make(
             path,
             DEFAULT if data is None else data,
             next(iter(PROTOCOLS)) if protocol is None else protocol,
@@ -230,6 +243,7 @@ def open_run(
             0 if init is None else init,
             progress,
         )
+        return replace(new, say=say)
 
     card = read_json(card_path)
     _check_asked(card_path, card, {"protocol": protocol, "seed": seed, "fold": fold, "init": init})
@@ -250,13 +264,17 @@ def open_run(
         )
     if not (path / "split.parquet").exists():
         _write_split(run)
-    return run
+    return replace(run, say=say)
 
 
 def _check_asked(card_path: Path, card: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Raise InputError if the card is damaged or contradicts what is asked for (None: nothing)."""
+    """Raise InputError if the card is damaged or old, or contradicts what is asked for."""
     if not {"data", "protocol", "seed", "split_sha256"} <= set(card):
         raise InputError(f"{card_path} is damaged; give another --run")
+    if card.get("version") != VERSION:
+        raise InputError(
+            f"{card_path.parent} was made by another version of jaxrec; give another --run"
+        )
     for option, value in asked.items():
         made_with = card.get(option, 0)
         if value is not None and value != made_with:
@@ -286,6 +304,7 @@ def _make(
             "sha256": dataset.sha256,
             "synthetic": dataset.synthetic,
         },
+        "version": VERSION,
         "protocol": protocol,
         "seed": seed,
         "fold": fold,

@@ -24,18 +24,16 @@ from jaxrec.experiment.choices import (
     chosen_embeddings,
     identity_with_settings,
     learned_fusion,
-    pmf_settings_of,
     settings_of,
 )
 from jaxrec.experiment.fitting import (
-    Say,
     describe,
     fitted,
+    fitted_as_tuned,
     fused,
-    nobody,
     pmf_is_stale,
+    refresh_pmf,
     settings_on,
-    train_pmf,
     validation_factors,
 )
 from jaxrec.experiment.folder import RunFolder
@@ -82,7 +80,6 @@ def score_card(
     on_row: Callable[[str], None] = lambda row: None,
     only: tuple[str, ...] = (),
     library: str | None = None,
-    say: Say = nobody,
 ) -> ScoreCard:
     """Measure every row that can be made, write `results.json` and return what it holds.
 
@@ -96,10 +93,9 @@ def score_card(
         on_row: told of every row before it is fitted and measured.
         only: names of rows; all by default.
         library: one whose definitions of metrics are computed from the same lists too.
-        say: told what was stale and is made again.
     """
-    _make_choices(run, say)
     task, rows = evaluation_task(run.dataset, run.protocol), rows_of(run, only)
+    _make_choices(run, rows)
     curves = _curves_for(run, fusion, on_sweep, memory)
     measured: dict[str, Measured] = {}
     absent: dict[str, AbsentRow] = {}
@@ -108,7 +104,7 @@ def score_card(
         if why is None:
             on_row(row.name)
             curve = curves.get(row.embeddings or "", ())
-            found = _measure(run, row, task, fusion, curve, ks, memory, library, say)
+            found = _measure(run, row, task, fusion, curve, ks, memory, library)
             if found is not None:
                 measured[row.name] = found
                 continue
@@ -133,12 +129,12 @@ def score_card(
     return card
 
 
-def _make_choices(run: RunFolder, say: Say) -> None:
+def _make_choices(run: RunFolder, rows: list[Row]) -> None:
     """What must hold before rows are read: embeddings chosen, factors of the settings of now."""
-    choose_embeddings(run)
-    if pmf_is_stale(run):
-        say("pmf: other settings were tuned since; fitted again")
-        train_pmf(run, pmf_settings_of(run))
+    if any(row.learned for row in rows):
+        choose_embeddings(run)
+    if any(row.factors == "pmf" for row in rows):
+        refresh_pmf(run)
 
 
 def made_from(run: RunFolder, rows: list[Row]) -> dict[str, dict[str, str | None]]:
@@ -163,9 +159,9 @@ def results_are_stale(run: RunFolder) -> bool:
     try:
         used = read_card(run.results_path).made_from.get("rows", {})
         now = made_from(run, [row for row in rows_of(run) if row.name in used])["rows"]
+        return now != used or ("pmf" in used and pmf_is_stale(run))
     except InputError:
-        return True  # of another version, or the embeddings are to be chosen anew
-    return now != used or pmf_is_stale(run)
+        return True  # of another version or damaged, or the embeddings are to be chosen anew
 
 
 def set_stale_results_aside(run: RunFolder) -> str | None:
@@ -188,14 +184,13 @@ def _measure(
     ks: tuple[int, ...],
     memory: int,
     library: str | None,
-    say: Say,
 ) -> Measured | None:
     """A row that lacks nothing, with the best alpha of `curve` if there is one.
 
     None for a row that does not rank the cold items that are the only candidates.
     """
     of = Fusion(fusion.name, best(curve)) if curve else fusion
-    scorer, how = scorer_of(run, row, task, of, memory, say)
+    scorer, how = scorer_of(run, row, task, of, memory)
     if curve and row.factors is not None:
         how["alpha_curve"] = curve
     cold = not task.item_counts[task.catalogue].any()
@@ -218,9 +213,7 @@ def _shown(rules: Rules) -> dict[str, Any]:
     }
 
 
-def _per_user_table(
-    evaluations: dict[str, Evaluation], user_ids: NDArray[np.int64]
-) -> pl.DataFrame:
+def _per_user_table(evaluations: dict[str, Evaluation], user_ids: NDArray[Any]) -> pl.DataFrame:
     """Every user's figures: `row`, `user_id`, one column a metric, `tail_` before those of it."""
     return pl.concat(
         [
@@ -249,7 +242,10 @@ def _how_chosen(
             card[row.factors] = describe(run.read_factors(row.factors)[1])
     learned = [row.name for row in rows if row.name in MODELS and MODELS[row.name].space]
     tuned = [name for name in learned if run.tuned_path(name).exists()]
-    texts, catalogue = chosen_embeddings(run), run.dataset.catalogue
+    if not fitted_as_tuned(run):
+        tuned.remove("pmf")
+    reads = any(row.learned for row in rows)
+    texts, catalogue = chosen_embeddings(run) if reads else None, run.dataset.catalogue
     beside = " and ".join([*catalogue.numbers, *catalogue.categories])
     return card | {
         "tuned_on_validation": ", ".join(tuned) or "none (defaults)",
@@ -306,15 +302,15 @@ def _tells_apart(scorer: Scorer, task: Task) -> bool:
 
 
 def scorer_of(
-    run: RunFolder, row: Row, task: Task, fusion: Fusion, memory: int, say: Say = nobody
+    run: RunFolder, row: Row, task: Task, fusion: Fusion, memory: int
 ) -> tuple[Scorer, dict[str, Any]]:
     """The scorer of a row that lacks nothing, and its fusion and alpha if it has one."""
     if row.name == "hybrid":
-        scorer, learned = fused(run, memory, say), learned_fusion(run)
+        scorer, learned = fused(run, memory), learned_fusion(run)
         assert learned is not None
         return scorer, {"fusion": learned.winner}
     if row.learned:
-        return fitted(run, row.name, say), {"settings": settings_of(run, row.name)}
+        return fitted(run, row.name), {"settings": settings_of(run, row.name)}
     factors = None
     if row.factors is not None:
         factors, card = run.read_factors(row.factors)

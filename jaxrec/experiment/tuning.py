@@ -69,7 +69,8 @@ def tune(
     if model.text:
         choose_embeddings(run)
     parts = [
-        (evidence(run, split), task) for split, task in validation_tasks(run.dataset, run.protocol)
+        (evidence(run, split, row), task)
+        for split, task in validation_tasks(run.dataset, run.protocol)
     ]
     study, path = _study(run, row), run.tuned_path(row)
     finished = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED

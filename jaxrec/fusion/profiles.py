@@ -20,7 +20,7 @@ CHUNK = 8192
 
 
 def recency_weights(ratings: Interactions, feedback: Feedback, users: int) -> NDArray[np.float64]:
-    """[n] published weight of every rating, liked or not: exp(t') stars / 5.
+    """[n] published weight of every rating, liked or not: exp(t') times the value / the best one.
 
     t' is the user's train time scaled to [0, 1]; 1 where all times are equal.
     """

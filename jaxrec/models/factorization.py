@@ -10,6 +10,9 @@ from jaxrec.pmf.fit import fit_pmf, fold_in
 from jaxrec.pmf.objective import Factors, PmfSettings, observe, training_pairs
 from jaxrec.topk.scorer import Product, product
 
+KEPT = 8
+"""Fits of PMF without text that are remembered of a split; a search makes many."""
+
 
 def pmf_settings(settings: Settings) -> PmfSettings:
     """Those among a row's settings that are PMF's."""
@@ -55,6 +58,8 @@ def _plain_factors(evidence: Evidence, settings: Settings) -> Factors:
     """Without text, of these settings fitted once."""
     how = pmf_settings(settings)
     if how not in evidence.plain:
+        while len(evidence.plain) >= KEPT:
+            evidence.plain.pop(next(iter(evidence.plain)))
         evidence.plain[how] = _factors(evidence, how)
     return _with_given(evidence, evidence.plain[how], how)
 

@@ -7,7 +7,7 @@ from jaxrec.data.dataset import Interactions
 from jaxrec.errors import InputError
 from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.choices import settings_of
-from jaxrec.experiment.fitting import fitted_factors, settings_on
+from jaxrec.experiment.fitting import fitted_factors, refresh_pmf, settings_on
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.pmf.fit import fold_in
@@ -37,6 +37,7 @@ def recommend_liked(
     if row not in ("pmf", COLD_ROW):
         raise InputError(f"only rows pmf and {COLD_ROW} know new users, not {row}")
     if row == "pmf":
+        refresh_pmf(run)
         factors, card = run.read_factors("pmf")
         settings = settings_on(card)
     else:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import read_card
 from jaxrec.evaluation.task import evaluation_task
+from jaxrec.experiment.fitting import refresh_pmf
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import Row, lacking, rows_of
 from jaxrec.experiment.scoring import (
     PUBLISHED_FUSION,
     Fusion,
-    results_are_stale,
+    made_from,
     scorer_of,
 )
 from jaxrec.files import whole_file
@@ -57,6 +58,8 @@ def recommend(
     needed = lacking(run, wanted)
     if needed is not None:
         raise InputError(f"row {row} needs something first: {needed}")
+    if wanted.factors == "pmf":
+        refresh_pmf(run)
     task = evaluation_task(run.dataset, run.protocol)
     for user in users[task.seen.lengths[users] == 0]:
         raise InputError(
@@ -98,7 +101,10 @@ def _last_fusion(run: RunFolder, row: Row) -> Fusion:
     if row.embeddings is None or not run.results_path.exists():
         return PUBLISHED_FUSION
     measured = read_card(run.results_path).measured.get(row.name)
-    if measured is None or measured.fusion is None or results_are_stale(run):
+    if measured is None or measured.fusion is None:
+        return PUBLISHED_FUSION
+    used = read_card(run.results_path).made_from.get("rows", {}).get(row.name)
+    if used != made_from(run, [row])["rows"][row.name]:
         return PUBLISHED_FUSION
     alpha = PUBLISHED_FUSION.alpha if measured.alpha is None else measured.alpha
     return Fusion(measured.fusion, alpha)

@@ -38,9 +38,28 @@ def test_a_number_may_be_asked_for_in_words() -> None:
 
 def test_ids_beyond_64_bits_are_text() -> None:
     big = 2**63
-    ids = Ids([str(big), "1"])
-    assert ids.names.dtype.kind == "U"
-    assert Ids([big]).names.tolist() == [str(big)]
+    for names in ([5, big, big + 1], [-1, big], [np.uint64(big), 7]):
+        ids = Ids(names)
+        assert ids.names.tolist() == [str(name) for name in names]
+        assert ids.find(names).tolist() == list(range(len(names)))
+    assert Ids([1, -3]).find([-3, big]).tolist() == [1, NONE]
+
+
+def test_a_longer_name_is_another_one() -> None:
+    assert Ids(["12", "34"]).find([123, "34 "]).tolist() == [NONE, NONE]
+
+
+@pytest.mark.parametrize("asked", ["--5", "9" * 5000, "", "-0", "1.0", "+1"])
+def test_what_is_no_number_names_nobody(asked: str) -> None:
+    assert Ids([0, 1, -(2**63)]).find([asked]).tolist() == [NONE]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"), [([1, "1"], "1 is there twice"), (["a", None], "no")]
+)
+def test_names_are_there_once_and_not_missing(names: list, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Ids(names)
 
 
 def test_the_hash_is_of_what_the_names_say() -> None:

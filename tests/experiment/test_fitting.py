@@ -8,17 +8,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec.border.texts import texts_sha256
 from jaxrec.data.synthetic import synthetic_dataset
 from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import evaluation_task, validation_tasks
-from jaxrec.experiment.choices import SIGNALS, evidence, learn_fusion, settings_of
-from jaxrec.experiment.fitting import fitted, fitted_factors
+from jaxrec.experiment import kept
+from jaxrec.experiment.choices import (
+    SIGNALS,
+    choose_embeddings,
+    chosen_embeddings,
+    evidence,
+    learn_fusion,
+    settings_of,
+)
+from jaxrec.experiment.fitting import fitted, fitted_factors, train_pmf
 from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.scoring import results_are_stale, score_card
 from jaxrec.experiment.tuning import tunable, tune
 from jaxrec.files import file_sha256, write_json
+from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.registry import MODELS, fit
-from jaxrec.topk.scorer import Product
+from jaxrec.topk.scorer import Product, Table
 
 pytestmark = pytest.mark.usefixtures("small_synthetic")
 
@@ -174,3 +185,63 @@ def test_models_that_are_products_say_so(run: RunFolder) -> None:
     assert isinstance(fitted(run, "pmf+text"), Product)
     with pytest.raises(InputError, match="is not there; run `jaxrec embed"):
         run.read_embeddings("minilm")
+
+
+def with_embeddings(run: RunFolder, *names: str) -> None:
+    """Embeddings of the run's texts, of other directions each."""
+    sha256 = texts_sha256(run.dataset, run.texts("honest"))
+    for seed, name in enumerate(names):
+        E = np.random.default_rng(seed).normal(size=(run.dataset.items, 8)).astype(np.float32)
+        E /= np.linalg.norm(E, axis=1, keepdims=True)
+        path = run.embeddings_path(name, "honest")
+        kept.write(path, {"embeddings": E}, {"texts_sha256": sha256, "model": name})
+
+
+def test_reading_a_choice_fits_nothing_and_choosing_is_a_step(run: RunFolder) -> None:
+    with_embeddings(run, "one", "other")
+    with pytest.raises(InputError, match="has several embeddings and has not chosen among them"):
+        fitted(run, "ease+text")
+    fitted(run, "ease")  # reads no texts
+    chosen = choose_embeddings(run)
+    assert chosen in ("one", "other")
+    assert chosen_embeddings(run) == chosen
+    write_json(run.tuned_path("text"), {"settings": QUICK | {"ridge": 2.0}})
+    with pytest.raises(InputError, match="has not chosen"):
+        chosen_embeddings(run)
+
+
+def test_every_row_is_tuned_where_embeddings_are_to_be_chosen(run: RunFolder) -> None:
+    with_embeddings(run, "one", "other")
+    for row in ("itemknn", "ease+text", "pmf"):
+        assert tune(run, row, 1)["trials"] == 1
+
+
+def test_text_reads_the_factors_of_row_pmf_or_says_that_it_does_not(run: RunFolder) -> None:
+    said: list[str] = []
+    run = replace(run, say=said.append)
+    train_pmf(run, pmf_settings(settings_of(run, "text")))
+    alone = replace(run, path=run.path.with_name("alone"))
+    write_json(alone.tuned_path("text"), {"settings": QUICK})
+    for array, expected in zip(fitted(run, "text"), fitted(alone, "text"), strict=True):
+        np.testing.assert_array_equal(array, expected)
+    assert said == []
+    train_pmf(run, pmf_settings(settings_of(run, "text"))._replace(factors=5))
+    run.model_path("text").unlink()
+    fitted(run, "text")
+    assert said == ["text: fits PMF anew, for the factors of row pmf have other settings"]
+
+
+def test_a_row_that_is_no_product_is_kept_too(run: RunFolder) -> None:
+    first = fitted(run, "itemknn")
+    assert isinstance(first, Table)
+    stamp = run.model_path("itemknn").stat().st_mtime_ns
+    np.testing.assert_array_equal(fitted(run, "itemknn")[0], first.scores)
+    assert run.model_path("itemknn").stat().st_mtime_ns == stamp
+
+
+def test_a_card_is_stale_once_one_of_its_rows_is_made_of_something_else(run: RunFolder) -> None:
+    score_card(run, only=("ease", "popularity"))
+    write_json(run.tuned_path("itemknn"), {"settings": {"neighbours": 3}})
+    assert not results_are_stale(run)
+    write_json(run.tuned_path("ease"), {"settings": {"lambda_": 3.0}})
+    assert results_are_stale(run)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from transformers import BitsAndBytesConfig
 
+PACKS = "support_avx512bf16_for_cpu"
+"""The attribute of a layer by which bitsandbytes decides, if its version packs at all."""
 PACKED_OUTPUTS = 32
 """Packing wants a multiple of so many outputs, and of a quantisation block's inputs."""
 
@@ -48,7 +50,7 @@ def pack_only_what_fits(model: torch.nn.Module) -> None:
             layer.out_features % PACKED_OUTPUTS == 0
             and layer.in_features % layer.weight.blocksize == 0
         )
-        layer.support_avx512bf16_for_cpu &= fits
+        setattr(layer, PACKS, getattr(layer, PACKS, False) and fits)
 
 
 def never_pack(model: torch.nn.Module) -> None:
@@ -60,7 +62,7 @@ def never_pack(model: torch.nn.Module) -> None:
     for layer in layers(model):
         if is_packed(layer):
             raise ValueError("the model has been evaluated in 4 bits; load it anew to train it")
-        layer.support_avx512bf16_for_cpu = False
+        setattr(layer, PACKS, False)
 
 
 def is_packed(layer: Any) -> bool:
