@@ -185,7 +185,7 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
 def fused_scorer(
     learned: Learned, signals: tuple[Scorer, ...], familiarity: Familiarity
 ) -> Partial:
-    """The fusion as a scorer (see `jaxrec.topk.scorer`); signals and familiarity may be of another fit."""
+    """The fusion as a scorer; signals and familiarity may be of another fit than learning was."""
     weights = {name: jnp.asarray(value, jnp.float32) for name, value in learned.weights.items()}
     return Partial(_fuse, weights, signals, familiarity)
 
