@@ -445,7 +445,7 @@ def test_ratings_and_means_that_do_not_fit_are_refused(ratings: Interactions) ->
 
 
 def test_without_a_liked_rating_there_is_nothing_to_learn(ratings: Interactions) -> None:
-    with pytest.raises(InputError, match="no rating of at least 4"):
+    with pytest.raises(InputError, match="no ratings of at least 4"):
         fit(ratings._replace(values=np.full_like(ratings.values, 1.0)), LIKED)
 
 
