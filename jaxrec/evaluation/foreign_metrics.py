@@ -92,14 +92,8 @@ def metrics_of_hits(
             f"Hit@{k}": hit,
         }
     else:
-        values = (
-            (count / k).mean(),
-            (count / n).mean(),
-            ndcg,
-            (precision_sum / n).mean(),
-            reciprocal,
-            hit,
-        )
+        precision, recall, mean_ap = (x.mean() for x in (count / k, count / n, precision_sum / n))
+        values = precision, recall, ndcg, mean_ap, reciprocal, hit
         figures = {f"{name}@{k}": value for name, value in zip(NAMES[library], values, strict=True)}
     return {name: float(value) for name, value in figures.items()}
 

@@ -247,9 +247,7 @@ def open_run(
 
     card = read_json(card_path)
     _check_asked(card_path, card, {"protocol": protocol, "seed": seed, "fold": fold, "init": init})
-    dataset = (
-        load_dataset(data, progress) if data is not None else _same_data(card["data"], progress)
-    )
+    dataset = _dataset_of(card["data"], data, progress)
     made = card["protocol"], card["seed"], card.get("fold", 0), card.get("init", 0)
     run = _cut(path, dataset, *made)
     if dataset.sha256 != card["data"]["sha256"]:
@@ -284,12 +282,12 @@ def _check_asked(card_path: Path, card: dict[str, Any], asked: dict[str, Any]) -
             )
 
 
-def _same_data(card: dict[str, Any], progress: bool) -> Dataset:
-    """The data set from where it was, else by its name."""
+def _dataset_of(card: dict[str, Any], asked: str | None, progress: bool) -> Dataset:
+    """The data set asked for; else the card's, from where it was or by its name."""
     folder = Path(card["source"])
-    if folder.is_dir():
+    if asked is None and folder.is_dir():
         return read_movielens(folder, card["name"])
-    return load_dataset(card["name"], progress)
+    return load_dataset(card["name"] if asked is None else asked, progress)
 
 
 def _make(

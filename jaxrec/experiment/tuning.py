@@ -1,6 +1,7 @@
 """Searches a row's settings on validation; every trial is kept, so that a search goes on later."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import optuna
@@ -9,11 +10,11 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
-from jaxrec.evaluation.task import validation_tasks
+from jaxrec.evaluation.task import Task, validation_tasks
 from jaxrec.experiment.choices import SIGNALS, choose_embeddings, evidence, identity_of
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import write_json
-from jaxrec.models.model import Range
+from jaxrec.models.model import Evidence, Range
 from jaxrec.models.registry import MODELS, fit
 from jaxrec.topk.blocks import MEMORY
 
@@ -74,20 +75,6 @@ def tune(
     ]
     study, path = _study(run, row), run.tuned_path(row)
     finished = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
-
-    def ndcg(trial: optuna.Trial) -> float:
-        settings = {name: _suggest(trial, name, where) for name, where in model.space.items()}
-        try:
-            found = [
-                evaluate(fit(row, inner, settings), task, (K,), memory).metrics[f"ndcg@{K}"]
-                for inner, task in parts
-            ]
-            return sum(found) / len(found)
-        except InputError:
-            raise
-        except (FloatingPointError, ValueError) as error:
-            raise optuna.TrialPruned(str(error)) from None
-
     before = len(study.get_trials(deepcopy=False, states=finished))
     # a search that goes on must not draw what it has drawn before
     seed = 1000 * run.protocol.seed + before
@@ -96,7 +83,7 @@ def tune(
         study.enqueue_trial({name: model.settings[name] for name in model.space})
     complete = (optuna.trial.TrialState.COMPLETE,)
     while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:
-        study.optimize(ndcg, n_trials=1)
+        study.optimize(partial(_ndcg, row, parts, memory), n_trials=1)
         there = study.get_trials(deepcopy=False, states=complete)
         on_trial(done + 1, study.best_value if there else float("nan"))
     if not study.get_trials(deepcopy=False, states=complete):
@@ -111,6 +98,22 @@ def tune(
     }
     write_json(path, card)
     return card
+
+
+def _ndcg(row: str, parts: list[tuple[Evidence, Task]], memory: int, trial: optuna.Trial) -> float:
+    """The mean over the parts of what a row with a trial's settings reaches."""
+    space = MODELS[row].space
+    settings = {name: _suggest(trial, name, where) for name, where in space.items()}
+    try:
+        found = [
+            evaluate(fit(row, inner, settings), task, (K,), memory).metrics[f"ndcg@{K}"]
+            for inner, task in parts
+        ]
+        return sum(found) / len(found)
+    except InputError:
+        raise
+    except (FloatingPointError, ValueError) as error:
+        raise optuna.TrialPruned(str(error)) from None
 
 
 def _study(run: RunFolder, row: str) -> optuna.Study:
