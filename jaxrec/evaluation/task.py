@@ -63,9 +63,9 @@ def calibration_task(dataset: Dataset, protocol: Protocol) -> tuple[Split, Task]
 
 def vocabulary(dataset: Dataset, split: Split) -> NDArray[np.bool_]:
     """[items] bool: does the item have a train rating?"""
-    known = np.zeros(dataset.items, bool)
-    known[dataset.interactions.items[split.train]] = True
-    return known
+    rated = np.zeros(dataset.items, bool)
+    rated[dataset.interactions.items[split.train]] = True
+    return rated
 
 
 def _task(dataset: Dataset, protocol: Protocol, split: Split, card: dict[str, Any]) -> Task:
@@ -94,8 +94,8 @@ def _candidates(
     dataset: Dataset, protocol: Protocol, split: Split
 ) -> tuple[NDArray[np.bool_], str]:
     if protocol.rules.candidates == "vocabulary":
-        known = vocabulary(dataset, split)
-        return known, f"the {int(known.sum()):,} items with a train rating"
+        rated = vocabulary(dataset, split)
+        return rated, f"the {int(rated.sum()):,} items with a train rating"
     if protocol.rules.candidates == "cold":
         cold = np.zeros(dataset.items, bool)
         cold[dataset.interactions.items[split.test]] = True

@@ -230,14 +230,14 @@ def fitted(run: RunFolder, row: str) -> Product | Table:
     """A row's model of the train part, fitted or as it was kept."""
 
     def make() -> Arrays:
-        known, settings = evidence(run, run.protocol.split, row), settings_of(run, row)
+        own, settings = evidence(run, run.protocol.split, row), settings_of(run, row)
         if row == "text" and "pmf" in run.factors_rows():
             factors = _factors_of_pmf(run)
             if factors is None:
                 run.say("text: fits PMF anew, for the factors of row pmf have other settings")
             else:
-                known.plain[pmf_settings(settings)] = factors
-        model = fit(row, known, settings)
+                own.plain[pmf_settings(settings)] = factors
+        model = fit(row, own, settings)
         if isinstance(model, Table):
             return {"scores": np.asarray(model.scores)}
         return {"U": np.asarray(model.left), "V": np.asarray(model.right)}

@@ -22,6 +22,7 @@ validation/              factors fitted without the validation part, to choose a
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,11 @@ class RunFolder:
 
     def identity(self) -> dict[str, str]:
         """What factors must have been fitted on."""
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, str]:
+        # hashed once: every row asks for it
         return {
             "data": self.dataset.name,
             "data_sha256": self.dataset.sha256,

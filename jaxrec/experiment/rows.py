@@ -65,6 +65,11 @@ def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[Row]:
     return [row for row in rows if not only or row.name in only]
 
 
+def reads_texts(rows: list[Row]) -> bool:
+    """Does any of them learn from the embeddings that were chosen?"""
+    return any(row.learned and (row.name not in MODELS or MODELS[row.name].text) for row in rows)
+
+
 def lacking(run: RunFolder, row: Row) -> str | None:
     """What would make a row that cannot be made yet."""
     if row.embeddings is not None and row.embeddings not in run.embedding_names():

@@ -38,7 +38,7 @@ from jaxrec.experiment.fitting import (
 )
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.kept import hash_on_card, identity_sha256
-from jaxrec.experiment.rows import Row, lacking, rows_of
+from jaxrec.experiment.rows import Row, lacking, reads_texts, rows_of
 from jaxrec.files import whole_file
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
 from jaxrec.models.factorization import with_given
@@ -131,7 +131,7 @@ def score_card(
 
 def _make_choices(run: RunFolder, rows: list[Row]) -> None:
     """What must hold before rows are read: embeddings chosen, factors of the settings of now."""
-    if any(row.learned for row in rows):
+    if reads_texts(rows):
         choose_embeddings(run)
     if any(row.factors == "pmf" for row in rows):
         refresh_pmf(run)
@@ -244,13 +244,13 @@ def _how_chosen(
     tuned = [name for name in learned if run.tuned_path(name).exists()]
     if not fitted_as_tuned(run):
         tuned.remove("pmf")
-    reads = any(row.learned for row in rows)
-    texts, catalogue = chosen_embeddings(run) if reads else None, run.dataset.catalogue
-    beside = " and ".join([*catalogue.numbers, *catalogue.categories])
-    return card | {
-        "tuned_on_validation": ", ".join(tuned) or "none (defaults)",
-        "text_rows_read": ", ".join(filter(None, [texts or "no embeddings", beside])),
-    }
+    card["tuned_on_validation"] = ", ".join(tuned) or "none (defaults)"
+    if reads_texts(rows):
+        catalogue = run.dataset.catalogue
+        beside = " and ".join([*catalogue.numbers, *catalogue.categories])
+        texts = chosen_embeddings(run) or "no embeddings"
+        card["text_rows_read"] = ", ".join(filter(None, [texts, beside]))
+    return card
 
 
 def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCard:

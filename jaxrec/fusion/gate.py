@@ -98,8 +98,8 @@ class Gate(nnx.Module):
         """
         of_user = (self.a + users @ self.b.T).T[..., None]  # [signals, block, 1]
         of_item = jnp.moveaxis(items @ self.d.T, -1, 0)  # [signals, block or 1, items]
-        known = jnp.sum((self.h + users @ self.H)[:, None] * items, axis=-1)
-        return jnp.sum(z * (of_user + of_item), axis=0) + known
+        by_item = jnp.sum((self.h + users @ self.H)[:, None] * items, axis=-1)
+        return jnp.sum(z * (of_user + of_item), axis=0) + by_item
 
 
 class Learned(NamedTuple):

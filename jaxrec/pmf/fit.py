@@ -28,7 +28,7 @@ FOLD_IN_ROUNDS = 30
 FOLD_IN_TOLERANCE = 1e-7
 
 
-class State(NamedTuple):
+class OrderedFactors(NamedTuple):
     """Vectors in the order of the solver; with biases, the last column."""
 
     U: Array
@@ -224,7 +224,7 @@ def _alternating(
         V = solve_half(V_side, _first(V_side, len(by_item.vectors), U), U, relaxation=1.0).X
         U = _first(U_side, len(by_user.vectors), V)
 
-        def sweep(state: State) -> tuple[State, float]:
+        def sweep(state: OrderedFactors) -> tuple[OrderedFactors, float]:
             users_half, side = solve_half(U_side, *state), V_side
             cost: Array | float = 0.0
             if prior is not None:
@@ -232,10 +232,10 @@ def _alternating(
                 side = V_side._replace(mean=mean)
             items_half = solve_half(side, state.V, users_half.X)
             objective = items_half.objective + users_half.penalty + float(cost)
-            return State(users_half.X, items_half.X), objective
+            return OrderedFactors(users_half.X, items_half.X), objective
 
         state, losses = run_sweeps(
-            sweep, State(U, V), settings.sweeps, checkpoints, on_sweep, settings.tolerance
+            sweep, OrderedFactors(U, V), settings.sweeps, checkpoints, on_sweep, settings.tolerance
         )
     U_placed, V_placed = _placed(state.U, by_user, users), _placed(state.V, by_item, items)
     if prior is not None and features is not None:

@@ -46,7 +46,7 @@ BLOCK = 64
 """Consecutive ratings of one user per step of the outer loop; faster than 128."""
 
 
-class State(NamedTuple):
+class RmsPropState(NamedTuple):
     """Factors and running mean squares of their gradients, float64."""
 
     U: Array
@@ -111,7 +111,7 @@ def fit_sequential(
         blocks = _blocks(ratings, feedback, items)
         state = _initial_state(ratings, users, items, factors, seed)
 
-        def sweep(state: State) -> tuple[State, Array]:
+        def sweep(state: RmsPropState) -> tuple[RmsPropState, Array]:
             return _sweep(state, blocks, _single(learning_rate), _single(lambda_), np.int64(0))
 
         state, losses = run_sweeps(sweep, state, sweeps, checkpoints, on_sweep)
@@ -143,7 +143,9 @@ def _blocks(ratings: Interactions, feedback: Feedback, items: int) -> Blocks:
     )
 
 
-def _initial_state(ratings: Interactions, users: int, items: int, factors: int, seed: int) -> State:
+def _initial_state(
+    ratings: Interactions, users: int, items: int, factors: int, seed: int
+) -> RmsPropState:
     rng = np.random.RandomState(seed)
     rated_by = np.unique(ratings.users)
     first_seen, place = np.unique(ratings.items, return_index=True)
@@ -155,7 +157,7 @@ def _initial_state(ratings: Interactions, users: int, items: int, factors: int, 
         return jnp.asarray(start)
 
     U, V = draw(rated_by, users), draw(in_order, items)
-    return State(U, V, jnp.zeros_like(U), jnp.zeros_like(V))
+    return RmsPropState(U, V, jnp.zeros_like(U), jnp.zeros_like(V))
 
 
 def _rounded(x: Array) -> Array:
@@ -182,8 +184,8 @@ def _sigmoid(s: Array) -> Array:
 
 @jax.jit
 def _sweep(
-    state: State, blocks: Blocks, learning_rate: Array, lambda_: Array, zero: Array
-) -> tuple[State, Array]:
+    state: RmsPropState, blocks: Blocks, learning_rate: Array, lambda_: Array, zero: Array
+) -> tuple[RmsPropState, Array]:
     """One pass over all ratings; returns the state and the loss met on the way."""
 
     def product(a: Array | np.float64, b: Array) -> Array:
@@ -219,7 +221,9 @@ def _sweep(
         start = (U_u, cache_u, jnp.zeros(()), jnp.zeros_like(targets), jnp.zeros_like(V_i))
         return jax.lax.fori_loop(0, length, body, start)
 
-    def block(carry: tuple[State, Array], x: Blocks) -> tuple[tuple[State, Array], None]:
+    def block(
+        carry: tuple[RmsPropState, Array], x: Blocks
+    ) -> tuple[tuple[RmsPropState, Array], None]:
         (U, V, cache_U, cache_V), loss = carry
         V_i = V.at[x.items].get(mode="fill", fill_value=0)
         cache_i = cache_V.at[x.items].get(mode="fill", fill_value=0)
@@ -230,7 +234,7 @@ def _sweep(
         V_i, cache_i = step(gradient(e[:, None], U_all, V_i), V_i, cache_i)
         inside = (jnp.arange(BLOCK) < x.length)[:, None]
         loss += squared_error + lambda_ * jnp.sum(inside * (U_all**2 + V_i**2))
-        state = State(
+        state = RmsPropState(
             U.at[x.user].set(U_u),
             V.at[x.items].set(V_i, mode="drop"),
             cache_U.at[x.user].set(cache_u),
