@@ -76,7 +76,7 @@ def test_recommend_shows_what_the_user_liked_and_what_is_new(run: Path) -> None:
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert "SYNTHETIC DATA made by jaxrec" in lines
-    start = lines.index("User 7, latest ratings:")
+    start = lines.index("User 7, latest interactions:")
     assert lines[start + 6] == "Recommended by mf:"
     assert len(lines[start + 7 :]) == 3
 

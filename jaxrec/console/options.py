@@ -153,8 +153,8 @@ def pmf_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--target",
-            type=click.Choice(["liked", "graded", "counts"]),
-            help="What all-pairs learns: liked ratings, all ratings by stars, or counts."
+            type=click.Choice(["liked", "graded"]),
+            help="What all-pairs learns: what is liked, or everything by its stars or count."
             "  [default: graded]",
         ),
         click.option("--factors", type=click.IntRange(min=1), help="Columns of U and V."),

@@ -30,12 +30,17 @@ class Interactions(NamedTuple):
     """[n] positions in `Dataset.item_ids`."""
     values: NDArray[np.float64]
     """[n] what `Feedback` interprets: stars, or how often."""
-    times: NDArray[np.int64]
-    """[n] seconds since 1970-01-01 UTC."""
+    times: NDArray[np.int64] | None = None
+    """[n] seconds since 1970-01-01 UTC; None where none are known."""
 
     def at(self, positions: NDArray[np.integer]) -> "Interactions":
         """The interactions at `positions`, in that order."""
-        return Interactions(*(column[positions] for column in self))
+        return Interactions(
+            self.users[positions],
+            self.items[positions],
+            self.values[positions],
+            None if self.times is None else self.times[positions],
+        )
 
     def liked(self, feedback: Feedback) -> "Interactions":
         """Those that are liked, in the same order."""
@@ -54,8 +59,8 @@ class Remarks(NamedTuple):
     """[n] positions in `Dataset.item_ids`."""
     words: list[str]
     """[n] as written."""
-    times: NDArray[np.int64]
-    """[n] seconds since 1970-01-01 UTC."""
+    times: NDArray[np.int64] | None = None
+    """[n] seconds since 1970-01-01 UTC; None where none are known."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,9 @@ class Dataset:
             digest.update(f"{ids.names.dtype.kind}{len(ids)} {len(content)}".encode() + content)
         remarks = self.remarks
         for array in (*self.interactions, remarks.users, remarks.items, remarks.times):
+            if array is None:
+                digest.update(b"None")
+                continue
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         catalogue, table = self.catalogue, self.catalogue.table

@@ -1,6 +1,7 @@
 """What the value of an interaction means: the only place that knows."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,15 @@ from numpy.typing import NDArray
 from jaxrec.errors import InputError
 
 KINDS = ("stars", "likes", "counts")
+CONFIDENCES = ("log", "linear")
 Values = NDArray[np.floating]
+
+SCALES = ((1, 5), (0.5, 5), (0, 1), (0, 5), (1, 10), (0, 10), (-10, 10), (0, 100))
+"""Scales of stars that are common, the likelier first."""
+LIKED_SHARE = 0.7
+"""Of the scale: stars from there on are liked."""
+MANY_LEVELS = 100
+"""So many different stars are a continuous scale, not a ladder."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +33,16 @@ class Feedback:
     """A value below is disliked."""
     neutral: float = 0.0
     """The graded target of this value is 0, that of `liked_from` 1."""
+    confidence: str = "log"
+    """How confidence grows with a count v: `log` (1 + v) or `linear` (Hu 2008)."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InputError(f"no feedback {self.kind!r}; there are {', '.join(KINDS)}")
+        if self.confidence not in CONFIDENCES:
+            raise InputError(
+                f"no confidence {self.confidence!r}; there are {', '.join(CONFIDENCES)}"
+            )
         if self.kind == "stars" and not (
             self.scale[0] < self.scale[1] and self.neutral < self.liked_from
         ):
@@ -35,6 +50,42 @@ class Feedback:
                 f"stars of scale {self.scale} with {self.liked_from} liked and {self.neutral}"
                 " neutral; a scale rises, and what is liked lies above what is neutral"
             )
+        if self.kind == "counts" and not self.liked_from > 0:
+            raise InputError(f"counts are liked from {self.liked_from:g}; it must be above 0")
+
+    @classmethod
+    def of(cls, kind: str, values: Values, **given: Any) -> "Feedback":
+        """What values of a kind mean, where it is not given.
+
+        Stars: the first of `SCALES` that has room for the values, liked in its upper 30 %, disliked
+        in its lower half, each moved up to a value that occurs. Counts: every one is liked.
+
+        Args:
+            kind: of feedback.
+            values: [n] all that occur.
+            given: fields that are known; None is not.
+        """
+        given = {name: value for name, value in given.items() if value is not None}
+        if kind != "stars":
+            most = float(values.max(initial=1.0))
+            return cls(kind, **{"scale": (1.0, most if kind == "counts" else 1.0)} | given)
+        levels = np.unique(values)
+        low, high = given.pop("scale", None) or _scale(levels)
+        if not len(levels) or len(levels) > MANY_LEVELS:
+            levels = np.array([low, high])
+
+        def level(share: float) -> float:
+            wanted = low + share * (high - low)
+            above = levels[levels >= wanted - 1e-9]
+            return float(above[0]) if len(levels) > 2 and len(above) else wanted
+
+        liked = given.get("liked_from", level(LIKED_SHARE) if (low, high) != (0, 1) else 1.0)
+        guessed = {
+            "liked_from": liked,
+            "disliked_below": level(0.5),
+            "neutral": low + (liked - low) * 2 / 7,  # 1.5 of 0.5 to 5 where 4 is liked
+        }
+        return cls(kind, (float(low), float(high)), **guessed | given)
 
     def liked(self, values: Values) -> NDArray[np.bool_]:
         """[n] is it liked?"""
@@ -45,10 +96,17 @@ class Feedback:
         return values < self.disliked_below
 
     def graded(self, values: Values) -> Values:
-        """[n] targets: 1 on what is just liked, 0 on `neutral`, linear between and beyond."""
-        if self.kind != "stars":
+        """[n] how much an interaction says: 1 on what is just liked.
+
+        Stars: targets, 0 on `neutral` and linear between and beyond. Counts: confidences. Likes: 1.
+        """
+        if self.kind == "stars":
+            return (values - self.neutral) / (self.liked_from - self.neutral)
+        if self.kind == "likes":
             return np.ones(len(values))
-        return (values - self.neutral) / (self.liked_from - self.neutral)
+        if self.confidence == "log":
+            return np.log1p(values) / np.log1p(self.liked_from)
+        return values / self.liked_from
 
     def unit(self, values: Values) -> Values:
         """[n] values scaled so that the scale spans [0, 1]."""
@@ -57,12 +115,39 @@ class Feedback:
 
     @property
     def best(self) -> float:
-        """What somebody who likes an item gives at most."""
-        return self.scale[1]
+        """What somebody who likes an item gives: the most stars, else once."""
+        return self.scale[1] if self.kind == "stars" else self.liked_from
 
     @property
     def liked_rule(self) -> str:
         """In words, what is liked."""
         if self.kind == "stars":
             return f"ratings of at least {self.liked_from} stars"
-        return "ratings" if self.kind == "likes" else f"counts of at least {self.liked_from:g}"
+        return "interactions" if self.kind == "likes" else f"counts of at least {self.liked_from:g}"
+
+
+def guess_kind(values: Values) -> str:
+    """The kind of feedback that values [n] look like, where their column's name says nothing.
+
+    All alike are likes. Whole numbers from 1 on are counts if 1 is the commonest, or if they go
+    beyond 100. All else is stars.
+    """
+    levels, counts = np.unique(values, return_counts=True)
+    if len(levels) <= 1:
+        return "likes"
+    whole = levels[0] >= 1 and bool((levels == np.round(levels)).all())
+    if whole and (levels[-1] > 100 or (levels[0] == 1 and counts.argmax() == 0)):
+        return "counts"
+    return "stars"
+
+
+def _scale(levels: Values) -> tuple[float, float]:
+    """The likeliest scale on which all `levels` lie, ascending."""
+    if not len(levels):
+        return SCALES[0]
+    low, high = float(levels[0]), float(levels[-1])
+    for scale in SCALES:
+        fits = scale[0] <= low and high <= scale[1]
+        if fits and (scale != (0, 1) or len(levels) == 2):
+            return scale
+    return low, high if high > low else low + 1

@@ -22,8 +22,10 @@ CHUNK = 8192
 def recency_weights(ratings: Interactions, feedback: Feedback, users: int) -> NDArray[np.float64]:
     """[n] published weight of every rating, liked or not: exp(t') times the value / the best one.
 
-    t' is the user's train time scaled to [0, 1]; 1 where all times are equal.
+    t' is the user's train time scaled to [0, 1]; 1 where all times are equal or unknown.
     """
+    if ratings.times is None:
+        return np.e * ratings.values / feedback.best
     first = np.full(users, np.iinfo(np.int64).max)
     last = np.full(users, np.iinfo(np.int64).min)
     np.minimum.at(first, ratings.users, ratings.times)

@@ -16,9 +16,9 @@ features E the means of the items are M = E W, and W is learned too, at a cost o
 | `logistic`  | logistic | the value, its scale made 0-1 | 0   | the same, eq. 5                   |
 | `all-pairs` | identity | 1 if liked, or graded         | > 0 | Hu 2008, eq. 3; Rendle 2021 eq. 2 |
 
-Targets of `all-pairs`: `liked` (1 on what is liked, the rest unobserved), `graded` (every value, 1
-where it is just liked and 0 where it says nothing, see `Feedback`) or `counts` (w = count, and t
-such that an observed pair is best predicted by 1; Hu's alpha is 1 / w0).
+Targets of `all-pairs`: `liked` (1 on what is liked, the rest unobserved) or `graded` (see
+`Feedback`): of stars every value, 1 where it is just liked and 0 where it says nothing; of counts
+w = confidence, and t such that an observed pair is best predicted by 1 (Hu's alpha is 1 / w0).
 
 `objective` holds settings and targets; `fit` fits it by alternating least squares (`half_sweep`,
 laid out in `tiles`) or by gradients (`gradient`), `sequential` as the published program did, one

@@ -10,7 +10,7 @@ from jaxrec.data.feedback import Feedback
 from jaxrec.errors import InputError
 
 LIKELIHOODS = ("gaussian", "logistic", "all-pairs")
-TARGETS = ("liked", "graded", "counts")
+TARGETS = ("liked", "graded")
 SOLVERS = ("alternating", "gradient")
 
 
@@ -70,21 +70,21 @@ def observe(interactions: Interactions, feedback: Feedback, settings: PmfSetting
         settings: likelihood, target and, for counts, w0.
 
     Raises:
-        InputError: a count is not above 0.
+        InputError: the likelihood is one of stars, the feedback of another kind.
     """
     users, items = interactions.users, interactions.items
     values = interactions.values.astype(np.float64, copy=False)
     ones = np.broadcast_to(1.0, values.shape)
+    check_kind(feedback, settings.likelihood)
     if settings.likelihood == "gaussian":
         return Observed(users, items, values, ones)
     if settings.likelihood == "logistic":
         return Observed(users, items, feedback.unit(values), ones)
     if settings.target == "graded":
-        return Observed(users, items, feedback.graded(values), ones)
-    if settings.target == "counts":
-        for at in np.flatnonzero(values <= 0):
-            raise InputError(f"rating {at + 1} is {values[at]:g}; counts must be above 0")
-        return Observed(users, items, 1 + settings.w0 / values, values)
+        grades = feedback.graded(values)
+        if feedback.kind == "counts":
+            return Observed(users, items, 1 + settings.w0 / grades, grades)
+        return Observed(users, items, grades, ones)
     liked = np.flatnonzero(feedback.liked(values))
     return Observed(users[liked], items[liked], ones[: len(liked)], ones[: len(liked)])
 
@@ -98,6 +98,15 @@ def training_pairs(
     if not len(observed.users):
         raise InputError(f"no {feedback.liked_rule} to learn from")
     return observed
+
+
+def check_kind(feedback: Feedback, likelihood: str) -> None:
+    """Raise InputError if a likelihood of stars meets feedback that knows no dislike."""
+    if likelihood != "all-pairs" and feedback.kind != "stars":
+        raise InputError(
+            f"the {likelihood} likelihood is one of stars, and these are {feedback.kind}, which say"
+            " nothing of what is not liked; take all-pairs"
+        )
 
 
 def check_some(interactions: Interactions) -> None:

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Interactions
 from jaxrec.data.feedback import Feedback
-from jaxrec.pmf.objective import Factors, check_some
+from jaxrec.pmf.objective import Factors, check_kind, check_some
 from jaxrec.pmf.sweeps import Checkpoints, OnSweep, run_sweeps
 
 DECAY = np.float64(np.float32(0.9))
@@ -103,10 +103,11 @@ def fit_sequential(
         ratings of d^2 + lambda (|U_u|^2 + |V_i|^2) as met on the way.
 
     Raises:
-        InputError: there are no ratings.
+        InputError: there are no ratings, or they are no stars.
         FloatingPointError: the loss is not finite.
     """
     check_some(ratings)
+    check_kind(feedback, "logistic")
     with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
         blocks = _blocks(ratings, feedback, items)
         state = _initial_state(ratings, users, items, factors, seed)

@@ -47,9 +47,7 @@ def recommend_liked(
     task = evaluation_task(run.dataset, run.protocol)
     feedback, distinct = run.dataset.feedback, np.unique(np.array(liked, np.int32))
     n = len(distinct)
-    own = Interactions(
-        np.zeros(n, np.int32), distinct, np.full(n, feedback.best), np.zeros(n, np.int64)
-    )
+    own = Interactions(np.zeros(n, np.int32), distinct, np.full(n, feedback.best))
     pairs = observe(own, feedback, settings)
     U = fold_in(pairs, 1, factors, settings, paired=task.item_counts > 0)
     nobody = np.zeros(1, np.int32)

@@ -119,11 +119,12 @@ def list_for_user(
     items, scores, how = recommend(run, positions, k, row, memory)
     known = dataset.interactions.at(run.protocol.split.known)
     own = known.at(np.flatnonzero(known.users == position))
-    latest = np.argsort(-own.times, kind="stable")[:LATEST]
+    when = np.arange(len(own.users)) if own.times is None else own.times
+    latest = np.argsort(-when, kind="stable")[:LATEST]
     return [
         *made_up(run),
-        f"User {user}, latest ratings:",
-        *(f"  {own.values[at]:.1f}  {dataset.titles[own.items[at]]}" for at in latest),
+        f"User {user}, latest interactions:",
+        *(f"  {own.values[at]:g}  {dataset.titles[own.items[at]]}" for at in latest),
         in_words(how),
         *ranked(run, items[0], scores[0]),
     ]

@@ -9,6 +9,7 @@ import pytest
 import scipy.optimize
 
 from jaxrec import InputError, Interactions, Observed, PmfSettings, fit_pmf, fold_in
+from jaxrec.data.feedback import Feedback
 from jaxrec.data.movielens import STARS
 from jaxrec.pmf import half_sweep
 from jaxrec.pmf.objective import Factors, observe, ridges, training_pairs
@@ -19,7 +20,8 @@ GAUSSIAN = PmfSettings("gaussian", factors=3, lambda_=0.4, nu=1.0, w0=0.0, sweep
 LOGISTIC = PmfSettings("logistic", factors=3, lambda_=0.01, nu=1.0, w0=0.0, sweeps=4)
 LIKED = PmfSettings(factors=3, target="liked", sweeps=4)
 GRADED = LIKED._replace(target="graded")
-COUNTS = LIKED._replace(target="counts", lambda_=2.0)
+COUNTS = GRADED._replace(lambda_=2.0)
+PLAYS = Feedback("counts", confidence="linear")
 EVERY = {
     "gaussian": GAUSSIAN,
     "gaussian, biases": GAUSSIAN._replace(biases=True),
@@ -31,6 +33,11 @@ EVERY = {
     "counts": COUNTS,
 }
 every = pytest.mark.parametrize("settings", EVERY.values(), ids=EVERY)
+
+
+def meaning(settings: PmfSettings) -> Feedback:
+    """The same values, read as stars or as counts."""
+    return PLAYS if settings.lambda_ == COUNTS.lambda_ else STARS
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +65,7 @@ def objective(
     item_means: np.ndarray | float = 0.0,
 ) -> float:
     """The definition in jaxrec.pmf.fit, all pairs spelt out."""
-    users, items, targets, weights = observe(ratings, STARS, settings)
+    users, items, targets, weights = observe(ratings, meaning(settings), settings)
     U, V = (np.asarray(X, np.float64) for X in factors)
     x = U @ V.T
     k = settings.factors
@@ -79,7 +86,7 @@ def objective(
 def fit(
     ratings: Interactions, settings: PmfSettings, **options: object
 ) -> tuple[Factors, list[float]]:
-    pairs = training_pairs(ratings, STARS, settings)
+    pairs = training_pairs(ratings, meaning(settings), settings)
     return fit_pmf(pairs, USERS, ITEMS, settings, **options)  # type: ignore[arg-type]
 
 
@@ -111,7 +118,7 @@ def test_it_ends_where_a_float64_minimiser_of_the_same_objective_does(
     def unpack(x: np.ndarray) -> Factors:
         return Factors(x[: USERS * k].reshape(-1, k), x[USERS * k :].reshape(-1, k))
 
-    users, items, targets, weights = observe(ratings, STARS, settings)
+    users, items, targets, weights = observe(ratings, meaning(settings), settings)
     ridge_U = ridges(np.bincount(users, minlength=USERS), ITEMS, settings, "users")[:, None]
     ridge_V = ridges(np.bincount(items, minlength=ITEMS), USERS, settings, "items")[:, None]
 
@@ -207,13 +214,13 @@ def test_fold_in_is_the_closed_form(
 ) -> None:
     factors, _ = fit(ratings, settings)
     found = fold_in(
-        observe(ratings, STARS, settings),
+        observe(ratings, meaning(settings), settings),
         USERS if side == "users" else ITEMS,
         factors,
         settings,
         side=side,
     )
-    users, items, targets, weights = observe(ratings, STARS, settings)
+    users, items, targets, weights = observe(ratings, meaning(settings), settings)
     of, to, held = users, items, factors.V.astype(np.float64)
     if side == "items":
         of, to, held = items, users, factors.U.astype(np.float64)
@@ -230,8 +237,8 @@ def test_fold_in_is_the_closed_form(
 def test_fold_in_with_a_link_is_the_minimum(ratings: Interactions, lambda_: float) -> None:
     settings = LOGISTIC._replace(lambda_=lambda_)
     factors, _ = fit(ratings, settings)
-    found = fold_in(observe(ratings, STARS, settings), USERS, factors, settings)
-    users, items, targets, _ = observe(ratings, STARS, settings)
+    found = fold_in(observe(ratings, meaning(settings), settings), USERS, factors, settings)
+    users, items, targets, _ = observe(ratings, meaning(settings), settings)
     V = factors.V.astype(np.float64)
     for user in range(0, USERS - 1, 4):
         mine = users == user
@@ -251,18 +258,18 @@ def test_fold_in_of_rows_without_ratings_gives_their_means(ratings: Interactions
     means = np.random.default_rng(0).normal(size=(4, 3))
     settings = GAUSSIAN._replace(nu=0.0)
     np.testing.assert_allclose(
-        fold_in(observe(nobody, STARS, settings), 4, factors, settings, means=means),
+        fold_in(observe(nobody, meaning(settings), settings), 4, factors, settings, means=means),
         means,
         rtol=1e-5,
     )
-    assert not fold_in(observe(nobody, STARS, settings), 4, factors, settings).any()
+    assert not fold_in(observe(nobody, meaning(settings), settings), 4, factors, settings).any()
 
 
 def test_fold_in_of_a_fitted_user_is_his_factors(ratings: Interactions) -> None:
     settings = GRADED._replace(sweeps=100)
     factors, _ = fit(ratings, settings)
     np.testing.assert_allclose(
-        fold_in(observe(ratings, STARS, settings), USERS, factors, settings),
+        fold_in(observe(ratings, meaning(settings), settings), USERS, factors, settings),
         factors.U,
         rtol=1e-2,
         atol=1e-3,
@@ -385,7 +392,9 @@ SHAPES = {
 def test_any_shape_of_matrix(case: tuple[Interactions, int, int], settings: PmfSettings) -> None:
     ratings, users, items = case
     settings = settings._replace(factors=25)  # more than items
-    factors, losses = fit_pmf(training_pairs(ratings, STARS, settings), users, items, settings)
+    factors, losses = fit_pmf(
+        training_pairs(ratings, meaning(settings), settings), users, items, settings
+    )
     assert factors.U.shape == (users, 25)
     assert factors.V.shape == (items, 25)
     assert losses[-1] == pytest.approx(objective(factors, ratings, settings), rel=1e-4, abs=1e-5)
@@ -435,8 +444,8 @@ def test_ratings_and_means_that_do_not_fit_are_refused(ratings: Interactions) ->
         fit_pmf(observe(ratings, STARS, GRADED), 5, ITEMS, GRADED)
     with pytest.raises(InputError, match=r"shape \(2, 2\); \(30, 3\) is needed"):
         fit(ratings, GRADED, user_means=np.zeros((2, 2)))
-    with pytest.raises(InputError, match="rating 1 is 0; counts must be above 0"):
-        fit(ratings._replace(values=np.zeros_like(ratings.values)), COUNTS)
+    with pytest.raises(InputError, match="the gaussian likelihood is one of stars, and these are"):
+        observe(ratings, Feedback("likes"), GAUSSIAN)
     factors = Factors(np.zeros((USERS, 3)), np.zeros((7, 3)))
     with pytest.raises(InputError, match=r"a rating of item \d+ .* of 7 only"):
         fold_in(observe(ratings, STARS, GRADED), USERS, factors, GRADED)
