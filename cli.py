@@ -429,8 +429,8 @@ def similar(session: Session, item: str, k: int, memory: int) -> None:
 
 def _open(session: Session, path: Path | None = None, **asked: Any) -> RunFolder:
     """Open or make the run folder; in `path`, where data that nobody has named are made up."""
-    from jaxrec.data.sources import SYNTHETIC, AbsentError
     from jaxrec.experiment.folder import open_run
+    from jaxrec.sources.library import SYNTHETIC, AbsentError
 
     place, terminal = path or session.path, session.terminal
     asked = {"protocol": session.protocol, "seed": session.seed, "say": terminal.say} | asked

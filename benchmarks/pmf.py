@@ -57,9 +57,8 @@ from jaxrec import (
     load_dataset,
     published_split,
 )
-from jaxrec.data.movielens import STARS
-from jaxrec.data.synthetic import synthetic_dataset
 from jaxrec.pmf.objective import observe, ridges
+from jaxrec.sources.synthetic import STARS, synthetic_dataset
 
 GAUSSIAN = PmfSettings("gaussian", factors=100, lambda_=0.05, nu=1.0, w0=0.0)
 LOGISTIC = PmfSettings("logistic", factors=100, lambda_=0.001, nu=1.0, w0=0.0)
@@ -297,7 +296,7 @@ def limit() -> None:
 DEADLOCK = """
 import sys
 from jaxrec import fit_pmf, observe, PmfSettings
-from jaxrec.data.synthetic import synthetic_dataset
+from jaxrec.sources.synthetic import synthetic_dataset
 data = synthetic_dataset(users=60, items=120)
 w0 = 0.1 if sys.argv[1] == "all-pairs" else 0.0
 for seed in range(200):

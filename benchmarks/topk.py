@@ -16,7 +16,7 @@ from peers import THREADS, matrix
 from pmf import published_train
 
 from jaxrec import Interactions, ItemSets, product, top_k
-from jaxrec.data.movielens import STARS
+from jaxrec.sources.synthetic import STARS
 
 
 def ranked(measure: str, train: Interactions, users: int, items: int) -> None:

@@ -5,7 +5,6 @@ from .data.dataset import Interactions as Interactions
 from .data.dataset import Remarks as Remarks
 from .data.feedback import Feedback as Feedback
 from .data.ids import Ids as Ids
-from .data.sources import load_dataset as load_dataset
 from .data.texts import item_texts as item_texts
 from .errors import InputError as InputError
 from .evaluation.measure import Evaluation as Evaluation
@@ -26,6 +25,7 @@ from .pmf.objective import Observed as Observed
 from .pmf.objective import PmfSettings as PmfSettings
 from .pmf.objective import observe as observe
 from .pmf.sequential import fit_sequential as fit_sequential
+from .sources.library import load_dataset as load_dataset
 from .topk.item_sets import ItemSets as ItemSets
 from .topk.ranking import top_k as top_k
 from .topk.scorer import product as product

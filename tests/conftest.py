@@ -24,9 +24,8 @@ from hypothesis import HealthCheck, settings
 
 from jaxrec.data.dataset import Dataset, Interactions, Remarks
 from jaxrec.data.ids import Ids
-from jaxrec.data.movielens import STARS, films
-from jaxrec.data.sources import DEFAULT, load_dataset
-from jaxrec.data.synthetic import synthetic_dataset
+from jaxrec.sources.library import DEFAULT, load_dataset
+from jaxrec.sources.synthetic import STARS, films, synthetic_dataset
 
 # the same examples everywhere, and no verdict on how long they take
 settings.register_profile(
@@ -66,7 +65,7 @@ def small_synthetic() -> Iterator[None]:
     """What is called `synthetic` is a fifth as large, for tests that fit again and again."""
     with pytest.MonkeyPatch.context() as patch:
         small = partial(synthetic_dataset, users=100, items=200)
-        patch.setattr("jaxrec.data.sources.synthetic_dataset", small)
+        patch.setattr("jaxrec.sources.library.synthetic_dataset", small)
         yield
 
 
@@ -125,7 +124,7 @@ def make_dataset() -> Callable[..., Dataset]:
             source="a test",
             user_ids=Ids(np.arange(1, users + 1), "user"),
             catalogue=films(
-                Ids(np.arange(1, items + 1), "item"),
+                list(range(1, items + 1)),
                 titles or [f"Film {i} (2000)" for i in range(items)],
                 genres or ["Drama"] * items,
             ),

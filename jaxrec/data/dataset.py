@@ -152,6 +152,8 @@ class Dataset:
     remarks: Remarks
     synthetic: bool = False
     """True for data that was made, not observed."""
+    mended: tuple[str, ...] = field(default=(), compare=False)
+    """What was wrong with what was read, how often, and the rule by which it was mended."""
 
     @property
     def users(self) -> int:

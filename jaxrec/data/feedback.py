@@ -54,7 +54,7 @@ class Feedback:
             raise InputError(f"counts are liked from {self.liked_from:g}; it must be above 0")
 
     @classmethod
-    def of(cls, kind: str, values: Values, **given: Any) -> "Feedback":
+    def of(cls, kind: str, levels: Values, **given: Any) -> "Feedback":
         """What values of a kind mean, where it is not given.
 
         Stars: the first of `SCALES` that has room for the values, liked in its upper 30 %, disliked
@@ -62,14 +62,13 @@ class Feedback:
 
         Args:
             kind: of feedback.
-            values: [n] all that occur.
+            levels: [n] the values that occur, ascending, each once.
             given: fields that are known; None is not.
         """
         given = {name: value for name, value in given.items() if value is not None}
         if kind != "stars":
-            most = float(values.max(initial=1.0))
+            most = float(levels.max(initial=1.0))
             return cls(kind, **{"scale": (1.0, most if kind == "counts" else 1.0)} | given)
-        levels = np.unique(values)
         low, high = given.pop("scale", None) or _scale(levels)
         if not len(levels) or len(levels) > MANY_LEVELS:
             levels = np.array([low, high])
@@ -126,13 +125,16 @@ class Feedback:
         return "interactions" if self.kind == "likes" else f"counts of at least {self.liked_from:g}"
 
 
-def guess_kind(values: Values) -> str:
-    """The kind of feedback that values [n] look like, where their column's name says nothing.
+def guess_kind(levels: Values, counts: NDArray[np.integer]) -> str:
+    """The kind of feedback that values look like, where their column's name says nothing.
 
     All alike are likes. Whole numbers from 1 on are counts if 1 is the commonest, or if they go
     beyond 100. All else is stars.
+
+    Args:
+        levels: [n] the values that occur, ascending, each once.
+        counts: [n] how often each does.
     """
-    levels, counts = np.unique(values, return_counts=True)
     if len(levels) <= 1:
         return "likes"
     whole = levels[0] >= 1 and bool((levels == np.round(levels)).all())

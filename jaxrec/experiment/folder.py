@@ -32,16 +32,17 @@ import polars as pl
 from jaxrec.border.embeddings import Embeddings, read_embeddings
 from jaxrec.border.texts import ItemTexts, texts_sha256, write_texts
 from jaxrec.data.dataset import Dataset
-from jaxrec.data.movielens import read_movielens
-from jaxrec.data.sources import DEFAULT, load_dataset
 from jaxrec.data.texts import item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.experiment.kept import read
 from jaxrec.files import read_json, whole_file, write_json
 from jaxrec.pmf.objective import Factors, PmfSettings
+from jaxrec.sources.library import DEFAULT, load_dataset
+from jaxrec.sources.tables import OnBytes
+from jaxrec.sources.tables import nobody as no_bar
 
-VERSION = 2
+VERSION = 3
 """Of what lies in a run folder, and of the hash of data."""
 SEED = 42
 FACTORS_COMMANDS = {
@@ -219,41 +220,52 @@ def open_run(
     fold: int | None = None,
     init: int | None = None,
     say: Callable[[str], None] = nobody,
+    strict: bool = False,
+    on_bytes: OnBytes = no_bar,
 ) -> RunFolder:
     """Open a run folder, or make one.
 
     Args:
         path: the folder.
-        data: name or path of the data set; by default the folder's, or ml-latest-small.
+        data: name, description, folder or table of the data set; by default the folder's, or
+            ml-latest-small.
         protocol: name of the protocol; by default the folder's, or `strict`.
         seed: of split and initial factors; by default the folder's, or 42.
         progress: show a bar if the data set is downloaded.
         fold: of the protocol `cold-items`; by default the folder's, or 0.
         init: number of the initialisation of factors; by default the folder's, or 0.
-        say: told what is stale and made again.
+        say: told what is stale and made again, and what was mended in the data.
+        strict: refuse data of which something is to be mended.
+        on_bytes: told how much of the data has been read.
 
     Raises:
         InputError: an argument contradicts the folder, or the data set is absent, malformed or
             not the one the folder was made with.
     """
     card_path = path / "experiment.json"
+
+    def load(named: str | Path) -> Dataset:
+        dataset = load_dataset(named, progress, strict, on_bytes)
+        for line in dataset.mended:
+            say(line)
+        return dataset
+
     if not card_path.exists():
         if path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
             raise InputError(f"{path} is not empty and no run folder; give another --run")
         new = _make(
             path,
-            DEFAULT if data is None else data,
+            load(DEFAULT if data is None else data),
             next(iter(PROTOCOLS)) if protocol is None else protocol,
             SEED if seed is None else seed,
             0 if fold is None else fold,
             0 if init is None else init,
-            progress,
         )
         return replace(new, say=say)
 
     card = read_json(card_path)
     _check_asked(card_path, card, {"protocol": protocol, "seed": seed, "fold": fold, "init": init})
-    dataset = _dataset_of(card["data"], data, progress)
+    dataset = load(_place_of(card["data"]) if data is None else data)
     made = card["protocol"], card["seed"], card.get("fold", 0), card.get("init", 0)
     run = _cut(path, dataset, *made)
     if dataset.sha256 != card["data"]["sha256"]:
@@ -288,18 +300,15 @@ def _check_asked(card_path: Path, card: dict[str, Any], asked: dict[str, Any]) -
             )
 
 
-def _dataset_of(card: dict[str, Any], asked: str | None, progress: bool) -> Dataset:
-    """The data set asked for; else the card's, from where it was or by its name."""
-    folder = Path(card["source"])
-    if asked is None and folder.is_dir():
-        return read_movielens(folder, card["name"])
-    return load_dataset(card["name"] if asked is None else asked, progress)
+def _place_of(card: dict[str, Any]) -> str | Path:
+    """Where the card's data set was read from, or else its name."""
+    place = Path(card["source"])
+    return place if place.exists() else str(card["name"])
 
 
 def _make(
-    path: Path, data: str, protocol: str, seed: int, fold: int, init: int, progress: bool
+    path: Path, dataset: Dataset, protocol: str, seed: int, fold: int, init: int
 ) -> RunFolder:
-    dataset = load_dataset(data, progress)
     run = _cut(path, dataset, protocol, seed, fold, init)
     card = {
         "data": {
@@ -335,7 +344,7 @@ def _write_split(run: RunFolder) -> None:
                     "user_id": run.dataset.user_ids[part.users],
                     "item_id": run.dataset.item_ids[part.items],
                     "value": part.values,
-                    "time": part.times,
+                    "time": pl.Series(part.times, dtype=pl.Int64),
                 }
             ).with_columns(part=pl.lit(name))
         )

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from jaxrec.border.alignment import alignment_targets
 from jaxrec.border.pairs import FEWEST_LIKED, KINDS, NONE, draw_pairs
 from jaxrec.data.dataset import Interactions
-from jaxrec.data.movielens import STARS
 from jaxrec.pmf.objective import Factors
+from jaxrec.sources.synthetic import STARS
 from tests.conftest import make_ratings
 
 

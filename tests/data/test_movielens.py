@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxrec.data.movielens import read_movielens
 from jaxrec.errors import InputError
+from jaxrec.sources.synthetic import read_movielens
 
 MOVIES = 'movieId,title,genres\n10,"Heat, The (1995)",Crime|Drama\n7,Up (2009),(no genres listed)\n'
 RATINGS = "userId,movieId,rating,timestamp\n5,10,4.5,100\n5,7,3.0,101\n2,7,0.5,99\n"

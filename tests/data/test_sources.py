@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxrec.data import sources
-from jaxrec.data.sources import AbsentError, Release, download, load_dataset
+from jaxrec.sources.library import AbsentError, Release, download, load_dataset
 
 # pooch leaves the socket of a refused answer to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from jaxrec.data.dataset import Dataset, Interactions, Remarks
 from jaxrec.data.ids import Ids
-from jaxrec.data.movielens import STARS, films
 from jaxrec.data.texts import item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
@@ -22,6 +21,7 @@ from jaxrec.evaluation.split import (
     temporal_split,
 )
 from jaxrec.evaluation.task import calibration_task, evaluation_task, unseen_task, validation_tasks
+from jaxrec.sources.synthetic import STARS, films
 from tests.conftest import make_ratings
 
 OURS = [name for name in PROTOCOLS if name != "published"]
@@ -178,7 +178,7 @@ def _with_tags(rows: list[tuple[int, int, float, int]]) -> Dataset:
         source="a test",
         user_ids=Ids(np.arange(6), "user"),
         catalogue=films(
-            Ids(np.arange(10), "item"), [f"Film {i} (2000)" for i in range(10)], ["Drama"] * 10
+            list(range(10)), [f"Film {i} (2000)" for i in range(10)], ["Drama"] * 10
         ),
         interactions=make_ratings(rows),
         feedback=STARS,

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from jaxrec.border.texts import texts_sha256
-from jaxrec.data.synthetic import synthetic_dataset
 from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import evaluation_task, validation_tasks
@@ -29,6 +28,7 @@ from jaxrec.experiment.tuning import tunable, tune
 from jaxrec.files import file_sha256, write_json
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.registry import MODELS, fit
+from jaxrec.sources.synthetic import synthetic_dataset
 from jaxrec.topk.scorer import Product, Table
 
 pytestmark = pytest.mark.usefixtures("small_synthetic")
@@ -134,7 +134,7 @@ def test_the_fusion_is_kept_until_something_changes(run: RunFolder) -> None:
 def test_cold_items_are_scored_by_what_their_features_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jaxrec.data.sources.synthetic_dataset", synthetic_dataset)
+    monkeypatch.setattr("jaxrec.sources.library.synthetic_dataset", synthetic_dataset)
     run = open_run(tmp_path / "run", "synthetic", "cold-items", seed=1)
     V = fitted_factors(run, "pmf+text").V
     task = evaluation_task(run.dataset, run.protocol)

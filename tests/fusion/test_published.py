@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from jaxrec.data.movielens import STARS
 from jaxrec.errors import InputError
 from jaxrec.fusion.profiles import liked_profiles, recency_weights, weighted_profiles
 from jaxrec.fusion.published import (
@@ -17,6 +16,7 @@ from jaxrec.fusion.published import (
     published_fusion,
 )
 from jaxrec.pmf.objective import Factors
+from jaxrec.sources.synthetic import STARS
 from jaxrec.topk.scorer import Scorer, product
 from tests.conftest import make_ratings
 

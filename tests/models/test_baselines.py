@@ -5,11 +5,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
-from jaxrec.data.movielens import STARS
 from jaxrec.errors import InputError
 from jaxrec.models.ease import ease
 from jaxrec.models.model import matrix
 from jaxrec.models.neighbours import item_neighbours, popularity, random_walks
+from jaxrec.sources.synthetic import STARS
 from jaxrec.topk.scorer import Product, Table
 from tests.conftest import make_ratings
 

@@ -10,10 +10,10 @@ import scipy.optimize
 
 from jaxrec import InputError, Interactions, Observed, PmfSettings, fit_pmf, fold_in
 from jaxrec.data.feedback import Feedback
-from jaxrec.data.movielens import STARS
 from jaxrec.pmf import half_sweep
 from jaxrec.pmf.objective import Factors, observe, ridges, training_pairs
 from jaxrec.pmf.sweeps import Checkpoints
+from jaxrec.sources.synthetic import STARS
 
 USERS, ITEMS = 30, 40
 GAUSSIAN = PmfSettings("gaussian", factors=3, lambda_=0.4, nu=1.0, w0=0.0, sweeps=4)

@@ -8,12 +8,12 @@ import pytest
 from orbax.checkpoint import PyTreeCheckpointer
 
 from jaxrec.data.dataset import Dataset, Interactions
-from jaxrec.data.movielens import STARS
 from jaxrec.errors import InputError
 from jaxrec.evaluation.split import published_split
 from jaxrec.pmf import sequential
 from jaxrec.pmf.sequential import fit_sequential
 from jaxrec.pmf.sweeps import Checkpoints
+from jaxrec.sources.synthetic import STARS
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "cornac_factors.npz"
 

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from jaxrec.data.movielens import STARS
 from jaxrec.errors import InputError
 from jaxrec.pmf.fit import fit_pmf, fold_in
 from jaxrec.pmf.objective import Observed, PmfSettings, observe, ridges
+from jaxrec.sources.synthetic import STARS
 from tests.conftest import make_ratings
 
 USERS, ITEMS, DIM = 9, 7, 3

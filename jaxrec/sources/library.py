@@ -9,10 +9,12 @@ from typing import NamedTuple
 import platformdirs
 
 from jaxrec.data.dataset import Dataset
-from jaxrec.data.movielens import read_movielens
-from jaxrec.data.synthetic import synthetic_dataset
 from jaxrec.errors import InputError
 from jaxrec.files import file_sha256
+from jaxrec.sources.guess import describe
+from jaxrec.sources.reading import read_dataset
+from jaxrec.sources.synthetic import synthetic_dataset
+from jaxrec.sources.tables import OnBytes, nobody
 
 DEFAULT = "ml-latest-small"
 SYNTHETIC = "synthetic"
@@ -45,36 +47,51 @@ class AbsentError(InputError):
     """A data set is neither on disk nor to be downloaded."""
 
 
-def load_dataset(name_or_path: str | Path, progress: bool = False) -> Dataset:
+def load_dataset(
+    name_or_path: str | Path,
+    progress: bool = False,
+    strict: bool = False,
+    on_bytes: OnBytes = nobody,
+) -> Dataset:
     """Load a data set.
 
     Args:
-        name_or_path: `synthetic`, a MovieLens folder, or a name that is looked for in
-            `$JAXREC_DATA/<name>`, then in the user's cache, then at its publisher.
+        name_or_path: a `dataset.toml`, a folder, an archive or a table, of which what is not
+            described is guessed (see `jaxrec.sources.guess`); `synthetic`; or a name that is looked
+            for in `$JAXREC_DATA/<name>`, then in the user's cache, then at its publisher.
         progress: show a bar while downloading.
+        strict: refuse whatever is not right, instead of mending it by a stated rule (see
+            `jaxrec.data.assemble`).
+        on_bytes: told how many bytes of the interactions have been read, of how many.
 
     Raises:
         AbsentError: no such data set here or at a publisher.
         InputError: the data set is malformed.
     """
-    name = str(name_or_path)
-    if name == SYNTHETIC:
+    if str(name_or_path) == SYNTHETIC:
         return synthetic_dataset()
-    if isinstance(name_or_path, Path) or os.sep in name or Path(name).is_dir():
-        return read_movielens(Path(name))
+    described, source = describe(path := find(name_or_path, progress)), str(path.resolve())
+    return read_dataset(described, source, strict, on_bytes)
+
+
+def find(name_or_path: str | Path, progress: bool = False) -> Path:
+    """The file or folder of a data set that is named, or a path; see `load_dataset`."""
+    name = str(name_or_path)
+    if isinstance(name_or_path, Path) or os.sep in name or Path(name).exists():
+        return Path(name)
     places = [cache_folder() / name]
     if "JAXREC_DATA" in os.environ:
         places.insert(0, Path(os.environ["JAXREC_DATA"]) / name)
     for place in places:
         if place.is_dir():
-            return read_movielens(place, name)
+            return place
     if name not in RELEASES:
         looked = ", ".join(map(str, places))
         raise AbsentError(
-            f"no data set {name!r} in {looked}; give a folder, or one of"
+            f"no data set {name!r} in {looked}; give a folder or a file, or one of"
             f" {', '.join([*RELEASES, SYNTHETIC])}"
         )
-    return read_movielens(download(RELEASES[name], cache_folder() / name, progress), name)
+    return download(RELEASES[name], cache_folder() / name, progress)
 
 
 def cache_folder() -> Path:

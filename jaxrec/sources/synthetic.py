@@ -6,10 +6,16 @@ the user's mood and noise. Popular items are rated more often, as in real data.
 """
 
 import numpy as np
+import polars as pl
 
-from jaxrec.data.dataset import Dataset, Interactions, Remarks
+from jaxrec.data.assemble import Mending, catalogue_of
+from jaxrec.data.dataset import Catalogue, Dataset, Interactions, Remarks
+from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import Ids
-from jaxrec.data.movielens import STARS, films
+from jaxrec.sources.guess import FILMS
+
+STARS = Feedback.of("stars", np.arange(1, 11) / 2)
+"""Half stars, as MovieLens has them."""
 
 _GENRES = [
     "Action", "Adventure", "Animation", "Comedy", "Crime", "Documentary",
@@ -66,7 +72,7 @@ def synthetic_dataset(users: int = 300, items: int = 800, seed: int = 0) -> Data
         source=f"made by jaxrec from seed {seed}: {users} users, {items} items",
         user_ids=Ids(np.arange(1, users + 1), "user"),
         catalogue=films(
-            Ids(np.arange(1, items + 1), "item"),
+            list(range(1, items + 1)),
             titles,
             ["|".join(_GENRES[g] for g in sorted(pair)) for pair in genres],
         ),
@@ -80,3 +86,9 @@ def synthetic_dataset(users: int = 300, items: int = 800, seed: int = 0) -> Data
         ),
         synthetic=True,
     )
+
+
+def films(ids: list[int] | list[str], titles: list[str], genres: list[str]) -> Catalogue:
+    """A catalogue of films from their titles, `Heat (1995)`, and genres joined by `|`."""
+    table = pl.DataFrame({"movieId": ids, "title": titles, "genres": genres})
+    return catalogue_of(table, FILMS, False, Mending(strict=True), lambda row: f"film {row + 1}")

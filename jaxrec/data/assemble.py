@@ -1,0 +1,394 @@
+"""A data set from tables, what is wrong with them mended by stated rules and counted, or refused.
+
+| what                              | rule                                                        |
+|-----------------------------------|-------------------------------------------------------------|
+| a row without user or item        | left out                                                    |
+| a value that is missing           | left out                                                    |
+| a value that is no number         | refused                                                     |
+| stars off a scale that was given  | refused                                                     |
+| the value that means "no rating"  | an interaction like those of likes: just liked              |
+| a time missing or impossible      | taken as the oldest; where all are, times are unknown       |
+| a pair given twice                | the latest is kept (the last, without times); counts add up |
+| a count of 0 or less in all       | left out                                                    |
+| an item that is in no table       | kept, known by its id alone                                 |
+| an item given twice               | the first is kept                                           |
+| an item without id                | left out                                                    |
+
+Strict reading refuses what is mended here.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from jaxrec.data.batches import Reader, Where, as_numbers, names_of
+from jaxrec.data.columns import ItemColumns, check_column, kind_by_name
+from jaxrec.data.dataset import Catalogue, Interactions, Remarks, columns_of
+from jaxrec.data.feedback import MANY_LEVELS, Feedback, guess_kind
+from jaxrec.data.ids import NONE, Ids
+from jaxrec.errors import InputError
+
+REPEATED = 0.05
+"""If more pairs than this share come again, interactions without values are to be counted."""
+IMPLICIT_SHARE = 0.3
+"""Zeros that are so many, below a scale that starts at 1, are no ratings (Book-Crossing)."""
+
+
+@dataclass
+class Mending:
+    """What was mended, or is to be refused."""
+
+    strict: bool = False
+    lines: list[str] = field(default_factory=list)
+    """What was found, how often, and what was done."""
+
+    def mend(self, rows: NDArray[np.integer], what: str, rule: str, where: Where) -> None:
+        """Note `rows` that are wrong in the same way, or refuse the first."""
+        if not len(rows):
+            return
+        if self.strict:
+            raise InputError(
+                f"{where(int(rows[0]))}: {what} ({len(rows):,} in all); mend it, or leave"
+                f" --strict-input out: then {rule}"
+            )
+        self.lines.append(f"{len(rows):,} x {what}: {rule} (the first: {where(int(rows[0]))})")
+
+    def say(self, line: str) -> None:
+        """Note what is not wrong, but to be known."""
+        self.lines.append(line)
+
+
+def index(names: pl.Series, known: Ids | None, what: str) -> tuple[Ids, NDArray[np.int32]]:
+    """Ids of `names` that `known` has, or of all ascending, and the position of each name.
+
+    Names that `known` lacks are put behind it, ascending.
+    """
+    if names.dtype.is_integer():
+        ordered, codes = _codes(names.to_numpy())
+        listed: NDArray[np.int64] | list[str] = ordered
+    else:
+        distinct = names.unique()
+        text = distinct.cast(pl.String)
+        order = text.arg_sort()
+        listed = text.gather(order).to_list()
+        code_of = np.zeros(int(distinct.to_physical().max() or 0) + 1, np.int32)  # type: ignore
+        code_of[distinct.to_physical().gather(order).to_numpy()] = np.arange(len(listed))
+        codes = code_of[names.to_physical().to_numpy()]
+    if known is None:
+        return Ids(listed, what), codes
+    found, ids = known.find(listed), known
+    new = np.flatnonzero(found == NONE)
+    if len(new):
+        ids = Ids([*known.names.tolist(), *(listed[at] for at in new.tolist())], what)
+        found[new] = len(known) + np.arange(len(new), dtype=np.int32)
+    return ids, found[codes]
+
+
+def _codes(names: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The different names, ascending, and the place of each of `names` among them."""
+    low, high = int(names.min()), int(names.max())
+    if high - low > 8 * len(names) + 1024:
+        ordered, codes = np.unique(names.astype(np.int64), return_inverse=True)
+        return ordered, codes.astype(np.int32)
+    shifted = names - low  # numbers close together need no search
+    there = np.zeros(high - low + 1, bool)
+    there[shifted] = True
+    ordered = np.flatnonzero(there)
+    place = np.zeros(len(there), np.int32)
+    place[ordered] = np.arange(len(ordered), dtype=np.int32)
+    return ordered + low, place[shifted]
+
+
+def interactions(
+    read: Reader,
+    catalogue: Catalogue | None,
+    given: dict[str, Any],
+    mending: Mending,
+) -> tuple[Ids, Catalogue, Interactions, Feedback]:
+    """Users, items, interactions in the order in which they were read, and what values mean.
+
+    Args:
+        read: has read them; they are taken from it.
+        catalogue: of the items; those that it lacks are put behind it.
+        given: fields of `Feedback` that are known, and `implicit`, the value that is none.
+        mending: what is mended.
+
+    Raises:
+        InputError: nothing is left, or what cannot be mended.
+    """
+    user, item, value = read.give("user"), read.give("item"), read.give("value")
+    if user is None or item is None or not len(user):
+        raise InputError(f"{read.where(0)}: no interactions; is the file cut short?")
+    time, where = read.give("time"), read.where
+    whole = user.is_not_null() & item.is_not_null()
+    mending.mend((~whole).arg_true().to_numpy(), "no user or no item", "left out", where)
+    if value is not None:
+        lacks = whole & value.is_null()
+        mending.mend(lacks.arg_true().to_numpy(), "no value", "left out", where)
+        whole &= ~lacks
+    at = None
+    if not whole.all():
+        at = whole.arg_true().to_numpy()
+        user, item = user.filter(whole), item.filter(whole)
+        value = value if value is None else value.filter(whole)
+        time = time if time is None else time.filter(whole)
+        if not len(at):
+            raise InputError(f"{where(0)}: no row has a user, an item and a value")
+
+    def place(row: int) -> str:
+        return where(int(row if at is None else at[row]))
+
+    user_ids, users = index(user, None, "user")
+    item_ids, items = index(item, None if catalogue is None else catalogue.ids, "item")
+    del user, item
+    if catalogue is None:
+        catalogue = nameless(item_ids)
+    elif len(item_ids) > len(catalogue.ids):
+        unknown = np.flatnonzero(items >= len(catalogue.ids))
+        what = f"an item that no table of items has ({len(item_ids) - len(catalogue.ids):,} items)"
+        mending.mend(unknown, what, "kept, known by its id alone", place)
+        catalogue = lengthened(catalogue, item_ids)
+    times = _times(time, mending, place) if time is not None else None
+    del time
+    pairs = users.astype(np.int64) * len(item_ids) + items
+    values, feedback = _meaning(value, pairs, given, read.columns.value or "", mending, place)
+    found = Interactions(users, items, values, times)
+    found = _each_pair_once(found, pairs, feedback, mending, place)
+    return user_ids, catalogue, found, feedback
+
+
+def _times(column: pl.Series, mending: Mending, where: Where) -> NDArray[np.int64] | None:
+    unknown = column.is_null()
+    if unknown.all():
+        mending.say("times are missing or impossible throughout: taken as unknown")
+        return None
+    rows = unknown.arg_true().to_numpy()
+    mending.mend(rows, "a time missing or impossible", "taken as the oldest", where)
+    return column.fill_null(column.min()).to_numpy().astype(np.int64)
+
+
+def _meaning(
+    column: pl.Series | None,
+    pairs: NDArray[np.int64],
+    given: dict[str, Any],
+    name: str,
+    mending: Mending,
+    where: Where,
+) -> tuple[NDArray[np.float64], Feedback]:
+    """Values, and what they mean; `given` as in `interactions`, `pairs` a number each."""
+    given = {field: value for field, value in given.items() if value is not None}
+    kind, implicit = given.pop("kind", None), given.pop("implicit", None)
+    if column is None:
+        ones = np.ones(len(pairs))
+        repeated = 1 - len(np.unique(pairs)) / len(pairs)
+        kind = kind or ("counts" if repeated > REPEATED else "likes")
+        return ones, Feedback.of(kind, ones[:1], **given)
+    values = column.to_numpy().astype(np.float64)
+    levels, counts = _levels(values)
+    kind = kind or (len(levels) > 1 and kind_by_name(name)) or guess_kind(levels, counts)
+    if kind == "likes":
+        if len(levels) > 1:
+            mending.say(f"values of {name} are not read: every interaction is a like")
+        return np.ones(len(pairs)), Feedback.of(kind, np.ones(1), **given)
+    if implicit is None and kind == "stars" and "scale" not in given:
+        above = levels[1] >= 1 and levels[-1] in (5, 10) if len(levels) > 2 else False
+        often = levels[0] == 0 and counts[0] > IMPLICIT_SHARE * len(values)
+        implicit = 0.0 if above and often else None
+    if implicit is not None:
+        feedback = Feedback.of(kind, levels[levels != implicit], **given)
+        without = values == implicit
+        mending.say(
+            f"{int(without.sum()):,} values of {implicit:g} are interactions without a rating: they"
+            f" count as just liked ({feedback.liked_from:g})"
+        )
+        return np.where(without, feedback.liked_from, values), feedback
+    feedback = Feedback.of(kind, levels, **given)
+    off = np.flatnonzero((values < feedback.scale[0]) | (values > feedback.scale[1]))
+    if kind == "stars" and len(off):
+        low, high = feedback.scale
+        raise InputError(
+            f"{where(int(off[0]))}: {name} is {values[off[0]]:g}; the scale is {low:g} to {high:g}"
+        )
+    return values, feedback
+
+
+def _levels(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The values that occur, ascending, and how often each does; few are found without sorting."""
+    levels = np.unique(values[:: max(len(values) // 2**16, 1)])
+    counts = np.zeros(len(levels), np.int64)
+    for start in range(0, len(values) if len(levels) <= MANY_LEVELS else 0, 2**16):
+        part = values[start : start + 2**16]
+        place = np.searchsorted(levels, part).clip(max=len(levels) - 1)
+        if not np.array_equal(levels[place], part):
+            break
+        counts += np.bincount(place, minlength=len(levels))
+    if counts.sum() == len(values):
+        return levels, counts
+    return np.unique(values, return_counts=True)
+
+
+def _each_pair_once(
+    found: Interactions,
+    pairs: NDArray[np.int64],
+    feedback: Feedback,
+    mending: Mending,
+    where: Where,
+) -> Interactions:
+    """The latest of each pair in the order of the rows, counts added up; then counts above 0."""
+    ordered = np.sort(pairs)
+    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
+    kept = None
+    if len(again):
+        several = np.flatnonzero(
+            again[np.searchsorted(again, pairs).clip(max=len(again) - 1)] == pairs
+        )
+        when = several if found.times is None else found.times[several]
+        order = several[np.lexsort((several, when, pairs[several]))]
+        last = np.append(pairs[order][1:] != pairs[order][:-1], True)
+        rule = "the latest is kept" if found.times is not None else "the last is kept"
+        if feedback.kind == "counts":
+            rule, starts = "their counts are added up", np.flatnonzero(np.append(True, last[:-1]))
+            sums = np.add.reduceat(found.values[order], starts)
+            values = found.values.copy()
+            values[order[last]] = sums
+            found = found._replace(values=values)
+        mending.mend(np.sort(order[~last]), "a pair of user and item given again", rule, where)
+        kept = np.delete(np.arange(len(pairs)), order[~last])
+        found = found.at(kept)
+    if feedback.kind == "counts" and (found.values <= 0).any():
+        nothing = np.flatnonzero(found.values <= 0)
+        rows = nothing if kept is None else kept[nothing]
+        mending.mend(rows, "a count of 0 or less", "left out", where)
+        found = found.at(np.flatnonzero(found.values > 0))
+    return found
+
+
+def catalogue_of(
+    table: pl.DataFrame, columns: ItemColumns, written: bool, mending: Mending, where: Where
+) -> Catalogue:
+    """A catalogue of a table of items.
+
+    Args:
+        table: a row an item; text, or lists of text.
+        columns: what they are for.
+        written: are numbers written as text, in files without types?
+        mending: what is mended.
+        where: names the place of a row.
+    """
+    names = table[columns.id].cast(pl.String)
+    lacks = (names.is_null() | (names == "")).fill_null(True)
+    mending.mend(lacks.arg_true().to_numpy(), "an item without id", "left out", where)
+    again = ~lacks & ~names.is_first_distinct()
+    mending.mend(again.arg_true().to_numpy(), "an item given again", "the first is kept", where)
+    table = table.filter(~lacks & names.is_first_distinct())
+    made = _made_columns(table, columns)
+    title = columns.title or "title"
+    if columns.title is None and title not in table.columns:
+        made[title] = pl.Series([""] * len(table), dtype=pl.String)
+    template = columns.text or f"{{{title}}}"
+    wanted = [title, *columns_of(template), *columns_of(columns.published_text or template)]
+    for name in wanted:
+        if name not in made and name in table.columns:
+            made[name] = _without(table[name], columns.missing)
+    return Catalogue(
+        Ids(names_of(table[columns.id], written), "item"),
+        pl.DataFrame(made),
+        title=title,
+        text=template,
+        published_text=columns.published_text,
+        categories=(*columns.categories, *columns.flags),
+        numbers=columns.numbers,
+        nameless=columns.nameless,
+    )
+
+
+def nameless(ids: Ids) -> Catalogue:
+    """A catalogue of items of which nothing is known but their ids."""
+    return Catalogue(ids, pl.DataFrame({"title": [""] * len(ids)}), title="title", text="{title}")
+
+
+def lengthened(catalogue: Catalogue, ids: Ids) -> Catalogue:
+    """The catalogue with further items, of which nothing is known, behind its own."""
+    more = catalogue.table.clear(len(ids) - len(catalogue.ids))
+    return replace(catalogue, ids=ids, table=pl.concat([catalogue.table, more]))
+
+
+def _made_columns(table: pl.DataFrame, columns: ItemColumns) -> dict[str, pl.Series]:
+    """Columns that are not as they stand: extracted, categories, flags, numbers."""
+    for column in (*columns.categories, *(name for name, _ in columns.extract.values())):
+        check_column(column, table.columns)
+    made = {
+        name: table[column].str.extract(pattern, 1).str.strip_chars()
+        for name, (column, pattern) in columns.extract.items()
+    }
+    for name, separator in columns.categories.items():
+        made[name] = _words(table[name], separator, columns.missing)
+    for name, flags in columns.flags.items():
+        set_ = table.select(pl.col(flags).cast(pl.Float64, strict=False) == 1).rows()
+        words = [[flag for flag, on in zip(flags, row, strict=True) if on] for row in set_]
+        made[name] = pl.Series(words, dtype=pl.List(pl.String))
+    for name in columns.numbers:
+        made[name] = as_numbers(made[name] if name in made else table[name])[0]
+    return made
+
+
+def _words(column: pl.Series, separator: str, missing: tuple[str, ...]) -> pl.Series:
+    """Lists of words, of lists or of text cut at a separator."""
+    if not column.dtype.is_nested():
+        text = column.cast(pl.String)
+        text = text.set(text.is_in(missing), None)
+        column = text.str.split(separator) if separator else text.implode().explode()
+    words = [[str(word).strip() for word in found or ()] for found in column.to_list()]
+    return pl.Series([list(filter(None, found)) for found in words], dtype=pl.List(pl.String))
+
+
+def _without(column: pl.Series, missing: tuple[str, ...]) -> pl.Series:
+    """Text, or lists of it, null where it is among what stands for missing."""
+    if column.dtype.is_nested():
+        return column.cast(pl.List(pl.String), strict=False)
+    text = column.cast(pl.String)
+    return text.set(text.is_in(missing), None) if missing else text
+
+
+def remarks_of(
+    read: Reader,
+    words: pl.Series,
+    user_ids: Ids,
+    item_ids: Ids,
+    mending: Mending,
+) -> Remarks:
+    """What users wrote about items.
+
+    Args:
+        read: has read authors, items and perhaps times.
+        words: what was written.
+        user_ids: of the users with interactions.
+        item_ids: of the catalogue; a remark on another item is left out.
+        mending: what is mended.
+    """
+    user, item, time, where = read.give("user"), read.give("item"), read.give("time"), read.where
+    assert user is not None
+    assert item is not None
+    users, items = _found(user, user_ids), _found(item, item_ids)
+    unknown = np.flatnonzero(items == NONE)
+    mending.mend(unknown, "a remark on an item that is not known", "left out", where)
+    silent = np.flatnonzero((items != NONE) & words.is_null().to_numpy())
+    mending.mend(silent, "a remark without words", "left out", where)
+    kept = np.flatnonzero((items != NONE) & words.is_not_null().to_numpy())
+    times = None if time is None else _times(time.gather(kept), mending, where)
+    return Remarks(users[kept], items[kept], words.gather(kept).to_list(), times)
+
+
+def _found(names: pl.Series, ids: Ids) -> NDArray[np.int32]:
+    """Positions of names, `NONE` of those that are missing or not there."""
+    found = np.full(len(names), NONE, np.int32)
+    there = names.is_not_null()
+    given = names.filter(there)
+    found[there.to_numpy()] = ids.find(
+        given.to_numpy() if given.dtype.is_integer() else given.cast(pl.String).to_list()
+    )
+    return found

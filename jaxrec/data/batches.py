@@ -1,0 +1,176 @@
+"""Interactions in batches: what is written becomes names, numbers and seconds, in little memory."""
+
+from collections.abc import Callable
+
+import polars as pl
+
+from jaxrec.data.columns import Columns
+from jaxrec.errors import InputError
+
+OLDEST, NEWEST = 0, 7_258_118_400
+"""Seconds from 1970 to 2200: times outside are impossible."""
+MISSING = ("", "null", "NULL", "None", "nan", "NaN", "NA", "N/A", "\\N")
+"""What stands for a value or time that is missing."""
+WHOLE = r"^(0|-?[1-9]\d{0,18})$"
+"""A whole number as one writes it."""
+DECIMAL = r"^-?\d+\.\d+$"
+UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+"""Of times as numbers, in a second."""
+DATES = (
+    "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f%#z",
+    "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d",
+    "%d.%m.%Y", "%m %d, %Y", "%Y%m%d",
+)  # fmt: skip
+"""Dates as people write them; without a zone they are UTC."""
+
+Where = Callable[[int], str]
+"""Names the place of a row, for people."""
+
+
+class Reader:
+    """Takes interactions in batches, in little memory; see `give`.
+
+    Args:
+        columns: of the batches.
+        written: are numbers and times written as text, in files without types?
+        time: how times are written: one of `UNITS` or a date's format; guessed by default.
+        where: names the place of a row.
+    """
+
+    def __init__(self, columns: Columns, written: bool, time: str | None, where: Where):
+        self.columns, self.written, self.time, self.where = columns, written, time, where
+        self._kinds = [pl.Categorical(pl.Categories.random()) for _ in ("user", "item")]
+        self._parts: dict[str, list[pl.Series]] = {}
+        self.read = 0
+        """Rows so far."""
+
+    def take(self, batch: pl.DataFrame) -> None:
+        """One more batch; InputError for a value that is no number."""
+        columns, found = self.columns, {}
+        for role, kind in zip(("user", "item"), self._kinds, strict=True):
+            found[role] = _names(batch[getattr(columns, role)], kind, self.written)
+        if columns.value is not None:
+            found["value"] = self._numbers(batch[columns.value])
+        if columns.time is not None:
+            self.time = self.time or guess_time(batch[columns.time])
+            found["time"] = seconds(batch[columns.time], self.time)
+        for role, column in found.items():
+            self._parts.setdefault(role, []).append(_small(column))
+        self.read += len(batch)
+
+    def give(self, role: str) -> pl.Series | None:
+        """All of a column, which is then forgotten; None where there is none.
+
+        `user` and `item` are Int64 or categories, `value` Float64 and `time` Int64 seconds.
+        """
+        parts = self._parts.pop(role, None)
+        if parts is None:
+            return None
+        if any(part.dtype == pl.Categorical for part in parts):
+            kind = self._kinds[("user", "item").index(role)]
+            parts = [part.cast(pl.String).cast(kind) for part in parts]
+            return pl.concat(parts, rechunk=True)
+        wide = pl.Float64 if role == "value" else pl.Int64
+        if len({part.dtype for part in parts}) > 1:
+            parts = [part.cast(wide) for part in parts]
+        return pl.concat(parts, rechunk=True)
+
+    def _numbers(self, column: pl.Series) -> pl.Series:
+        values, bad = as_numbers(column)
+        if bad is not None:
+            raise InputError(
+                f"{self.where(self.read + bad)}: {column.name} is {column[bad]!r};"
+                " expected a number"
+            )
+        return values
+
+
+def _small(column: pl.Series) -> pl.Series:
+    """In four bytes a row, if nothing is lost."""
+    if column.dtype == pl.Int64:
+        low, high = column.min(), column.max()
+        fits = low is None or (low >= -(2**31) and high < 2**31)  # type: ignore[operator]
+        return column.cast(pl.Int32) if fits else column
+    if column.dtype == pl.Float64:
+        short = column.cast(pl.Float32)
+        return short if (short.cast(pl.Float64) == column).all() else column
+    return column
+
+
+def names_of(column: pl.Series, written: bool) -> list[int] | list[str]:
+    """Names as whole numbers if all are, as one writes them; else as text."""
+    return _names(column, pl.String(), written).to_list()
+
+
+def _names(column: pl.Series, kind: pl.DataType, written: bool) -> pl.Series:
+    """Names as Int64 if all are whole numbers, as one writes them; else of a kind of text."""
+    if column.dtype.is_integer():
+        top = column.max()
+        if not isinstance(top, int) or top < 2**63:
+            return column.cast(pl.Int64)
+    if column.dtype.is_float():  # numbers beside which some were missing
+        column = column.fill_nan(None)
+        if (column.drop_nulls() % 1 == 0).all():
+            return column.cast(pl.Int64)
+    text = column.cast(pl.String)
+    text = text.set(text == "", None)
+    if written and bool(text.str.contains(WHOLE).all()):
+        numbers = text.cast(pl.Int64, strict=False)
+        if numbers.null_count() == text.null_count():
+            return numbers
+    return text.cast(kind)
+
+
+def as_numbers(column: pl.Series) -> tuple[pl.Series, int | None]:
+    """Float64, null where missing; and the first place of what is no number."""
+    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+        values = column.cast(pl.Float64)
+        bad = values.is_infinite()
+        return values.fill_nan(None), int(bad.arg_true()[0]) if bad.any() else None
+    column = column.cast(pl.String).str.strip_chars()
+    values = column.cast(pl.Float64, strict=False)
+    if values.null_count() > column.null_count():
+        decimal = column.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+        values = values.fill_null(decimal)  # 3,5 of who writes so
+    bad = (values.is_null() & column.is_not_null() & ~column.is_in(MISSING)) | values.is_infinite()
+    values = values.fill_nan(None)
+    return values, int(bad.arg_true()[0]) if bad.any() else None
+
+
+def guess_time(column: pl.Series) -> str:
+    """How times are written: `s`, `ms`, `us`, `ns`, or a date's format.
+
+    Numbers of eight digits that are dates of these centuries (20150131) are dates.
+    """
+    if column.dtype.is_temporal():
+        return "us"
+    some = column.cast(pl.String).drop_nulls().head(1000)
+    some = some.filter(~some.is_in(MISSING))
+    numbers = some.cast(pl.Float64, strict=False).drop_nulls()
+    if len(numbers) >= len(some) / 2:
+        if (some.str.contains(r"^(19|20)\d\d[01]\d[0-3]\d$")).all():
+            return "%Y%m%d"
+        middle = numbers.median()
+        size = middle if isinstance(middle, float) else 0.0
+        return next((unit for unit, per in UNITS.items() if size < 1e11 * per), "ns")
+    return max(DATES, key=lambda date: seconds(some, date).count())
+
+
+def seconds(column: pl.Series, time: str) -> pl.Series:
+    """Int64 seconds since 1970-01-01 UTC; null where the time is missing or impossible."""
+    if column.dtype.is_temporal():
+        stamps = column.cast(pl.Datetime("us"))
+        found = stamps.dt.epoch("s")
+    elif time in UNITS:
+        numbers = column if column.dtype.is_numeric() else column.cast(pl.Int64, strict=False)
+        if numbers.null_count() > column.null_count():
+            numbers = column.cast(pl.Float64, strict=False)
+        if numbers.dtype.is_float():
+            numbers = numbers.fill_nan(None).floor()
+        found = numbers // UNITS[time] if UNITS[time] > 1 else numbers
+        found = found.cast(pl.Int64, strict=False)
+    else:
+        text = column.cast(pl.String)
+        stamps = text.str.to_datetime(time, strict=False, time_unit="us")
+        found = stamps.dt.epoch("s")
+    return found.set((found < OLDEST) | (found > NEWEST), None)

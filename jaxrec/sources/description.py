@@ -1,0 +1,225 @@
+"""`dataset.toml`: what a data set is made of, and what its columns are for."""
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from jaxrec.data.columns import Columns, ItemColumns
+from jaxrec.errors import InputError
+from jaxrec.files import whole_file
+
+NAME = "dataset.toml"
+
+FEEDBACK = ("kind", "scale", "liked", "disliked", "neutral", "confidence", "implicit")
+WRITTEN = {
+    "files": "beside this file; * stands for any text; gzip, zstandard and zip are undone",
+    "columns": "names of the columns, since the file does not give them",
+    "separator": "between fields",
+    "encoding": "of the text: utf-8, utf-16, windows-1252 (latin-1), ...",
+    "time_format": "s, ms, us or ns since 1970, or a pattern of a date such as %Y-%m-%d",
+}
+"""How a table is written, and what to say of it."""
+SAYS = {
+    "interactions": WRITTEN
+    | {
+        "user": "column of users",
+        "item": "column of items",
+        "value": "column of stars or counts; without it every interaction is a like",
+        "time": "column of times",
+    },
+    "feedback": {
+        "kind": "stars, likes or counts",
+        "scale": "lowest and highest star",
+        "liked": "from here on a value is liked: it is relevant, and what encoders learn from",
+        "disliked": "below, it is disliked",
+        "neutral": "here the graded target is 0; at `liked` it is 1",
+        "confidence": "in counts: log or linear",
+        "implicit": "a value that is no rating but an interaction",
+    },
+    "items": WRITTEN
+    | {
+        "id": "the column by which interactions name items",
+        "title": "what people know an item by",
+        "text": "what an encoder reads: columns in braces",
+        "published_text": "the same, in a published report",
+        "nameless": "the text of an item of which nothing is known",
+        "missing": "what stands where nothing is known",
+        "categories": "columns of words of a small vocabulary, and what separates the words",
+        "numbers": "columns of numbers, each with the distance at which items are unlike",
+        "flags": "new columns of categories, from columns that are 0 or 1",
+        "extract": "new columns: from a column, the first group of a pattern",
+    },
+    "remarks": WRITTEN
+    | {
+        "user": "column of their authors",
+        "item": "column of items",
+        "words": "column of what was written: held out together with the interaction",
+        "time": "column of times",
+    },
+}
+"""The keys of every part of the file, and what to say of each."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of one or several files, and how they are written where that is not to be guessed."""
+
+    files: tuple[str, ...]
+    """Beside the description; with patterns."""
+    columns: tuple[str, ...] | None = None
+    """Their names, where the file has none."""
+    separator: str | None = None
+    encoding: str | None = None
+    time_format: str | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a data set is made of."""
+
+    folder: Path
+    """Of the files."""
+    name: str
+    interactions: Table
+    columns: Columns
+    feedback: dict[str, Any] = field(default_factory=dict)
+    """Fields of `FEEDBACK`; what is absent is guessed from the values."""
+    items: Table | None = None
+    item_columns: ItemColumns | None = None
+    remarks: Table | None = None
+    remark_columns: Columns | None = None
+    licence: str | None = None
+
+
+def read_description(path: Path) -> Description:
+    """Read a `dataset.toml`.
+
+    Raises:
+        InputError: it is not TOML, or a key is missing, unknown or of another type.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML ({error})") from None
+    known = {"name", "licence", *SAYS}
+    for key in content:
+        _check(path, key in known, f"no {key!r}; there are {', '.join(sorted(known))}")
+    parts = {part: content.get(part, {}) for part in SAYS}
+    for part, keys in parts.items():
+        _check(path, isinstance(keys, dict), f"{part} is to be a table: [{part}]")
+        for key, value in keys.items():
+            says = ", ".join(SAYS[part])
+            _check(path, key in SAYS[part], f"[{part}] has no {key!r}; there are {says}")
+            _check_type(path, part, key, value)
+    given, items, remarks = parts["interactions"], parts["items"], parts["remarks"]
+    needed = {
+        "interactions": "files user item",
+        "items": "files id",
+        "remarks": "files user item words",
+    }
+    for part, keys in needed.items():
+        for key in keys.split() if parts[part] or part == "interactions" else ():
+            _check(path, key in parts[part], f"[{part}] lacks {key!r}: {SAYS[part][key]}")
+    return Description(
+        path.parent,
+        content.get("name", path.resolve().parent.name),
+        _table(given),
+        Columns(given["user"], given["item"], given.get("value"), given.get("time")),
+        parts["feedback"],
+        _table(items) if items else None,
+        _item_columns(items) if items else None,
+        _table(remarks) if remarks else None,
+        Columns(remarks["user"], remarks["item"], None, remarks.get("time"), remarks["words"])
+        if remarks
+        else None,
+        content.get("licence"),
+    )
+
+
+def write_description(path: Path, described: Description, found: list[str]) -> None:
+    """Write a `dataset.toml` with a comment at each line; `found` are lines to begin with."""
+    with whole_file(path) as partial:
+        partial.write_text("\n".join(_lines(described, found)) + "\n", encoding="utf-8")
+
+
+def _lines(described: Description, found: list[str]) -> Iterator[str]:
+    yield "# What jaxrec understood of these files; edit it, keep it, and give it to --data."
+    yield from (f"# {line}" for line in found)
+    yield f"name = {_toml(described.name)}"
+    yield f"licence = {_toml(described.licence or '')}"
+    columns, items, of_items = described.columns, described.items, described.item_columns
+    parts: dict[str, dict[str, Any]] = {
+        "interactions": vars(described.interactions)
+        | {role: getattr(columns, role) for role in ("user", "item", "value", "time")},
+        "feedback": described.feedback,
+    }
+    if items is not None and of_items is not None:
+        parts["items"] = vars(items) | vars(of_items)
+    if described.remarks is not None and described.remark_columns is not None:
+        roles = {role: getattr(described.remark_columns, role) for role in SAYS["remarks"] if (
+            role not in WRITTEN)}  # fmt: skip
+        parts["remarks"] = vars(described.remarks) | roles
+    for part, values in parts.items():
+        yield f"\n[{part}]"
+        for key, says in SAYS[part].items():
+            value = values.get(key)
+            if value is not None and value not in ((), {}):
+                yield f"{key} = {_toml(value)}  # {says}"
+        if part == "interactions" and columns.value is None:
+            yield f'# value = "..."  # {SAYS[part]["value"]}'
+    if items is None:
+        yield "\n# [items]  # a table of the items, for their texts"
+        yield '# files = ["items.csv"]\n# id = "item_id"\n# title = "title"'
+        yield '# text = "{title} by {author}. {genres}"'
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML, dictionaries in one line."""
+    if isinstance(value, dict):
+        inside = tomlkit.inline_table()
+        inside.update({k: list(v) if isinstance(v, tuple) else v for k, v in value.items()})
+        return inside.as_string()
+    return tomlkit.item(list(value) if isinstance(value, tuple) else value).as_string()
+
+
+def _table(keys: dict[str, Any]) -> Table:
+    files = keys["files"]
+    return Table(
+        tuple([files] if isinstance(files, str) else files),
+        tuple(keys["columns"]) if "columns" in keys else None,
+        *(keys.get(key) for key in ("separator", "encoding", "time_format")),
+    )
+
+
+def _item_columns(keys: dict[str, Any]) -> ItemColumns:
+    own = {key: value for key, value in keys.items() if key not in WRITTEN}
+    for key in ("flags", "extract"):
+        own[key] = {name: tuple(value) for name, value in own.get(key, {}).items()}
+    return ItemColumns(**own | {"missing": tuple(own.get("missing", ()))})
+
+
+def _check_type(path: Path, part: str, key: str, value: Any) -> None:
+    """Refuse a value of another type than its key has."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    right, wanted = isinstance(value, str), "text"
+    if key in ("files", "columns", "missing"):
+        right = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        right, wanted = right or (key == "files" and isinstance(value, str)), "a list of texts"
+    elif key == "scale":
+        right = isinstance(value, list) and len(value) == 2
+        right &= all(isinstance(each, int | float) for each in value if right)
+        wanted = "two numbers, the lowest and the highest"
+    elif key in ("liked", "disliked", "neutral", "implicit"):
+        right, wanted = number, "a number"
+    elif key in ("categories", "numbers", "flags", "extract"):
+        right, wanted = isinstance(value, dict), "a table, as in { genres = '|' }"
+    _check(path, right, f"[{part}] {key} is {value!r}; expected {wanted}")
+
+
+def _check(path: Path, right: bool, wrong: str) -> None:
+    if not right:
+        raise InputError(f"{path}: {wrong}")

@@ -1,0 +1,186 @@
+"""Bytes and text of a file that may be compressed, or a member of an archive."""
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO, cast
+
+import zstandard
+
+from jaxrec.errors import InputError
+
+BLOCK = 2**20
+LOOKED_AT = 2**26
+"""Bytes of which the encoding is told; what comes later and is otherwise is found in reading."""
+LATIN = "windows-1252"
+"""What calls itself latin-1 mostly is; it has room for every byte of latin-1 that prints."""
+PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00", b"PK\x03\x04")
+DAMAGED = (
+    EOFError, gzip.BadGzipFile, zipfile.BadZipFile, lzma.LZMAError, zstandard.ZstdError, zlib.error,
+)  # fmt: skip
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def members(path: Path) -> list[Path]:
+    """Files in a folder, or in a zip archive as if it were one; those of a file itself."""
+    if path.is_dir():
+        return sorted(found for found in path.iterdir() if found.is_file())
+    if path.is_file() and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+        return sorted(path / name for name in names if not Path(name).name.startswith("."))
+    return [path]
+
+
+def is_packed(path: Path) -> bool:
+    """Is it compressed, or within an archive?"""
+    if not path.is_file():
+        return True
+    with path.open("rb") as file:
+        return file.read(6).startswith(PACKED)
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file: gzip, zstandard, bzip2 and xz are undone, archives looked into.
+
+    Raises:
+        InputError: it is absent, damaged, or an archive of several tables.
+    """
+    archive = next((folder for folder in path.parents if folder.is_file()), None)
+    with ExitStack() as stack:
+        try:
+            if archive is None:
+                file: Any = stack.enter_context(path.open("rb"))
+            else:
+                opened = stack.enter_context(zipfile.ZipFile(archive))
+                name = path.relative_to(archive).as_posix()
+                file = io.BufferedReader(cast(io.RawIOBase, opened.open(name)))
+        except (KeyError, FileNotFoundError):
+            raise InputError(f"{path}: no such file") from None
+        except IsADirectoryError:
+            raise InputError(f"{path}: a folder, not a table") from None
+        try:
+            yield stack.enter_context(_unpacked(file, path))
+        except DAMAGED as error:
+            raise InputError(f"{path}: damaged or cut short ({error}); fetch it again") from None
+
+
+@contextmanager
+def _unpacked(file: io.BufferedReader, path: Path) -> Iterator[BinaryIO]:
+    start = file.peek(6)[:6]
+    openers = (gzip.open, zstandard.open, bz2.open, lzma.open)
+    opener: Any = next(
+        (own for mark, own in zip(PACKED, openers, strict=False) if start.startswith(mark)), None
+    )
+    if opener is not None:
+        with opener(file) as plain:
+            yield cast(BinaryIO, plain)
+    elif start.startswith(b"PK\x03\x04"):
+        inside = members(path)
+        if len(inside) != 1:
+            raise InputError(f"{path} holds {len(inside)} files; name one, as in {inside[0]}")
+        with open_bytes(inside[0]) as only:
+            yield only
+    else:
+        yield file
+
+
+@contextmanager
+def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
+    """The text of a file, its line ends as they are.
+
+    Raises:
+        InputError: no such encoding, or the text is not in it; the line is named.
+    """
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise InputError(f"no encoding {encoding!r}; utf-8, utf-16 and latin-1 are some") from None
+    with open_bytes(path) as file:
+        text = io.TextIOWrapper(cast(io.BufferedReader, file), encoding, newline="")
+        try:
+            yield text
+        except UnicodeDecodeError:
+            line = _first_bad_line(path, encoding)
+            raise InputError(
+                f"{path}, line {line}: not {encoding} text; give the encoding it has"
+            ) from None
+        finally:
+            text.detach()
+
+
+def encoding_of(path: Path) -> str:
+    """The encoding of a text: UTF-8 if it is, UTF-16 if marked or full of zeros, else latin.
+
+    Raises:
+        InputError: lines in UTF-8 and others that are not; the first of these is named.
+    """
+    with open_bytes(path) as file:
+        start = file.read(BLOCK)
+        for mark, encoding in MARKS.items():
+            if start.startswith(mark):
+                return encoding
+        even, odd = start[0::2].count(0), start[1::2].count(0)
+        if even + odd > len(start) // 4:
+            return "utf-16-le" if odd > even else "utf-16-be"
+        decoder, block, left = codecs.getincrementaldecoder("utf-8")(), start, LOOKED_AT
+        try:
+            while block and left > 0:
+                # plain ASCII is most of most files, and told apart at the speed of memory
+                if not block.isascii() or decoder.getstate()[0]:
+                    decoder.decode(block)
+                left -= len(block)
+                block = file.read(BLOCK)
+            decoder.decode(b"", final=not block)
+        except UnicodeDecodeError:
+            return _latin(path)
+    return "utf-8"
+
+
+def _latin(path: Path) -> str:
+    """`LATIN`, unless most lines that are not ASCII are UTF-8: then some are damaged."""
+    good, bad = 0, 0
+    for line in _byte_lines(path):
+        if not line.isascii():
+            if _is(line, "utf-8"):
+                good += 1
+            else:
+                bad += 1
+    if good > bad:
+        raise InputError(
+            f"{path}, line {_first_bad_line(path, 'utf-8')}: not UTF-8 text, though {good:,} other"
+            f" lines are; mend it, or say encoding = 'latin-1' in dataset.toml"
+        )
+    return LATIN
+
+
+def _first_bad_line(path: Path, encoding: str) -> int:
+    for number, line in enumerate(_byte_lines(path), start=1):
+        if not _is(line, encoding):
+            return number
+    return 0
+
+
+def _byte_lines(path: Path) -> Iterator[bytes]:
+    with open_bytes(path) as file:
+        yield from file
+
+
+def _is(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
