@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxrec.console import options as ask
-from jaxrec.console.session import Session, on_run_folder, resumable, stop
+from jaxrec.console.session import (
+    Session,
+    on_run_folder,
+    resumable,
+    speaking,
+    stop,
+    strict_option,
+)
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
@@ -37,6 +44,55 @@ def _mistakes() -> tuple[type[Exception], ...]:
 @click.version_option(package_name="jaxrec")
 def main() -> None:
     """Interactions and item texts in, a hybrid recommender with an honest score card out."""
+
+
+@main.group()
+def data() -> None:
+    """Look at data before they are used."""
+
+
+@data.command()
+@ask.inspect_options
+@strict_option
+@ask.json_option("what was understood")
+@speaking(_mistakes)
+def inspect(
+    terminal: Terminal,
+    path: Path,
+    items: Path | None,
+    columns: dict[str, str],
+    text: str | None,
+    out: Path,
+    force: bool,
+    strict: bool,
+    json_path: Path | None,
+) -> None:
+    """Say what a file, folder or name is understood to hold, and write it down to be edited.
+
+    The description is given to --data; its comments say what each line means.
+    """
+    from jaxrec.evaluation.task import held_out
+    from jaxrec.files import write_json
+    from jaxrec.sources import inspection
+    from jaxrec.sources.description import write_description
+    from jaxrec.sources.guess import describe
+    from jaxrec.sources.library import find
+    from jaxrec.sources.reading import read_dataset
+
+    place = find(str(path))
+    described = describe(place, items, columns, text)
+    with terminal.reading() as on_bytes:
+        dataset = read_dataset(described, str(place.resolve()), strict, on_bytes)
+    found = inspection.inspect(dataset, described) | {"protocols": held_out(dataset)}
+    lines = inspection.in_words(found)
+    terminal.result("\n".join(lines))
+    if json_path is not None:
+        write_json(json_path, found)
+    if place.suffix == ".toml" or (out.exists() and not force):
+        terminal.say(f"{place if place.suffix == '.toml' else out} is there, and kept (--force)")
+        return
+    write_description(out, inspection.as_found(dataset, described), lines)
+    terminal.say(f"written: {out}; edit it if something is wrong, then `jaxrec run --data {out}`")
 
 
 @main.command()
@@ -434,8 +490,10 @@ def _open(session: Session, path: Path | None = None, **asked: Any) -> RunFolder
 
     place, terminal = path or session.path, session.terminal
     asked = {"protocol": session.protocol, "seed": session.seed, "say": terminal.say} | asked
+    asked |= {"strict": session.strict, "progress": terminal.verbosity >= 0}
     try:
-        opened = open_run(place, session.data, progress=terminal.verbosity >= 0, **asked)
+        with terminal.reading() as on_bytes:
+            opened = open_run(place, session.data, on_bytes=on_bytes, **asked)
     except AbsentError as error:
         if path is None or session.data is not None or (place / "experiment.json").exists():
             raise

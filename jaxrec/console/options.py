@@ -118,6 +118,40 @@ def recommend_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(options, command)
 
 
+def columns_of(context: click.Context, option: click.Parameter, value: str) -> dict[str, str]:
+    """`user=NAME,item=NAME` as a dictionary; BadParameter if it is something else."""
+    pairs = [pair.partition("=") for pair in filter(None, (value or "").split(","))]
+    for role, sign, name in pairs:
+        if not (role.strip() and sign and name.strip()):
+            raise click.BadParameter(f"{value!r} is not ROLE=COLUMN,ROLE=COLUMN")
+    return {role.strip(): name.strip() for role, _, name in pairs}
+
+
+def inspect_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of looking at data: what of them is known, and where to write what is found."""
+    file: dict[str, Any] = {"type": click.Path(dir_okay=False, path_type=Path)}
+    options = [
+        click.argument("path", type=click.Path(path_type=Path)),
+        click.option("--items", help="Table of the items.", **file),
+        click.option(
+            "--columns",
+            metavar="ROLE=NAME,...",
+            callback=columns_of,
+            help="Columns of user, item, value and time.  [default: guessed]",
+        ),
+        click.option("--text", help='Item texts, as in "{title} by {author}".  [default: guessed]'),
+        click.option(
+            "--out",
+            default="dataset.toml",
+            show_default=True,
+            help="Where to write the description; one that is there is kept.",
+            **file,
+        ),
+        click.option("--force", is_flag=True, help="Write over a description that is there."),
+    ]
+    return _with(options, command)
+
+
 list_length = click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
 
 

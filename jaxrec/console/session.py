@@ -28,13 +28,43 @@ class Session:
     protocol: str | None
     seed: int | None
     terminal: "Terminal"
+    strict: bool = False
+    """Refuse data of which something is to be mended?"""
+
+
+strict_option = click.option(
+    "--strict-input",
+    "strict",
+    is_flag=True,
+    help="Refuse data of which something would have to be mended.",
+)
+
+
+def speaking(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add -v and -q, and give the command a `Terminal`; a mistake ends in one line and status 2."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @click.option("-v", "--verbose", is_flag=True, help="Say more.")
+        @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results.")
+        @functools.wraps(command)
+        def wrapped(verbose: bool, quiet: bool, **options: Any) -> None:
+            from jaxrec.console.terminal import Terminal
+
+            _prepare_jax()
+            try:
+                command(Terminal(int(verbose) - int(quiet)), **options)
+            except mistakes() as error:
+                stop(str(error), 2)
+            except OSError as error:
+                stop(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+
+        return wrapped
+
+    return decorate
 
 
 def on_run_folder(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options that mean the same everywhere and give the command a `Session`.
-
-    A mistake ends in one line and status 2.
-    """
+    """Add the options that mean the same everywhere and give the command a `Session`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @click.option(
@@ -45,7 +75,11 @@ def on_run_folder(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callabl
             show_default=True,
             help="Folder of the experiment; made if absent.",
         )
-        @click.option("--data", help="Name or folder of the data set.  [default: ml-latest-small]")
+        @click.option(
+            "--data",
+            help="Name, dataset.toml, folder or table of the data set.  [default: ml-latest-small]",
+        )
+        @strict_option
         @click.option(
             "--protocol",
             type=click.Choice(["strict", "published", "temporal", "cold-items", "cold-users"]),
@@ -54,28 +88,18 @@ def on_run_folder(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callabl
         @click.option(
             "--seed", type=click.IntRange(0, 2**31), help="Of split and fit.  [default: 42]"
         )
-        @click.option("-v", "--verbose", is_flag=True, help="Say more.")
-        @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results.")
+        @speaking(mistakes)
         @functools.wraps(command)
         def wrapped(
+            terminal: "Terminal",
             path: Path,
             data: str | None,
+            strict: bool,
             protocol: str | None,
             seed: int | None,
-            verbose: bool,
-            quiet: bool,
             **options: Any,
         ) -> None:
-            from jaxrec.console.terminal import Terminal
-
-            _prepare_jax()
-            terminal = Terminal(int(verbose) - int(quiet))
-            try:
-                command(Session(path, data, protocol, seed, terminal), **options)
-            except mistakes() as error:
-                stop(str(error), 2)
-            except OSError as error:
-                stop(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+            command(Session(path, data, protocol, seed, terminal, strict), **options)
 
         return wrapped
 

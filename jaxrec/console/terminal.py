@@ -7,6 +7,9 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+MANY_BYTES = 2**26
+"""Reading fewer is done before one looks."""
+
 
 class Terminal:
     """Speaks as much as -v and -q ask: `verbosity` is 1, 0 or -1."""
@@ -68,6 +71,19 @@ class Terminal:
         with self._progress("{task.completed:.0f} of {task.total:.0f}") as progress:
             task = progress.add_task(what, total=total)
             yield lambda done: progress.update(task, advance=done)
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[int, int], None]]:
+        """A progress bar of bytes, if there are many; yields what `on_bytes` takes."""
+        with self._progress("{task.percentage:.0f} %") as progress:
+
+            def on_bytes(read: int, size: int) -> None:
+                if size >= MANY_BYTES and not progress.tasks:
+                    progress.add_task("reading", total=size)
+                for task in progress.task_ids:
+                    progress.update(task, completed=read, total=size)
+
+            yield on_bytes
 
     def _progress(self, note: str, work: bool = True) -> Progress:
         return Progress(

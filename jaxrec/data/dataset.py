@@ -7,7 +7,7 @@ import hashlib
 import string
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxrec.data.columns import ItemColumns
 
 SHOWN = 10
 """Items that an ambiguous title lists."""
@@ -154,6 +157,47 @@ class Dataset:
     """True for data that was made, not observed."""
     mended: tuple[str, ...] = field(default=(), compare=False)
     """What was wrong with what was read, how often, and the rule by which it was mended."""
+
+    @classmethod
+    def from_frames(
+        cls,
+        interactions: Any,
+        items: Any = None,
+        *,
+        columns: dict[str, str] | None = None,
+        item_columns: "ItemColumns | None" = None,
+        text: str | None = None,
+        feedback: Feedback | str | None = None,
+        time: str | None = None,
+        name: str = "frames",
+        strict: bool = False,
+    ) -> "Dataset":
+        """A data set of tables in memory: Polars, pandas, PyArrow and others (through narwhals).
+
+        Args:
+            interactions: a row for each, of a user, an item and perhaps a value and a time.
+            items: a row for each item; without it items are known by their ids alone.
+            columns: of the interactions, by role (`user`, `item`, `value`, `time`); what is absent
+                is guessed from names.
+            item_columns: what the columns of items are for; guessed by default.
+            text: template of item texts, of columns in braces: `{title} by {author}`.
+            feedback: what values mean, or their kind (`stars`, `likes`, `counts`); guessed from the
+                values by default.
+            time: how times are written: `s`, `ms`, `us`, `ns`, or a date's pattern; guessed.
+            name: what to call the data set.
+            strict: refuse what is not right, instead of mending it (see `jaxrec.data.assemble`).
+
+        Returns:
+            Users in ascending id, items in the order of their table; `mended` says what was.
+
+        Raises:
+            InputError: a column cannot be told, or what cannot be mended.
+        """
+        from jaxrec.data.frames import dataset_of_frames  # which makes data sets of this module
+
+        return dataset_of_frames(
+            interactions, items, columns or {}, item_columns, text, feedback, time, name, strict
+        )
 
     @property
     def users(self) -> int:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Dataset
-from jaxrec.evaluation.protocol import Protocol
+from jaxrec.errors import InputError
+from jaxrec.evaluation.protocol import PROTOCOLS, Protocol
 from jaxrec.evaluation.split import Split, per_user_validation
 from jaxrec.topk.item_sets import ItemSets
 
@@ -59,6 +60,23 @@ def calibration_task(dataset: Dataset, protocol: Protocol) -> tuple[Split, Task]
     split = Split(warm.train, np.concatenate([cold.test, warm.test]))
     task = _task(dataset, protocol, split, {"split": "cold and warm ratings inside train"})
     return split, task._replace(catalogue=np.ones(dataset.items, bool))
+
+
+def held_out(dataset: Dataset, seed: int = 42) -> dict[str, dict[str, int] | str]:
+    """What every protocol would hold out, or why it cannot, by name."""
+    found: dict[str, dict[str, int] | str] = {}
+    for name in PROTOCOLS:
+        try:
+            protocol = Protocol.of(name, dataset, seed)
+            card = evaluation_task(dataset, protocol).card
+            found[name] = {
+                "train": len(protocol.split.train),
+                "test": len(protocol.split.test),
+                "users_evaluated": card["users_evaluated"],
+            }
+        except InputError as error:
+            found[name] = str(error)
+    return found
 
 
 def vocabulary(dataset: Dataset, split: Split) -> NDArray[np.bool_]:

@@ -177,9 +177,7 @@ def _with_tags(rows: list[tuple[int, int, float, int]]) -> Dataset:
         name="tiny",
         source="a test",
         user_ids=Ids(np.arange(6), "user"),
-        catalogue=films(
-            list(range(10)), [f"Film {i} (2000)" for i in range(10)], ["Drama"] * 10
-        ),
+        catalogue=films(list(range(10)), [f"Film {i} (2000)" for i in range(10)], ["Drama"] * 10),
         interactions=make_ratings(rows),
         feedback=STARS,
         remarks=Remarks(

@@ -1,0 +1,170 @@
+"""What was understood of a data set: for people, for machines, and for a description of it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxrec.data.dataset import Dataset, Interactions, columns_of
+from jaxrec.data.texts import item_texts
+from jaxrec.sources.description import Description
+
+BYTES_A_CELL = 32
+"""Of a table of users x items or of items x items, while a run works with it; measured."""
+BYTES_AT_LEAST = 1.5e9
+"""What a process with JAX and an encoder takes before there are data."""
+SECONDS_AT_LEAST = 60
+SECONDS_A_TEXT = 2.5e-3
+"""MiniLM on two cores."""
+SECONDS_A_CELL = 1.2e-7
+"""All rows of a run, by cells of a table of users x items."""
+SECONDS_A_CUBE = 2e-10
+"""Linear item weights, by the cube of the number of items."""
+
+
+def inspect(dataset: Dataset, described: Description) -> dict[str, Any]:
+    """What was understood of a data set, as plain JSON.
+
+    Keys: `name`, `source`, `users`, `items`, `interactions`, `density`, `feedback` (stars, likes or
+    counts), `scale`, `liked`, `liked_share`, `disliked`, `columns`, `times`, `texts`, `remarks`,
+    `mended`, `run` (what one takes: `gigabytes`, `minutes`).
+    """
+    found, feedback = dataset.interactions, dataset.feedback
+    n = len(found.users)
+    cells, cubes = dataset.users * dataset.items, dataset.items**3
+    size = BYTES_AT_LEAST + BYTES_A_CELL * (cells + dataset.items**2)
+    seconds = SECONDS_AT_LEAST + SECONDS_A_TEXT * dataset.items + SECONDS_A_CELL * cells
+    return {
+        "name": dataset.name,
+        "source": dataset.source,
+        "users": dataset.users,
+        "items": dataset.items,
+        "interactions": n,
+        "density": n / cells,
+        "feedback": feedback.kind,
+        "scale": list(feedback.scale),
+        "liked": feedback.liked_from,
+        "liked_share": float(feedback.liked(found.values).mean()),
+        "disliked": feedback.disliked_below if feedback.kind == "stars" else None,
+        "columns": {
+            role: name for role, name in vars(described.columns).items() if name is not None
+        },
+        "interactions_a_user": _spread(np.bincount(found.users)),
+        "interactions_an_item": _spread(np.bincount(found.items, minlength=dataset.items)),
+        "times": None if found.times is None else _times(found, found.times),
+        "texts": _texts(dataset),
+        "remarks": len(dataset.remarks.words),
+        "mended": list(dataset.mended),
+        "run": {
+            "gigabytes": round(size / 1e9, 1),
+            "minutes": round((seconds + SECONDS_A_CUBE * cubes) / 60, 1),
+        },
+    }
+
+
+def in_words(found: dict[str, Any]) -> list[str]:
+    """`inspect` in lines."""
+    shares = f"{found['liked_share']:.1%} of the interactions are liked"
+    meaning = {
+        "stars": f"stars from {found['scale'][0]:g} to {found['scale'][1]:g}, liked from"
+        f" {found['liked']:g}, disliked below {found['disliked'] or 0:g}: {shares}",
+        "likes": "likes: every interaction is one",
+        "counts": f"counts up to {found['scale'][1]:g}, liked from {found['liked']:g}: {shares}",
+    }[found["feedback"]]
+    users, items = found["interactions_a_user"], found["interactions_an_item"]
+    texts, times, run = found["texts"], found["times"], found["run"]
+    columns = ", ".join(f"{role} = {name}" for role, name in found["columns"].items())
+    lines = [
+        f"{found['name']}: {found['source']}",
+        f"columns: {columns}",
+        f"users: {found['users']:,}, with {users['median']:g} interactions in the middle"
+        f" ({users['least']} to {users['most']:,}; {users['below_5']:,} have fewer than 5)",
+        f"items: {found['items']:,}, with {items['median']:g} in the middle"
+        f" ({items['none']:,} without any)",
+        f"interactions: {found['interactions']:,}, {found['density']:.3%} of all pairs",
+        f"feedback: {meaning}",
+        "times: unknown"
+        if times is None
+        else f"times: {times['first']} to {times['last']}; {times['tied_share']:.1%} of a user's"
+        " interactions share their time with another of the same user",
+        f"texts: {texts['template']}; {texts['empty']:,} items have none,"
+        f" {texts['different']:,} differ",
+    ]
+    if "tokens" in texts:
+        tokens = texts["tokens"]
+        lines[-1] += (
+            f"; {tokens['median']:g} tokens in the middle, {tokens['most']:,} at most"
+            f" ({tokens['cut']:,} beyond the {tokens['limit']:,} that {tokens['model']} reads)"
+        )
+    if found["remarks"]:
+        lines.append(f"remarks: {found['remarks']:,}, held out with what they are about")
+    lines += [f"mended: {line}" for line in found["mended"]]
+    for protocol, held in found.get("protocols", {}).items():
+        lines.append(f"{protocol}: {held}" if isinstance(held, str) else _held(protocol, held))
+    lines.append(
+        f"`jaxrec run` takes about {run['gigabytes']:g} GB and {run['minutes']:.0f} minutes on two"
+        " cores, roughly"
+    )
+    return lines
+
+
+def as_found(dataset: Dataset, described: Description) -> Description:
+    """The description with what the values turned out to mean."""
+    feedback = dataset.feedback
+    known: dict[str, Any] = {"kind": feedback.kind}
+    if feedback.kind == "stars":
+        known |= {
+            "scale": list(feedback.scale),
+            "liked": feedback.liked_from,
+            "disliked": feedback.disliked_below,
+            "neutral": round(feedback.neutral, 6),
+        }
+    elif feedback.kind == "counts":
+        known |= {"liked": feedback.liked_from, "confidence": feedback.confidence}
+    return replace(described, feedback=known | described.feedback)
+
+
+def _held(protocol: str, held: dict[str, Any]) -> str:
+    return (
+        f"{protocol}: {held['train']:,} train and {held['test']:,} test interactions,"
+        f" {held['users_evaluated']:,} users evaluated"
+    )
+
+
+def _spread(counts: NDArray[np.integer]) -> dict[str, Any]:
+    return {
+        "median": float(np.median(counts)),
+        "least": int(counts.min()),
+        "most": int(counts.max()),
+        "below_5": int((counts < 5).sum()),
+        "none": int((counts == 0).sum()),
+    }
+
+
+def _times(found: Interactions, times: NDArray[np.int64]) -> dict[str, Any]:
+    order = np.lexsort((times, found.users))
+    users, ordered = found.users[order], times[order]
+    same = (users[1:] == users[:-1]) & (ordered[1:] == ordered[:-1])
+    tied = np.append(same, False) | np.append(False, same)
+    first, last = (datetime.fromtimestamp(int(at), UTC) for at in (times.min(), times.max()))
+    return {
+        "first": f"{first:%Y-%m-%d %H:%M:%S}",
+        "last": f"{last:%Y-%m-%d %H:%M:%S}",
+        "different": len(np.unique(times)),
+        "tied_share": float(tied.mean()),
+    }
+
+
+def _texts(dataset: Dataset) -> dict[str, Any]:
+    catalogue = dataset.catalogue
+    texts = item_texts(dataset, np.zeros(len(dataset.remarks.words), bool))
+    return {
+        "template": catalogue.text,
+        "columns": columns_of(catalogue.text),
+        "categories": list(catalogue.categories),
+        "numbers": list(catalogue.numbers),
+        "empty": sum(text == catalogue.nameless for text in texts),
+        "different": len(set(texts)),
+    }
