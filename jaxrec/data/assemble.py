@@ -198,7 +198,7 @@ def _meaning(
         often = levels[0] == 0 and counts[0] > IMPLICIT_SHARE * len(values)
         implicit = 0.0 if above and often else None
     if implicit is not None:
-        feedback = Feedback.of(kind, levels[levels != implicit], **given)
+        feedback = Feedback.of(kind, levels[levels != implicit], **given, implicit=implicit)
         without = values == implicit
         mending.say(
             f"{int(without.sum()):,} values of {implicit:g} are interactions without a rating: they"

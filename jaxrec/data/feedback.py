@@ -36,6 +36,9 @@ class Feedback:
     confidence: str = "log"
     """How confidence grows with a count v: `log` (1 + v) or `linear` (Hu 2008)."""
 
+    implicit: float | None = None
+    """A value that was no rating but an interaction: such have the value `liked_from`."""
+
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InputError(f"no feedback {self.kind!r}; there are {', '.join(KINDS)}")

@@ -1,8 +1,9 @@
 """`dataset.toml`: what a data set is made of, and what its columns are for."""
 
+import os
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,22 @@ def read_description(path: Path) -> Description:
 
 def write_description(path: Path, described: Description, found: list[str]) -> None:
     """Write a `dataset.toml` with a comment at each line; `found` are lines to begin with."""
+    tables = {
+        part: replace(table, files=tuple(_from(path.parent, described.folder, table.files)))
+        for part, table in vars(described).items()
+        if isinstance(table, Table)
+    }
     with whole_file(path) as partial:
-        partial.write_text("\n".join(_lines(described, found)) + "\n", encoding="utf-8")
+        lines = _lines(replace(described, **tables), found)
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _from(here: Path, folder: Path, files: tuple[str, ...]) -> Iterator[str]:
+    """Names of files in `folder` as they are called from `here`: relative, if not far away."""
+    for file in files:
+        place = (folder / file).resolve()
+        relative = os.path.relpath(place, here.resolve())
+        yield str(place) if relative.startswith(f"..{os.sep}..") else relative
 
 
 def _lines(described: Description, found: list[str]) -> Iterator[str]:

@@ -228,15 +228,17 @@ def _with_items_beside(described: Description, chosen: Candidate, text: str | No
         return described  # what is beside is what the user wrote
     rest = chosen.some.drop([name for name in chosen.roles.all if name != chosen.roles.item])
     columns = guess_item_columns(rest, chosen.roles.item, text)
-    if columns.title is None or not _is_said_of_items(rest, chosen.roles.item, columns):
+    title = columns.title
+    if title is None or not _is_said_of_items(rest, chosen.roles.item, title):
         return described
     return replace(described, items=described.interactions, item_columns=columns)
 
 
-def _is_said_of_items(rest: pl.DataFrame, item: str, columns: ItemColumns) -> bool:
-    """Has each item one title, where it comes again?"""
-    pairs = rest.select(item, columns.title).unique()
-    return len(pairs) <= 1.05 * pairs[item].n_unique()
+def _is_said_of_items(rest: pl.DataFrame, item: str, title: str) -> bool:
+    """Has each item one title wherever it comes again, and most another than the others?"""
+    pairs = rest.select(item, title).unique()
+    items = pairs[item].n_unique()
+    return len(pairs) <= 1.05 * items and pairs[title].n_unique() >= items / 2
 
 
 def _item_table(path: Path) -> Candidate:

@@ -119,8 +119,9 @@ def as_found(dataset: Dataset, described: Description) -> Description:
             "scale": list(feedback.scale),
             "liked": feedback.liked_from,
             "disliked": feedback.disliked_below,
-            "neutral": round(feedback.neutral, 6),
+            "neutral": feedback.neutral,
         }
+        known |= {} if feedback.implicit is None else {"implicit": feedback.implicit}
     elif feedback.kind == "counts":
         known |= {"liked": feedback.liked_from, "confidence": feedback.confidence}
     return replace(described, feedback=known | described.feedback)

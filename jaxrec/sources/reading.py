@@ -1,6 +1,7 @@
 """A described data set is read: its files, batch by batch, into a `Dataset`."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,7 +164,7 @@ def _read_remarks(
 
 def _expanded(folder: Path, name: str) -> list[Path]:
     """The files of a name with patterns, in order; within archives too."""
-    path = folder / name
+    path = Path(os.path.normpath(folder / name))
     if any(sign in name for sign in "*?["):
         found = sorted(folder.glob(name))
         if not found:
