@@ -12,12 +12,12 @@ from click.testing import CliRunner, Result
 
 import cli
 from jaxrec import __version__
-from jaxrec.data import sources
 from jaxrec.evaluation.foreign_metrics import LIBRARIES
 from jaxrec.evaluation.protocol import PROTOCOLS
 from jaxrec.experiment.fitting import PUBLISHED
 from jaxrec.fusion.published import FUSIONS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
+from jaxrec.sources import library
 from tests.tiny_models import tiny_bert
 
 pytestmark = pytest.mark.usefixtures("small_synthetic")
@@ -401,10 +401,10 @@ def test_run_without_data_at_hand_goes_on_with_synthetic_data_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JAXREC_DATA", raising=False)
-    monkeypatch.setattr(sources, "cache_folder", lambda: tmp_path / "cache")
-    release = sources.RELEASES[sources.DEFAULT]._replace(url="http://127.0.0.1:9/x.zip")
-    monkeypatch.setitem(sources.RELEASES, sources.DEFAULT, release)
-    refused = jaxrec("train-pmf", "--run", tmp_path / "named", "--data", sources.DEFAULT)
+    monkeypatch.setattr(library, "cache_folder", lambda: tmp_path / "cache")
+    release = library.RELEASES[library.DEFAULT]._replace(url="http://127.0.0.1:9/x.zip")
+    monkeypatch.setitem(library.RELEASES, library.DEFAULT, release)
+    refused = jaxrec("train-pmf", "--run", tmp_path / "named", "--data", library.DEFAULT)
     assert refused.exit_code == 2
     assert not (tmp_path / "named").exists()
     rows = [part for row in ("mf", "mf+minilm", "hybrid") for part in ("--row", row)]

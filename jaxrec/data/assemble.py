@@ -188,7 +188,8 @@ def _meaning(
         return ones, Feedback.of(kind, ones[:1], **given)
     values = column.to_numpy().astype(np.float64)
     levels, counts = _levels(values)
-    kind = kind or (len(levels) > 1 and kind_by_name(name)) or guess_kind(levels, counts)
+    named = "stars" if "scale" in given else kind_by_name(name) if len(levels) > 1 else None
+    kind = kind or named or guess_kind(levels, counts)
     if kind == "likes":
         if len(levels) > 1:
             mending.say(f"values of {name} are not read: every interaction is a like")
@@ -279,6 +280,11 @@ def catalogue_of(
         mending: what is mended.
         where: names the place of a row.
     """
+    numbers = [name for name in columns.numbers if name not in columns.extract]
+    flags = [flag for own in columns.flags.values() for flag in own]
+    taken = [name for name, _ in columns.extract.values()]
+    for column in (columns.id, *columns.categories, *numbers, *flags, *taken):
+        check_column(column, table.columns)
     names = table[columns.id].cast(pl.String)
     lacks = (names.is_null() | (names == "")).fill_null(True)
     mending.mend(lacks.arg_true().to_numpy(), "an item without id", "left out", where)
@@ -319,8 +325,6 @@ def lengthened(catalogue: Catalogue, ids: Ids) -> Catalogue:
 
 def _made_columns(table: pl.DataFrame, columns: ItemColumns) -> dict[str, pl.Series]:
     """Columns that are not as they stand: extracted, categories, flags, numbers."""
-    for column in (*columns.categories, *(name for name, _ in columns.extract.values())):
-        check_column(column, table.columns)
     made = {
         name: table[column].str.extract(pattern, 1).str.strip_chars()
         for name, (column, pattern) in columns.extract.items()

@@ -66,7 +66,7 @@ class Reader:
         parts = self._parts.pop(role, None)
         if parts is None:
             return None
-        if any(part.dtype == pl.Categorical for part in parts):
+        if any(isinstance(part.dtype, pl.Categorical) for part in parts):
             kind = self._kinds[("user", "item").index(role)]
             parts = [part.cast(pl.String).cast(kind) for part in parts]
             return pl.concat(parts, rechunk=True)

@@ -226,7 +226,7 @@ def _check_type(path: Path, part: str, key: str, value: Any) -> None:
         right, wanted = right or (key == "files" and isinstance(value, str)), "a list of texts"
     elif key == "scale":
         right = isinstance(value, list) and len(value) == 2
-        right &= all(isinstance(each, int | float) for each in value if right)
+        right = right and all(isinstance(each, int | float) for each in value)
         wanted = "two numbers, the lowest and the highest"
     elif key in ("liked", "disliked", "neutral", "implicit"):
         right, wanted = number, "a number"

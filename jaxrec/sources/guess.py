@@ -54,6 +54,10 @@ NO_TABLES = re.compile(
     r"(?i)readme|licen[cs]e|sha256|md5|checksum|\.(md|html?|pdf|toml|py|sh|pl|kg|link|net|user)$"
     r"|^(bx-)?users?\.|^u\.(genre|info|occupation|user)$|^u[1-5ab]\.(base|test)$|links?\.csv$"
 )
+TABLES = re.compile(
+    r"(?i)\.(csv|tsv|dat|data|item|inter|jsonl?|ndjson|parquet|pq)(\.(gz|zst|bz2|xz))?$"
+)
+"""Names of tables."""
 LIKELY = re.compile(
     r"(?i)^(bx-book-)?(ratings?|interactions?|events?|reviews?|u\.data|plays|user_?artists)|\.inter"
 )
@@ -135,11 +139,13 @@ def _look(path: Path, given: dict[str, str], alone: bool) -> Candidate | None:
     try:
         layout = sniff(path, known)
         some = sample(path, layout)
-        if len(layout.columns) < 2 and layout.format == "csv":
-            raise InputError(f"{path}: one column only; say how its fields are separated")
     except InputError:
+        if alone or TABLES.search(path.name):
+            raise  # else what is damaged would be passed over in silence
+        return None
+    if len(layout.columns) < 2 and layout.format == "csv":
         if alone:
-            raise
+            raise InputError(f"{path}: one column only; is it a table, and how is it separated?")
         return None
     text = some.select(name for name in some.columns if not some.schema[name].is_nested())
     words = next((name for name in text.columns if plain(name) in NAMES["words"].split()), None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxrec.data import sources
+from jaxrec.sources import library
 from jaxrec.sources.library import AbsentError, Release, download, load_dataset
 
 # pooch leaves the socket of a refused answer to the garbage collector
@@ -115,8 +115,8 @@ def test_places_are_searched_in_order(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JAXREC_DATA", str(tmp_path / "env"))
-    monkeypatch.setattr(sources, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setitem(sources.RELEASES, "ml", release(f"{server}/good"))
+    monkeypatch.setattr(library, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setitem(library.RELEASES, "ml", release(f"{server}/good"))
     assert load_dataset("ml").interactions.values.tolist() == [4.0]  # downloaded into the cache
     place(tmp_path / "env" / "ml", "3.0")
     assert load_dataset("ml").interactions.values.tolist() == [3.0]

@@ -1,0 +1,206 @@
+"""What is wrong with data is mended by a stated rule and counted, or refused by file and line."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxrec.data.dataset import Dataset
+from jaxrec.errors import InputError
+from jaxrec.sources.library import load_dataset
+
+MOVIES = 'movieId,title,genres\n10,"Heat, The (1995)",Crime|Drama\n7,Up (2009),(no genres listed)\n'
+RATINGS = "userId,movieId,rating,timestamp\n5,10,4.5,100\n5,7,3.0,101\n2,7,0.5,99\n"
+TAGS = "userId,movieId,tag,timestamp\n5,10,Pacino,100\n9,7,balloons,102\n"
+
+
+def read(folder: Path, strict: bool = False, **files: str | bytes) -> Dataset:
+    contents = {"movies": MOVIES, "ratings": RATINGS, "tags": TAGS} | files
+    for stem, content in contents.items():
+        encoded = content if isinstance(content, bytes) else content.encode()
+        (folder / f"{stem}.csv").write_bytes(encoded)
+    return load_dataset(folder, strict=strict)
+
+
+def test_ids_become_positions_in_file_order(tmp_path: Path) -> None:
+    data = read(tmp_path)
+    assert data.item_ids.names.tolist() == [10, 7]
+    assert data.user_ids.names.tolist() == [2, 5]
+    assert data.titles == ["Heat, The (1995)", "Up (2009)"]
+    assert data.interactions.users.tolist() == [1, 1, 0]
+    assert data.interactions.items.tolist() == [0, 1, 1]
+    assert data.interactions.values.tolist() == [4.5, 3.0, 0.5]
+    assert data.interactions.users.dtype == data.interactions.items.dtype == np.int32
+    assert data.mended == ()
+
+
+def test_the_author_of_a_tag_need_not_have_rated(tmp_path: Path) -> None:
+    data = read(tmp_path)
+    assert data.remarks.users.tolist() == [1, -1]
+    assert data.remarks.words == ["Pacino", "balloons"]
+
+
+def test_tags_are_optional(tmp_path: Path) -> None:
+    read(tmp_path)
+    (tmp_path / "tags.csv").unlink()
+    assert load_dataset(tmp_path).remarks.words == []
+
+
+def test_text_may_be_empty(tmp_path: Path) -> None:
+    data = read(tmp_path, movies=MOVIES + "11,,\n")
+    assert (data.titles[2], data.catalogue.table["genres"][2].to_list()) == ("", [])
+
+
+def test_the_hash_sees_every_rating(tmp_path: Path) -> None:
+    before = read(tmp_path).sha256
+    after = read(tmp_path, ratings=RATINGS.replace("3.0", "3.5")).sha256
+    assert before != after
+
+
+@pytest.mark.parametrize(
+    ("files", "said", "rows"),
+    [
+        (
+            {"ratings": RATINGS + "5,7,4.0,5\n2,7,1.5,200\n"},
+            "2 x a pair of user and item given again: the latest is kept",
+            [(5, 10, 4.5), (5, 7, 3.0), (2, 7, 1.5)],
+        ),
+        (
+            {"ratings": RATINGS + ",10,4.0,5\n2,,4.0,5\n"},
+            "2 x no user or no item: left out",
+            [(5, 10, 4.5), (5, 7, 3.0), (2, 7, 0.5)],
+        ),
+        (
+            {"ratings": RATINGS + "2,10,,5\n9,10,NULL,5\n9,7,nan,5\n"},
+            "3 x no value: left out",
+            [(5, 10, 4.5), (5, 7, 3.0), (2, 7, 0.5)],
+        ),
+        (
+            {"ratings": RATINGS + "2,11,4.0,5\n"},
+            r"1 x an item that no table of items has \(1 items\): kept, known by its id alone",
+            [(5, 10, 4.5), (5, 7, 3.0), (2, 7, 0.5), (2, 11, 4.0)],
+        ),
+        (
+            {"ratings": RATINGS + "2,10,4.0,-5\n9,7,4.0,9999999999999\n9,10,4.0,\n"},
+            "3 x a time missing or impossible: taken as the oldest",
+            [(5, 10, 4.5), (5, 7, 3.0), (2, 7, 0.5), (2, 10, 4.0), (9, 7, 4.0), (9, 10, 4.0)],
+        ),
+        (
+            {"movies": MOVIES + "10,Ran (1985),War\n"},
+            "1 x an item given again: the first is kept",
+            [(5, 10, 4.5), (5, 7, 3.0), (2, 7, 0.5)],
+        ),
+        (
+            {"movies": MOVIES + ",Ran (1985),War\n"},
+            "1 x an item without id: left out",
+            [(5, 10, 4.5), (5, 7, 3.0), (2, 7, 0.5)],
+        ),
+        (
+            {"tags": TAGS + "5,12,slow,103\n"},
+            "1 x a remark on an item that is not known: left out",
+            [(5, 10, 4.5), (5, 7, 3.0), (2, 7, 0.5)],
+        ),
+        (
+            {"tags": TAGS + "5,10,,103\n"},
+            "1 x a remark without words: left out",
+            [(5, 10, 4.5), (5, 7, 3.0), (2, 7, 0.5)],
+        ),
+    ],
+)
+def test_mess_is_mended_and_counted_or_refused_by_the_strict(
+    tmp_path: Path, files: dict[str, str | bytes], said: str, rows: list[tuple[int, int, float]]
+) -> None:
+    data = read(tmp_path, **files)
+    (line,) = data.mended
+    assert re.match(said, line), line
+    found = data.interactions
+    names = zip(data.user_ids[found.users], data.item_ids[found.items], found.values, strict=True)
+    assert list(names) == rows
+    what = said.split(" x ")[1].split(":")[0]
+    with pytest.raises(InputError, match=rf"csv, line \d+: {what}.*--strict-input"):
+        read(tmp_path, strict=True, **files)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"ratings": ""}, "ratings.csv, line 1: the file is empty"),
+        ({"ratings": RATINGS + "2,10,4.0,5,6\n"}, "ratings.csv, line 5: 5 fields; expected 4"),
+        ({"ratings": RATINGS + "2,10,good,5\n"}, "line 5: rating is 'good'; expected a number"),
+        ({"ratings": RATINGS + "2,10,inf,5\n"}, "line 5: rating is 'inf'; expected a number"),
+        ({"ratings": RATINGS + "2,10,5.5,5\n"}, "line 5: rating is 5.5; the scale is 0.5 to 5"),
+        ({"ratings": RATINGS + "2,10,0,5\n"}, "line 5: rating is 0; the scale is 0.5 to 5"),
+    ],
+)
+def test_what_cannot_be_mended_is_named_by_file_and_line(
+    tmp_path: Path, files: dict[str, str | bytes], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        read(tmp_path, **files)
+    assert "\n" not in str(raised.value)
+
+
+def test_blank_lines_are_passed_over_but_counted(tmp_path: Path) -> None:
+    assert len(read(tmp_path, ratings=RATINGS + "\n\n").interactions.users) == 3
+    data = read(tmp_path, ratings=RATINGS + "\n5,7,4.0,5\n")
+    assert "the first: " in data.mended[0]
+    assert data.mended[0].endswith("line 6)")
+
+
+def test_a_title_over_two_lines_moves_the_lines_below(tmp_path: Path) -> None:
+    movies = MOVIES + '11,"Two\nlines (1999)",Drama\n7,Up (2009),Drama\n'
+    assert read(tmp_path, movies=movies).mended[0].endswith("movies.csv, line 6)")
+
+
+def test_where_most_lines_are_utf_8_another_is_damaged(tmp_path: Path) -> None:
+    movies = (MOVIES + "11,Amélie,Drama\n12,Été,Drama\n").encode() + b"13,Caf\xe9,Drama\n"
+    with pytest.raises(InputError, match=r"movies.csv, line 6: not UTF-8 text, though 2 other"):
+        read(tmp_path, movies=movies)
+
+
+def test_counts_are_added_up_and_what_was_given_back_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "sales.csv"
+    path.write_text("customer,sku,quantity\na,x,1\na,x,4\nb,x,200\nb,y,3\nb,y,-3\nc,y,1\n")
+    data = load_dataset(path)
+    assert data.feedback.kind == "counts"
+    assert data.interactions.values.tolist() == [5, 200, 1]
+    assert [line.split(" (")[0] for line in data.mended] == [
+        "2 x a pair of user and item given again: their counts are added up",
+        "1 x a count of 0 or less: left out",
+    ]
+
+
+def test_constant_values_are_likes(tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text("user,item,rating\na,x,5\na,y,5\nb,x,5\n")
+    data = load_dataset(path)
+    assert data.feedback.kind == "likes"
+    assert data.interactions.values.tolist() == [1, 1, 1]
+
+
+def test_ids_are_names(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    big = 2**63
+    path.write_text(f"user,item\n007,{big}\n7,a\n7,{big}\n-0,a\n")
+    data = load_dataset(path)
+    assert data.user_ids.names.tolist() == ["-0", "007", "7"]
+    assert data.item_ids.names.tolist() == [str(big), "a"]
+
+
+def test_a_name_that_is_no_number_may_come_late(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    rows = [f"{n},{n % 7}\n" for n in range(600_000)]
+    path.write_text("user,item\n" + "".join(rows) + "x1,3\n")
+    data = load_dataset(path)
+    assert data.users == 600_001
+    assert data.user_ids.names.dtype.kind == "U"
+    assert data.interactions.items[-1] == data.interactions.items[3]
+
+
+def test_times_that_are_all_impossible_are_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("user,item,rating,timestamp\na,x,5,soon\na,y,4,later\n")
+    data = load_dataset(path)
+    assert data.interactions.times is None
+    assert data.mended == ("times are missing or impossible throughout: taken as unknown",)
