@@ -6,9 +6,11 @@ Heavy packages are imported inside the commands, so that `jaxrec --help` answers
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from jaxrec.console.session import (
     stop,
     strict_option,
 )
+from jaxrec.errors import InputError, excuse, excused
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
@@ -151,17 +154,22 @@ def _do_everything(
     from jaxrec.experiment.scoring import PUBLISHED_FUSION
     from jaxrec.experiment.tuning import rows_to_tune
 
-    _embed(opened, model, terminal, again=False, like=like)
-    if finetune:
-        _finetune_once(opened, model, like, terminal)
+    if not opened.protocol.rules.as_published:
+        rows_of(opened, only)  # a name that is none is refused before anything is made
+    with excused(partial(terminal.lost, "text"), _mistakes()):
+        _embed(opened, model, terminal, again=False, like=like)
+        if finetune:
+            with excused(partial(terminal.lost, "fine-tuning"), _mistakes()):
+                _finetune_once(opened, model, like, terminal)
     if trials is not None:
         _tune(opened, rows_to_tune(only), trials, 2**30, terminal)
-    needed = {row.factors for row in rows_of(opened, only) if row.factors is not None}
-    missing = missing_factors(opened, needed, tuned=trials is not None)
-    for row in sorted(needed - set(missing)):
-        terminal.say(f"{row}: factors are there already")
-    for settings in missing.values():
-        _train(opened, settings, terminal)
+    for row in sorted({row.factors for row in rows_of(opened, only) if row.factors is not None}):
+        with excused(partial(terminal.lost, f"factors of {row}")):
+            missing = missing_factors(opened, {row}, tuned=trials is not None)
+            if row in missing:
+                _train(opened, missing[row], terminal)
+            else:
+                terminal.say(f"{row}: factors are there already")
     _evaluate(opened, terminal, ks, PUBLISHED_FUSION, only=only)
 
 
@@ -179,18 +187,24 @@ def tune(session: Session, only: tuple[str, ...], trials: int, memory: int) -> N
     from jaxrec.experiment.scoring import set_stale_results_aside
     from jaxrec.experiment.tuning import rows_to_tune
 
-    _tune(opened, rows_to_tune(only, named=True), trials, memory * 2**20, session.terminal)
+    rows = rows_to_tune(only, named=True)
+    lost = _tune(opened, rows, trials, memory * 2**20, session.terminal)
+    if len(lost) == len(rows):
+        sys.exit(2)
     session.terminal.say(set_stale_results_aside(opened))
     session.terminal.say(f"Now `jaxrec train-pmf --run {opened.path}` and `jaxrec eval` use these.")
 
 
-def _tune(opened: RunFolder, rows: list[str], trials: int, memory: int, terminal: Terminal) -> None:
-    from jaxrec.experiment.tuning import tune
+def _tune(
+    opened: RunFolder, rows: list[str], trials: int, memory: int, terminal: Terminal
+) -> dict[str, str]:
+    """Tune rows; tells and returns which ones could not be, and why."""
+    from jaxrec.experiment.tuning import tune_all
 
-    for row in rows:
-        with terminal.sweeps(row, trials, "NDCG@25") as on_trial:
-            card = tune(opened, row, trials, memory, on_trial)
-        terminal.say(f"{row}: {card['validation_ndcg@25']:.4f} with {card['settings']}")
+    lost = tune_all(opened, rows, trials, memory, terminal.sweeps, terminal.say)
+    for row, why in lost.items():
+        terminal.lost(f"tuning {row}", why)
+    return lost
 
 
 @main.command("train-pmf")
@@ -258,11 +272,7 @@ def _embed(
         from torch_embed.encoding.encoder import load_encoder, model_id, short_name
         from torch_embed.encoding.saved import lesson_card
     except ModuleNotFoundError as missing:
-        line = f"embedding needs {missing.name}; pip install 'jaxrec[embed]'"
-        if not again:
-            terminal.say(f"{line}. Going on without text.")
-            return
-        stop(line, 2)
+        raise InputError(f"embedding needs {missing.name}; pip install 'jaxrec[embed]'") from None
     name = short_name(model)
     paths = [opened.embeddings_path(name, kind) for kind in opened.kinds_of_texts]
     there = all(path.exists() for path in paths)
@@ -345,6 +355,8 @@ def _finetune(session: Session, model: str, dim: int | None, options: dict[str, 
             out = opened.embeddings_path(name, kind)
             card = learn(encoder, folder, recipe, out, saved, validate, on_step)
     except RuntimeError as error:
+        if excuse(error) is not None:
+            raise
         stop(str(error).splitlines()[0], 1)
     if processes.is_first():
         terminal.say(f"{name}: {in_words(card)}; saved in {saved}")
@@ -370,11 +382,8 @@ def _finetune_once(
     opened: RunFolder, model: str, like: tuple[Path, ...], terminal: Terminal
 ) -> None:
     """Fine-tune by the preset `best`, if neither this run folder nor one of `like` has done so."""
-    try:
-        from torch_embed.encoding.encoder import model_id, short_name
-    except ModuleNotFoundError:
-        return  # `_embed` has told
     from jaxrec.experiment.study import adopt_taught
+    from torch_embed.encoding.encoder import model_id, short_name
 
     name = f"{short_name(model)}-ft"
     there = adopt_taught(opened, name, model_id(model), like)
@@ -425,13 +434,14 @@ def _evaluate(
     from jaxrec.experiment.scoring import score_card
     from jaxrec.report.tables import parts
 
-    chosen = fusion.alpha is None and "mf" in opened.factors_rows()
-    sweeps = opened.read_factors("mf")[1]["sweeps"] if chosen else 0
+    sweeps = 0
+    if fusion.alpha is None and opened.protocol.rules.as_published:
+        with excused(terminal.detail):
+            sweeps = opened.read_factors("mf")[1]["sweeps"]
     more["on_row"] = terminal.detail
     with resumable(), terminal.sweeps("PMF on train without validation", sweeps) as on_sweep:
         card = score_card(opened, tuple(sorted(set(ks))), fusion, on_sweep, **more)
-    for part in parts(card):
-        terminal.result(part)
+    terminal.result(*parts(card))
     return card
 
 
@@ -463,11 +473,11 @@ def recommend(
 
     how = k, row or (COLD_ROW if liked else DEFAULT_ROW), memory * 2**20
     if out is not None:
-        terminal.say("\n".join(write_all(opened, out, *how)))
+        terminal.say(*write_all(opened, out, *how))
     elif user is not None:
-        terminal.result("\n".join(list_for_user(opened, user, *how)))
+        terminal.result(*list_for_user(opened, user, *how))
     else:
-        terminal.result("\n".join(list_for_newcomer(opened, liked, *how)))
+        terminal.result(*list_for_newcomer(opened, liked, *how))
 
 
 @main.command()
@@ -480,7 +490,7 @@ def similar(session: Session, item: str, k: int, memory: int) -> None:
     opened = _open(session)
     from jaxrec.serving.similar import list_similar
 
-    session.terminal.result("\n".join(list_similar(opened, item, k, memory * 2**20)))
+    session.terminal.result(*list_similar(opened, item, k, memory * 2**20))
 
 
 def _open(session: Session, path: Path | None = None, **asked: Any) -> RunFolder:
@@ -497,7 +507,7 @@ def _open(session: Session, path: Path | None = None, **asked: Any) -> RunFolder
     except AbsentError as error:
         if path is None or session.data is not None or (place / "experiment.json").exists():
             raise
-        terminal.warn(f"{error}\nGoing on with SYNTHETIC data made by jaxrec.")
+        terminal.warn(str(error), "Going on with SYNTHETIC data made by jaxrec.")
         opened = open_run(place, SYNTHETIC, **asked)
     terminal.say(opened.title)
     terminal.detail(f"data from {opened.dataset.source}, SHA-256 {opened.dataset.sha256}")

@@ -1,5 +1,48 @@
-"""The one exception a user can mend."""
+"""The one exception a user can mend, and what excuses a part without costing the others."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+NO_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "not enough memory")
+"""How a RuntimeError of JAX or torch says that memory is at an end."""
 
 
 class InputError(ValueError):
     """One line that names the file, the row and the remedy; the CLI exits with status 2."""
+
+
+Mistakes = tuple[type[Exception], ...]
+
+
+def excuse(error: Exception, mistakes: Mistakes = (InputError,)) -> str | None:
+    """Why something cannot be made here, in a line; None for a mistake of the program.
+
+    Args:
+        error: one of `mistakes`, or memory at an end, or anything.
+        mistakes: exceptions that a user can mend.
+    """
+    if isinstance(error, mistakes):
+        return str(error)
+    told = (str(error) or type(error).__name__).splitlines()[0]
+    spent = isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
+    if spent or isinstance(error, MemoryError):
+        return f"it does not fit in memory ({told}); free some, or ask for less"
+    return None
+
+
+@contextmanager
+def excused(tell: Callable[[str], object], mistakes: Mistakes = (InputError,)) -> Iterator[None]:
+    """Around a part that may be impossible: `tell` gets the excuse, and what follows goes on."""
+    try:
+        yield
+    except Exception as error:
+        why = excuse(error, mistakes)
+        if why is None:
+            raise
+        tell(why)
+
+
+def grouped(excuses: dict[str, str]) -> str:
+    """Every excuse once, after the names of those whose it is."""
+    of = {why: [name for name in excuses if excuses[name] == why] for why in excuses.values()}
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in of.items())

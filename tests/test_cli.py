@@ -3,15 +3,18 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
+import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
 import cli
 from jaxrec import __version__
+from jaxrec.data.feedback import Feedback
 from jaxrec.evaluation.foreign_metrics import LIBRARIES
 from jaxrec.evaluation.protocol import PROTOCOLS
 from jaxrec.experiment.fitting import PUBLISHED
@@ -284,6 +287,99 @@ def test_options_of_fine_tuning_need_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_row_that_cannot_be_tuned_is_said_and_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jaxrec.models.ease.LARGEST", 5)
+    common = ("tune", "--run", tmp_path, "--data", "synthetic", "--trials", 1, "-q")
+    said = "Going on without tuning ease: EASE needs a dense system"
+    for rows, status in ((("ease", "rp3beta"), 0), (("ease",), 2)):
+        result = jaxrec(*common, *(part for row in rows for part in ("--row", row)))
+        assert (result.exit_code, said in result.output) == (status, True), result.output
+        assert len(result.output.splitlines()) == 1
+
+
+def test_a_run_that_cannot_embed_goes_on_without_text(tmp_path: Path) -> None:
+    result = jaxrec(
+        "run", "--run", tmp_path, "--data", "synthetic", "--model", "no/such-model", "--finetune",
+        "--row", "pmf+text", "--row", "popularity", "-k", 5, "-q",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    told = result.output.splitlines()[0]
+    assert told.startswith("Going on without text: model 'no/such-model' cannot be loaded")
+    assert "text rows read: no embeddings, year and genres" in result.output
+
+
+def test_a_published_row_of_another_protocol_is_refused(tmp_path: Path) -> None:
+    for command in ("run", "eval"):
+        result = jaxrec(command, "--run", tmp_path, "--data", "synthetic", "--row", "mf", "-q")
+        assert result.exit_code == 2
+        (line,) = result.output.splitlines()
+        assert "row 'mf' belongs to protocol published" in line
+
+
+def test_a_run_fits_no_published_factors_elsewhere(tmp_path: Path) -> None:
+    result = jaxrec(
+        "run", "--run", tmp_path, "--data", "synthetic", "--model", "no/such-model",
+        "--row", "popularity", "--row", "pmf", "-k", 5,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "pmf.safetensors").exists()
+    assert not (tmp_path / "mf.safetensors").exists()
+
+
+def test_what_no_memory_holds_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr("jaxrec.experiment.fitting.fit_pmf", fit)
+    result = jaxrec("train-pmf", "--run", tmp_path, "--data", "synthetic", "-q")
+    assert result.exit_code == 2
+    told = "it does not fit in memory (Unable to allocate 9 TiB); free some, or ask for less"
+    assert result.output == f"jaxrec: {told}\n"
+
+
+def test_items_without_a_title_are_called_by_their_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = synthetic_dataset(users=30, items=60)
+    table = made.catalogue.table.with_columns(title=pl.lit(None, pl.String))
+    bare = replace(made, catalogue=replace(made.catalogue, table=table))
+    monkeypatch.setattr("jaxrec.sources.library.synthetic_dataset", lambda: bare)
+    common = ("--run", tmp_path, "--data", "synthetic", "-q")
+    ids = {str(name) for name in made.item_ids.names}
+    result = jaxrec("recommend", *common, "--user", 3, "--row", "popularity", "-k", 4)
+    listed = [line for line in result.output.splitlines() if line.startswith("  ")]
+    assert len(listed) == 9
+    assert {line.split()[-1] for line in listed} <= ids
+    result = jaxrec("similar", *common, "--item", 7, "-k", 2)
+    heading, *listed = result.output.splitlines()
+    assert heading == "Most like 7 by factors:"
+    assert {line.split()[-1] for line in listed} <= ids - {"7"}
+    result = jaxrec("recommend", *common, "--liked", 7, "-k", 2)
+    assert "For somebody who likes 7, by pmf+text:" in result.output
+
+
+def test_a_likelihood_of_stars_meets_likes_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = synthetic_dataset(users=30, items=60)
+    liked = made.interactions.liked(made.feedback)
+    ones = liked._replace(values=np.ones(len(liked.users)), times=None)
+    likes = replace(made, interactions=ones, feedback=Feedback("likes"))
+    monkeypatch.setattr("jaxrec.sources.library.synthetic_dataset", lambda: likes)
+    common = ("--run", tmp_path, "--data", "synthetic", "-q")
+    for refused, remedy in (
+        (("train-pmf", "--likelihood", "gaussian"), "take all-pairs"),
+        (("embed", "--finetune", "--loss", "triplet"), "give --loss info-nce"),
+        (("embed", "--finetune", "--loss", "contrastive"), "give --loss info-nce"),
+    ):
+        result = jaxrec(*refused, *common)
+        assert result.exit_code == 2
+        (line,) = result.output.splitlines()
+        assert remedy in line
+
+
 def test_what_does_not_fit_is_refused_before_it_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,7 +481,8 @@ def test_every_option_of_a_fit_is_on_its_card(tmp_path: Path) -> None:
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_each_likelihood_makes_the_row_pmf(tmp_path: Path, likelihood: str) -> None:
     arguments = ("--likelihood", likelihood, "--factors", 4, "--sweeps", 2)
-    result = jaxrec("train-pmf", "--run", tmp_path, "--data", "synthetic", *arguments)
+    common = ("--data", "synthetic", "--protocol", "published")
+    result = jaxrec("train-pmf", "--run", tmp_path, *common, *arguments)
     assert result.exit_code == 0, result.output
     result = jaxrec("eval", "--run", tmp_path, "-k", 5, "--row", "mf", "--row", "pmf")
     assert result.exit_code == 0, result.output
@@ -408,6 +505,7 @@ def test_run_without_data_at_hand_goes_on_with_synthetic_data_and_says_so(
     assert refused.exit_code == 2
     assert not (tmp_path / "named").exists()
     rows = [part for row in ("mf", "mf+minilm", "hybrid") for part in ("--row", row)]
+    rows += ["--protocol", "published"]
     result = jaxrec("run", "--run", tmp_path / "run", "-k", 10, *rows)
     assert result.exit_code == 0, result.output
     assert "Going on with SYNTHETIC data" in result.output

@@ -40,9 +40,9 @@ def alignment_targets(factors: Factors, counts: NDArray[np.integer]) -> Targets:
     U, V = (np.asarray(part, np.float64) for part in factors)
     items = np.flatnonzero(counts)
     C = U.T @ U / len(U)
-    C += JITTER * np.trace(C) / len(C) * np.eye(len(C))
+    C += JITTER * (np.trace(C) / len(C) or 1.0) * np.eye(len(C))
     targets = V[items] @ np.linalg.cholesky(C)
     weights = counts[items] ** 0.25
     weights /= weights.mean()
-    targets /= np.sqrt((weights[:, None] * targets**2).mean())
+    targets /= np.sqrt((weights[:, None] * targets**2).mean()) or 1.0  # factors may be all zero
     return Targets(items.astype(np.int32), targets.astype(np.float32), weights.astype(np.float32))

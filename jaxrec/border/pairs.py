@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Interactions
 from jaxrec.data.feedback import Feedback
+from jaxrec.errors import InputError
 
 KINDS = ("liked", "disliked", "profile")
 FEWEST_LIKED = 5
@@ -59,12 +60,20 @@ def draw_pairs(
         seed: of the draws.
         popularity: an item with n likes is drawn with probability proportional to n^-popularity: 0
             draws a user's likes alike, 1 makes up for popular items being liked by more users.
+
+    Raises:
+        InputError: pairs with a negative are asked for, and nobody dislikes anything.
     """
     if kind not in KINDS:
         raise ValueError(f"no kind of pairs {kind!r}; there are {', '.join(KINDS)}")
     rng = np.random.default_rng(seed)
     liked = ratings.liked(feedback)
     disliked = ratings.at(np.flatnonzero(feedback.disliked(ratings.values)))
+    if kind != "liked" and not len(disliked.users):
+        raise InputError(
+            f"nothing is disliked in these {feedback.kind}, and the losses contrastive and triplet"
+            " learn from dislikes; give --loss info-nce"
+        )
     counts = np.bincount(liked.items, minlength=int(ratings.items.max(initial=0)) + 1)
     likes, dislikes = _by_user(liked), _by_user(disliked)
     found = []

@@ -1,1 +1,4 @@
-"""How commands ask, speak and end: `options`, `terminal`, `session`. Imports `errors` only."""
+"""How commands ask, speak and end: `options`, `terminal` and its `characters`, `session`.
+
+Imports `errors` only.
+"""

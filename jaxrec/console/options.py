@@ -69,14 +69,14 @@ def eval_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["published", "sigmoid-cosine"]),
             default="published",
             show_default=True,
-            help="How collaborative and content scores are fused.",
+            help="How the rows mf+NAME (of protocol published) fuse the two scores.",
         ),
         click.option(
             "--alpha",
             default="0.85",
             show_default=True,
-            help="Weight of the collaborative branch, 0 to 1, or `grid` to choose it on"
-            " validation.",
+            help="Weight of the collaborative branch in the rows mf+NAME, 0 to 1, or `grid` to"
+            " choose it on validation.",
         ),
         click.option(
             "--plot",
@@ -202,7 +202,7 @@ def pmf_options(command: Callable[..., None]) -> Callable[..., None]:
             "--solver",
             type=click.Choice(["alternating", "gradient", "sequential"]),
             help="Least squares by rows, L-BFGS, or the published program's RMSProp (logistic;"
-            " its factors make the rows mf).  [default: alternating]",
+            " its factors make the rows mf of protocol published).  [default: alternating]",
         ),
         click.option("--float64", is_flag=True, default=None, help="Compute in double precision."),
     ]

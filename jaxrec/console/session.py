@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from jaxrec.console.characters import shown
+from jaxrec.errors import excuse
+
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
 
@@ -55,6 +58,10 @@ def speaking(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callable[...
                 command(Terminal(int(verbose) - int(quiet)), **options)
             except mistakes() as error:
                 stop(str(error), 2)
+            except (MemoryError, RuntimeError) as error:
+                if (why := excuse(error)) is None:
+                    raise
+                stop(why, 2)
             except OSError as error:
                 stop(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
 
@@ -108,7 +115,8 @@ def on_run_folder(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callabl
 
 def stop(line: str, status: int) -> NoReturn:
     """End the command with one line on standard error."""
-    click.echo(f"jaxrec: {line}", err=True)
+    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+    click.echo(f"jaxrec: {shown(line, encoding)}", err=True)
     sys.exit(status)
 
 

@@ -4,8 +4,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from jaxrec.console.characters import shown
+
+WHOLE = 100_000
+"""Columns in which every table has room: one that is too wide for a terminal goes on below."""
+
+
+class Plain(Console):
+    """Prints names and titles as they are: `[v2]` is no markup, and no character steers."""
+
+    def __init__(self, **how: Any):
+        super().__init__(soft_wrap=True, highlight=False, markup=False, emoji=False, **how)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Every text that is printed comes by here before it is laid out, a table's too."""
+        return super().render_str(shown(text, self.encoding), **how)
+
 
 MANY_BYTES = 2**26
 """Reading fewer is done before one looks."""
@@ -16,26 +35,35 @@ class Terminal:
 
     def __init__(self, verbosity: int):
         self.verbosity = verbosity
-        self.out = Console(soft_wrap=True, highlight=False)
-        self.err = Console(stderr=True, soft_wrap=True, highlight=False)
+        self.out = Plain(width=WHOLE)
+        self.err = Plain(stderr=True)
+        if not self.err.is_terminal:
+            self.err.width = WHOLE
 
-    def warn(self, line: str) -> None:
+    def warn(self, *lines: str) -> None:
         """Tell what must not be missed, even with -q."""
-        self.err.print(line, markup=False)
+        for line in lines:
+            self.err.print(line)
 
-    def say(self, line: str | None) -> None:
+    def lost(self, what: str, why: str) -> None:
+        """Tell what cannot be had, and that the rest goes on."""
+        self.warn(f"Going on without {what}: {why}")
+
+    def say(self, *lines: str | None) -> None:
         """Tell what is going on, unless -q or there is nothing to tell."""
-        if self.verbosity >= 0 and line is not None:
-            self.err.print(line, markup=False)
+        for line in lines:
+            if self.verbosity >= 0 and line is not None:
+                self.err.print(line)
 
     def detail(self, line: str) -> None:
         """Tell more, with -v."""
         if self.verbosity > 0:
-            self.err.print(line, markup=False)
+            self.err.print(line)
 
-    def result(self, shown: RenderableType) -> None:
-        """Print a result, a line or a table."""
-        self.out.print(shown, markup=False)
+    def result(self, *parts: str | Table) -> None:
+        """Print a result: lines and tables."""
+        for part in parts:
+            self.out.print(part)
 
     @contextmanager
     def sweeps(
@@ -43,7 +71,7 @@ class Terminal:
     ) -> Iterator[Callable[[int, float], None]]:
         """A progress bar with a figure, if there is work; yields what `on_sweep` takes."""
         with self._progress(figure + " {task.fields[note]}", total > 0) as progress:
-            task = progress.add_task(what, total=total, note="")
+            task = progress.add_task(shown(what, self.err.encoding), total=total, note="")
 
             def on_sweep(sweep: int, loss: float) -> None:
                 progress.update(task, completed=sweep, note=f"{loss:.6g}")
@@ -54,7 +82,7 @@ class Terminal:
     def steps(self, what: str) -> Iterator[Callable[[Any], None]]:
         """A progress bar of a training; yields what `on_step` takes."""
         with self._progress("{task.fields[note]}") as progress:
-            task = progress.add_task(what, total=None, note="")
+            task = progress.add_task(shown(what, self.err.encoding), total=None, note="")
 
             def on_step(now: Any) -> None:
                 note = (
@@ -69,7 +97,7 @@ class Terminal:
     def count(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         """A progress bar that counts; yields what `on_batch` takes."""
         with self._progress("{task.completed:.0f} of {task.total:.0f}") as progress:
-            task = progress.add_task(what, total=total)
+            task = progress.add_task(shown(what, self.err.encoding), total=total)
             yield lambda done: progress.update(task, advance=done)
 
     @contextmanager
@@ -87,9 +115,9 @@ class Terminal:
 
     def _progress(self, note: str, work: bool = True) -> Progress:
         return Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn(note),
+            TextColumn(note, markup=False),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self.err,
             disable=self.verbosity < 0 or not work,

@@ -108,6 +108,10 @@ class Catalogue:
         """[items] empty where there is none."""
         return self.table[self.title].fill_null("").to_list()
 
+    def called(self, item: int) -> str:
+        """What people know an item by: its title, or its id where it has none."""
+        return self.titles[item].strip() or str(self.ids[item])
+
     def find(self, asked: str) -> int:
         """Position of the item with an id, a title or a part of a title, case aside.
 

@@ -116,6 +116,11 @@ class Feedback:
         return (values - low) / (high - low) if high > low else np.ones(len(values))
 
     @property
+    def has_grades(self) -> bool:
+        """Does a value say how much something is liked? Of likes it does not."""
+        return self.kind != "likes"
+
+    @property
     def best(self) -> float:
         """What somebody who likes an item gives: the most stars, else once."""
         return self.scale[1] if self.kind == "stars" else self.liked_from

@@ -309,6 +309,8 @@ class Summary:
     """None without a row `hybrid` and another."""
     all_unseen: dict[str, Numbers] | None = None
     """By row, the mean over folds of cold items."""
+    left_out: tuple[str, ...] = ()
+    """Rows that some run folder has not measured."""
 
     @property
     def title(self) -> str:

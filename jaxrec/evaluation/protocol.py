@@ -48,8 +48,6 @@ class Rules:
     """The first is what plain embeddings are of."""
     remarks_read: bool = True
     """May any remark be read?"""
-    published_rows: bool = True
-    """Has the published program factors for whom and what is held out?"""
     as_published: bool = False
     """Is it the published table's, with its rows, fusion and ideal?"""
 
@@ -110,7 +108,6 @@ PROTOCOLS = {
         folds=FOLDS,
         candidates="cold",
         remarks_read=False,
-        published_rows=False,
     ),
     "cold-users": Rules(
         cut=lambda ratings, seed, fold: cold_user_split(ratings, _all(ratings), seed),
@@ -118,7 +115,6 @@ PROTOCOLS = {
         split="20 % of the users, by RandomState({seed}), are not trained on: half of each one's"
         " ratings are given when asked, half are test",
         texts=WITHOUT_HELD_OUT,
-        published_rows=False,
     ),
 }
 """By name; the first is the default."""

@@ -5,13 +5,15 @@ Each choice is made by a step of its own and kept; reading one never fits anythi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec import __version__
-from jaxrec.errors import InputError
+from jaxrec.errors import InputError, excuse, excused
 from jaxrec.evaluation.split import Split
 from jaxrec.evaluation.task import Task, calibration_task, validation_tasks
 from jaxrec.experiment.folder import RunFolder
@@ -22,9 +24,12 @@ from jaxrec.models.model import Evidence, Settings
 from jaxrec.models.registry import MODELS, fit
 from jaxrec.pmf.objective import PmfSettings
 from jaxrec.topk.blocks import MEMORY
+from jaxrec.topk.scorer import Product, Table
 
 if TYPE_CHECKING:
     from jaxrec.fusion.gate import Familiarity, Learned, Part
+
+Made = TypeVar("Made")
 
 SIGNALS = ("pmf+text", "ease-graded+text", "text")
 """What `hybrid` fuses; the convex combination is of the first two."""
@@ -140,20 +145,47 @@ def identity_with_settings(run: RunFolder, row: str) -> Identity:
 def validation_ndcg(run: RunFolder, E: NDArray[np.float32], memory: int = MEMORY) -> float:
     """NDCG@25 on validation of the fusion, were E [items, dim] the embeddings of the texts.
 
+    Signals that cannot be made here are left out, so that no model costs another its embeddings.
+
     Args:
         run: its settings and splits.
         E: unit embeddings.
         memory: bytes that the arrays of ranking may take.
     """
+    from jaxrec.fusion.gate import Part
     from jaxrec.fusion.gate import learn_fusion as learn
 
     tasks = validation_tasks(run.dataset, run.protocol)
-    parts = [_part(run, evidence_with(run, split, E), task) for split, task in tasks]
+    lacking: dict[str, str] = {}
+    made = [_possible_signals(run, evidence_with(run, split, E), lacking) for split, _ in tasks]
+    rows = [row for row in SIGNALS if row not in lacking]
+    if len(rows) < 2:
+        raise InputError("; ".join(f"no signal {row}: {why}" for row, why in lacking.items()))
+    parts = [
+        Part(tuple(signals[row] for row in rows), familiarity_of(run, split), task)
+        for signals, (split, task) in zip(made, tasks, strict=True)
+    ]
     return max(learn(parts, run.protocol.seed, memory).ndcg.values())
 
 
+def _possible_signals(
+    run: RunFolder, inner: Evidence, lacking: dict[str, str]
+) -> dict[str, Product | Table]:
+    """The signals that can be fitted, by row; `lacking` gets the others, with the reason."""
+    made = {}
+    for row in SIGNALS:
+        if row not in lacking:
+            with excused(partial(lacking.__setitem__, row)):
+                made[row] = fit(row, inner, settings_of(run, row))
+    return made
+
+
 def learn_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
-    """The fusion of this run, learned on validation or as it was kept."""
+    """The fusion of this run, learned on validation or as it was kept.
+
+    Raises:
+        InputError: a signal cannot be made, which it names.
+    """
     # Flax and optax take most of a second to import; a fit of PMF does without
     from jaxrec.fusion.calibration import calibrate
     from jaxrec.fusion.gate import learn_fusion as learn
@@ -203,9 +235,22 @@ def familiarity_of(run: RunFolder, split: Split) -> Familiarity:
     return familiarity(users, items)
 
 
+def of_signal(row: str, make: Callable[[str], Made]) -> Made:
+    """What `make` makes of a signal; where that is impossible an InputError names the signal."""
+    try:
+        return make(row)
+    except Exception as error:
+        if (why := excuse(error)) is None:
+            raise
+        raise InputError(f"its signal {row} cannot be made: {why}") from error
+
+
 def _part(run: RunFolder, inner: Evidence, task: Task) -> Part:
     """The signals fitted on an inner split, and what they are judged by."""
     from jaxrec.fusion.gate import Part
 
-    signals = tuple(fit(row, inner, settings_of(run, row)) for row in SIGNALS)
+    def fit_own(row: str) -> Product | Table:
+        return fit(row, inner, settings_of(run, row))
+
+    signals = tuple(of_signal(row, fit_own) for row in SIGNALS)
     return Part(signals, familiarity_of(run, inner.split), task)

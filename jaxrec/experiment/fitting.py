@@ -1,27 +1,36 @@
 """What is fitted in a run folder, and kept there: PMF, rows that learn, lessons for encoders."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from numpy.typing import NDArray
 
 from jaxrec import __version__
 from jaxrec.border import lesson
+from jaxrec.border.embeddings import Embeddings
 from jaxrec.border.lesson import LessonSettings
 from jaxrec.errors import InputError
+from jaxrec.evaluation.card import Curve
+from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.split import Split
+from jaxrec.evaluation.task import validation_tasks
 from jaxrec.experiment.choices import (
     SIGNALS,
     evidence,
     familiarity_of,
     identity_with_settings,
     learn_fusion,
+    of_signal,
     pmf_settings_of,
     settings_of,
 )
 from jaxrec.experiment.folder import RunFolder, nobody
 from jaxrec.experiment.kept import Arrays, Identity, as_json, holds, keep, write
+from jaxrec.fusion.published import content_profiles, published_fusion
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.registry import fit
 from jaxrec.pmf.fit import fit_pmf
@@ -42,6 +51,9 @@ DEFAULTS = {
     "logistic": PmfSettings("logistic", factors=100, lambda_=0.3, nu=0.0, w0=0.0, sweeps=20),
 }
 """By likelihood; the best of a few on validation inside seed 42's train (benchmarks/LOG.md)."""
+
+GRID = 20
+"""alpha is chosen among 0, 1/20, ..., 1."""
 
 GRADIENT_SWEEPS = 200
 """Steps along the gradient are smaller than sweeps of least squares."""
@@ -194,6 +206,40 @@ def validation_factors(
     return Factors(arrays["U"], arrays["V"])
 
 
+def alpha_curves(
+    run: RunFolder,
+    settings: PmfSettings,
+    fusion: str,
+    embeddings: dict[str, Embeddings],
+    on_sweep: OnSweep = lambda sweep, loss: None,
+    memory: int = MEMORY,
+) -> dict[str, Curve]:
+    """Validation NDCG@25 over alpha = 0, 1/20, ..., 1, for each of `embeddings`.
+
+    The factors are fitted anew on train without validation; the test part is not touched.
+    """
+    split, task = validation_tasks(run.dataset, run.protocol)[0]
+    factors = validation_factors(run, split, settings, on_sweep)
+    train = run.dataset.interactions.at(split.train)
+    curves = {}
+    for name, found in embeddings.items():
+        profiles = content_profiles(fusion, train, run.dataset.feedback, found.E, run.dataset.users)
+
+        def ndcg(
+            alpha: float, profiles: Array = profiles, E: NDArray[np.float32] = found.E
+        ) -> float:
+            scorer = published_fusion(fusion, factors, profiles, E, task.catalogue, alpha)
+            return evaluate(scorer, task, (25,), memory).metrics["ndcg@25"]
+
+        curves[name] = tuple((step / GRID, ndcg(step / GRID)) for step in range(GRID + 1))
+    return curves
+
+
+def best(curve: Curve) -> float:
+    """The alpha of the highest point; of equal ones the largest."""
+    return max(curve, key=lambda point: (point[1], point[0]))[0]
+
+
 def settings_on(factors_card: dict[str, Any]) -> PmfSettings:
     """The settings that a card of factors states."""
     missing = [name for name in PmfSettings._fields if name not in factors_card]
@@ -274,7 +320,7 @@ def fused(run: RunFolder, memory: int = MEMORY) -> Scorer:
     from jaxrec.fusion.gate import fused_scorer
 
     learned = learn_fusion(run, memory)
-    signals: tuple[Scorer, ...] = tuple(fitted(run, row) for row in SIGNALS)
+    signals: tuple[Scorer, ...] = tuple(of_signal(row, partial(fitted, run)) for row in SIGNALS)
     return fused_scorer(learned, signals, familiarity_of(run, run.protocol.split))
 
 

@@ -32,6 +32,7 @@ import polars as pl
 from jaxrec.border.embeddings import Embeddings, read_embeddings
 from jaxrec.border.texts import ItemTexts, texts_sha256, write_texts
 from jaxrec.data.dataset import Dataset
+from jaxrec.data.features import item_features
 from jaxrec.data.texts import item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
@@ -106,6 +107,16 @@ class RunFolder:
         none = np.zeros(len(self.dataset.remarks.words), bool)
         plain = item_texts(self.dataset, none, published=kind == "published")
         return ItemTexts(kind, self.texts(kind), plain)
+
+    @cached_property
+    def written(self) -> dict[str, set[str]]:
+        """The different texts that items have, of each of `kinds_of_texts`."""
+        return {kind: set(self.texts(kind)) for kind in self.kinds_of_texts}
+
+    @cached_property
+    def metadata_differ(self) -> bool:
+        """Do numbers or categories tell any items apart?"""
+        return bool(np.ptp(item_features(self.dataset.catalogue), axis=0).any())
 
     def texts_path(self, kind: str) -> Path:
         """Where the texts of one of `kinds_of_texts` are."""

@@ -29,23 +29,21 @@ class Row(NamedTuple):
     """Does it learn, from evidence (`jaxrec.models`)?"""
 
 
-def rows_with(embeddings: list[str], published: bool = True, whole: bool = False) -> list[Row]:
+def rows_with(embeddings: list[str], published: bool = False) -> list[Row]:
     """The published rows in their order, then those that are learned.
 
     Args:
         embeddings: names of those that are there.
-        published: are there published rows? The published program has no factors for whom or what
-            is cold.
-        whole: all rows of the published table, whatever is there, and each embedding alone.
+        published: are the rows of the published table wanted, whatever is there, and each embedding
+            alone?
     """
     rows = []
     if published:
         rows = [Row("mf", "MF only", "mf")]
-        table = LABELS if whole else embeddings
-        for name in [*table, *(name for name in embeddings if name not in table)]:
+        for name in [*LABELS, *(name for name in embeddings if name not in LABELS)]:
             label = LABELS.get(name, name)
             rows.append(Row(f"mf+{name}", f"MF + {label}", "mf", name))
-            if name in embeddings and whole:
+            if name in embeddings:
                 rows.append(Row(f"text+{name}", f"{label} alone", None, name))
     for name, model in MODELS.items():
         rows.append(Row(name, model.label, "pmf" if name == "pmf" else None, None, name != "pmf"))
@@ -54,14 +52,18 @@ def rows_with(embeddings: list[str], published: bool = True, whole: bool = False
 
 def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[Row]:
     """The rows of this run's score card, or those named; InputError for a name that is none."""
-    rules = run.protocol.rules
-    rows = rows_with(
-        run.embedding_names(), published=rules.published_rows, whole=rules.as_published
-    )
+    published = run.protocol.rules.as_published
+    rows = rows_with(run.embedding_names(), published)
     names = [row.name for row in rows]
     for name in only:
-        if name not in names:
-            raise InputError(f"no row {name!r}; there are {', '.join(names)}")
+        if name in names:
+            continue
+        if not published and (name == "mf" or name.startswith(("mf+", "text+"))):
+            raise InputError(
+                f"row {name!r} belongs to protocol published, and {run.path} is of"
+                f" {run.protocol.name}; give --protocol published with another --run"
+            )
+        raise InputError(f"no row {name!r}; there are {', '.join(names)}")
     return [row for row in rows if not only or row.name in only]
 
 
@@ -71,7 +73,9 @@ def reads_texts(rows: list[Row]) -> bool:
 
 
 def lacking(run: RunFolder, row: Row) -> str | None:
-    """What would make a row that cannot be made yet."""
+    """What would make a row that cannot be made yet, or why nothing does."""
+    if (why := pointless(run, row)) is not None:
+        return why
     if row.embeddings is not None and row.embeddings not in run.embedding_names():
         return _embed_command(run, row.embeddings)
     if row.factors is not None and row.factors not in run.factors_rows():
@@ -79,6 +83,33 @@ def lacking(run: RunFolder, row: Row) -> str | None:
     if row.learned and row.name in MODELS and (package := MODELS[row.name].lacks) is not None:
         return f"pip install {package}"
     return None
+
+
+def pointless(run: RunFolder, row: Row) -> str | None:
+    """Why these data give a row nothing to learn from that others do not have, if so."""
+    return _unreadable(run, row) or _repeated(run, row.name)
+
+
+def _unreadable(run: RunFolder, row: Row) -> str | None:
+    """Why a row that reads what is written of the items has nothing to read, if so."""
+    learned = reads_texts([row])
+    if (not learned and row.embeddings is None) or (learned and run.metadata_differ):
+        return None
+    texts = run.written["honest" if learned else run.kinds_of_texts[0]]
+    if texts == {run.dataset.catalogue.nameless}:
+        return "no item has a text; give items a title, or take rows that read none"
+    if len(texts) == 1:
+        return "all items have the same text; take rows that read none"
+    return _embed_command(run, "minilm") if learned and not run.embedding_names("honest") else None
+
+
+def _repeated(run: RunFolder, name: str) -> str | None:
+    """Why a row that learns would be another one again on this feedback, if so."""
+    same = MODELS[name].ungraded if name in MODELS else None
+    kind = run.dataset.feedback.kind
+    if same is None or run.dataset.feedback.has_grades:
+        return None
+    return f"{kind} have no grades: it would be {same} again"
 
 
 def _embed_command(run: RunFolder, name: str) -> str:

@@ -2,22 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from jax import Array
 from numpy.typing import NDArray
 
-from jaxrec.border.embeddings import Embeddings
-from jaxrec.errors import InputError
+from jaxrec.errors import InputError, excused, grouped
 from jaxrec.evaluation.card import AbsentRow, Curve, FusionCard, ScoreCard, read_card, write_card
 from jaxrec.evaluation.foreign_metrics import metrics_as
 from jaxrec.evaluation.measure import Evaluation, evaluate
 from jaxrec.evaluation.protocol import Rules
 from jaxrec.evaluation.significance import against, row_cards
-from jaxrec.evaluation.task import Task, evaluation_task, unseen_task, validation_tasks
+from jaxrec.evaluation.task import Task, evaluation_task, unseen_task
 from jaxrec.experiment.choices import (
     SIGNALS,
     choose_embeddings,
@@ -27,6 +26,9 @@ from jaxrec.experiment.choices import (
     settings_of,
 )
 from jaxrec.experiment.fitting import (
+    GRID,
+    alpha_curves,
+    best,
     describe,
     fitted,
     fitted_as_tuned,
@@ -34,7 +36,6 @@ from jaxrec.experiment.fitting import (
     pmf_is_stale,
     refresh_pmf,
     settings_on,
-    validation_factors,
 )
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.kept import hash_on_card, identity_sha256
@@ -43,13 +44,9 @@ from jaxrec.files import whole_file
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
 from jaxrec.models.factorization import with_given
 from jaxrec.models.registry import MODELS
-from jaxrec.pmf.objective import PmfSettings
 from jaxrec.pmf.sweeps import OnSweep
 from jaxrec.topk.blocks import MEMORY
 from jaxrec.topk.scorer import Scorer, product
-
-GRID = 20
-"""alpha is chosen among 0, 1/20, ..., 1."""
 
 
 class Fusion(NamedTuple):
@@ -95,46 +92,55 @@ def score_card(
         library: one whose definitions of metrics are computed from the same lists too.
     """
     task, rows = evaluation_task(run.dataset, run.protocol), rows_of(run, only)
-    _make_choices(run, rows)
-    curves = _curves_for(run, fusion, on_sweep, memory)
     measured: dict[str, Measured] = {}
-    absent: dict[str, AbsentRow] = {}
+    absent = {row.name: why for row in rows if (why := lacking(run, row)) is not None}
+    _make_choices(run, rows, absent)
+    curves = _curves_for(run, rows, absent, fusion, on_sweep, memory)
     for row in rows:
-        why = lacking(run, row)
-        if why is None:
-            on_row(row.name)
-            curve = curves.get(row.embeddings or "", ())
-            found = _measure(run, row, task, fusion, curve, ks, memory, library)
-            if found is not None:
-                measured[row.name] = found
-                continue
-            why = "it scores every cold item alike"
-        absent[row.name] = AbsentRow(row.name, row.label, why)
+        if row.name in absent:
+            continue
+        on_row(row.name)
+        tell = partial(absent.__setitem__, row.name)
+        with excused(tell):
+            made = _made(run, row, task, fusion, curves.get(row.embeddings or "", ()), memory)
+        if row.name not in absent:
+            with excused(tell, ()):  # what `evaluate` refuses, it refuses of every row
+                measured[row.name] = _measure(run, *made, task, ks, memory, library)
     if not measured:
-        lines = "; ".join(f"{row.name}: {row.why}" for row in absent.values())
-        raise InputError(f"nothing can be measured yet ({lines})")
+        raise InputError(f"nothing can be measured yet ({grouped(absent)})")
     evaluations = {name: found.evaluation for name, found in measured.items()}
     figures = row_cards(evaluations, {row.name: row.label for row in rows}, task.seen.lengths)
     cards = {row.name: replace(row, **measured[row.name].how) for row in figures}
     card = ScoreCard(
         protocol=task.card | _how_chosen(run, rows, measured, chosen_alpha=bool(curves)),
-        rows=tuple((cards | absent)[row.name] for row in rows),
+        rows=tuple(
+            AbsentRow(row.name, row.label, absent[row.name])
+            if row.name in absent
+            else cards[row.name]
+            for row in rows
+        ),
         made_from=made_from(run, [row for row in rows if row.name in measured]),
         hybrid=_hybrid_card(run, evaluations) if "hybrid" in evaluations else None,
         **_shown(run.protocol.rules),
     )
-    with whole_file(run.per_user_path) as partial:
-        _per_user_table(evaluations, run.dataset.user_ids.names).write_parquet(partial)
+    with whole_file(run.per_user_path) as path:
+        _per_user_table(evaluations, run.dataset.user_ids.names).write_parquet(path)
     write_card(run.results_path, card)
     return card
 
 
-def _make_choices(run: RunFolder, rows: list[Row]) -> None:
-    """What must hold before rows are read: embeddings chosen, factors of the settings of now."""
-    if reads_texts(rows):
-        choose_embeddings(run)
-    if any(row.factors == "pmf" for row in rows):
-        refresh_pmf(run)
+def _make_choices(run: RunFolder, rows: list[Row], absent: dict[str, str]) -> None:
+    """What must hold before rows are read: embeddings chosen, factors of the settings of now.
+
+    The rows for which it cannot are made `absent`, with the reason.
+    """
+    readers = [row.name for row in rows if reads_texts([row]) and row.name not in absent]
+    if readers:
+        with excused(lambda why: absent.update(dict.fromkeys(readers, why))):
+            choose_embeddings(run)
+    if any(row.factors == "pmf" and row.name not in absent for row in rows):
+        with excused(lambda why: absent.update(pmf=why)):
+            refresh_pmf(run)
 
 
 def made_from(run: RunFolder, rows: list[Row]) -> dict[str, dict[str, str | None]]:
@@ -175,33 +181,44 @@ def set_stale_results_aside(run: RunFolder) -> str | None:
     )
 
 
-def _measure(
-    run: RunFolder,
-    row: Row,
-    task: Task,
-    fusion: Fusion,
-    curve: Curve,
-    ks: tuple[int, ...],
-    memory: int,
-    library: str | None,
-) -> Measured | None:
-    """A row that lacks nothing, with the best alpha of `curve` if there is one.
+def _made(
+    run: RunFolder, row: Row, task: Task, fusion: Fusion, curve: Curve, memory: int
+) -> tuple[Scorer, dict[str, Any]]:
+    """`scorer_of` a row, with the best alpha of `curve` if there is one.
 
-    None for a row that does not rank the cold items that are the only candidates.
+    Raises:
+        InputError: it does not rank the cold items that are the only candidates.
     """
     of = Fusion(fusion.name, best(curve)) if curve else fusion
     scorer, how = scorer_of(run, row, task, of, memory)
     if curve and row.factors is not None:
         how["alpha_curve"] = curve
-    cold = not task.item_counts[task.catalogue].any()
-    if cold and not _tells_apart(scorer, task):
-        return None
+    if _is_cold(task) and not _tells_apart(scorer, task):
+        raise InputError("it scores every cold item alike")
+    return scorer, how
+
+
+def _measure(
+    run: RunFolder,
+    scorer: Scorer,
+    how: dict[str, Any],
+    task: Task,
+    ks: tuple[int, ...],
+    memory: int,
+    library: str | None,
+) -> Measured:
+    """The lists of a scorer that was made in the way `how`."""
     evaluation = evaluate(scorer, task, ks, memory)
     if library is not None:
         how["metrics_as"] = {library: {k: metrics_as(library, evaluation, task, k) for k in ks}}
-    if cold:
+    if _is_cold(task):
         how["all_unseen"] = _unseen(run, scorer, task, ks, memory)
     return Measured(evaluation, how)
+
+
+def _is_cold(task: Task) -> bool:
+    """Has no candidate a train rating?"""
+    return not task.item_counts[task.catalogue].any()
 
 
 def _shown(rules: Rules) -> dict[str, Any]:
@@ -237,12 +254,13 @@ def _how_chosen(
             f"of 0, 1/{GRID}, ..., 1 the best NDCG@25 on validation, a part of train; texts hold"
             " the tags of validation pairs too"
         )
+    rows = [row for row in rows if row.name in measured]
     for row in rows:
-        if row.factors is not None and row.name in measured:
+        if row.factors is not None:
             card[row.factors] = describe(run.read_factors(row.factors)[1])
     learned = [row.name for row in rows if row.name in MODELS and MODELS[row.name].space]
     tuned = [name for name in learned if run.tuned_path(name).exists()]
-    if not fitted_as_tuned(run):
+    if "pmf" in tuned and not fitted_as_tuned(run):
         tuned.remove("pmf")
     card["tuned_on_validation"] = ", ".join(tuned) or "none (defaults)"
     if reads_texts(rows):
@@ -334,45 +352,27 @@ def scorer_of(
     return scorer, {"fusion": fusion.name, "alpha": alpha}
 
 
-def _curves_for(run: RunFolder, fusion: Fusion, on_sweep: OnSweep, memory: int) -> dict[str, Curve]:
-    """`alpha_curves` of all embeddings if alpha is to be chosen and there is what to fuse."""
-    names = run.embedding_names()
-    if fusion.alpha is not None or not names or "mf" not in run.factors_rows():
-        return {}
-    settings = settings_on(run.read_factors("mf")[1])
-    embeddings = {name: run.read_embeddings(name) for name in names}
-    return alpha_curves(run, settings, fusion.name, embeddings, on_sweep, memory)
-
-
-def alpha_curves(
+def _curves_for(
     run: RunFolder,
-    settings: PmfSettings,
-    fusion: str,
-    embeddings: dict[str, Embeddings],
-    on_sweep: OnSweep = lambda sweep, loss: None,
-    memory: int = MEMORY,
+    rows: list[Row],
+    absent: dict[str, str],
+    fusion: Fusion,
+    on_sweep: OnSweep,
+    memory: int,
 ) -> dict[str, Curve]:
-    """Validation NDCG@25 over alpha = 0, 1/20, ..., 1, for each of `embeddings`.
+    """`alpha_curves` of the embeddings that are fused, if alpha is to be chosen.
 
-    The factors are fitted anew on train without validation; the test part is not touched.
+    Where it cannot be, the fused rows are made `absent`, with the reason.
     """
-    split, task = validation_tasks(run.dataset, run.protocol)[0]
-    factors = validation_factors(run, split, settings, on_sweep)
-    train = run.dataset.interactions.at(split.train)
-    curves = {}
-    for name, found in embeddings.items():
-        profiles = content_profiles(fusion, train, run.dataset.feedback, found.E, run.dataset.users)
-
-        def ndcg(
-            alpha: float, profiles: Array = profiles, E: NDArray[np.float32] = found.E
-        ) -> float:
-            scorer = published_fusion(fusion, factors, profiles, E, task.catalogue, alpha)
-            return evaluate(scorer, task, (25,), memory).metrics["ndcg@25"]
-
-        curves[name] = tuple((step / GRID, ndcg(step / GRID)) for step in range(GRID + 1))
+    fused_rows = {
+        row.name: row.embeddings
+        for row in rows
+        if row.factors is not None and row.embeddings is not None and row.name not in absent
+    }
+    curves: dict[str, Curve] = {}
+    if fusion.alpha is None and fused_rows:
+        with excused(lambda why: absent.update(dict.fromkeys(fused_rows, why))):
+            settings = settings_on(run.read_factors("mf")[1])
+            embeddings = {name: run.read_embeddings(name) for name in fused_rows.values()}
+            curves = alpha_curves(run, settings, fusion.name, embeddings, on_sweep, memory)
     return curves
-
-
-def best(curve: Curve) -> float:
-    """The alpha of the highest point; of equal ones the largest."""
-    return max(curve, key=lambda point: (point[1], point[0]))[0]

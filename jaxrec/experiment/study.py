@@ -103,6 +103,9 @@ def summarise(paths: list[Path]) -> Summary:
     tables = [pl.read_parquet(path / "per_user.parquet") for path in paths]
     common = set.intersection(*(set(table["row"].unique()) for table in tables))
     rows = [row for row in cards[0].measured if row in common]
+    if not rows:
+        raise InputError("no row is measured in all run folders; there is nothing to summarise")
+    named = [row.name for card in cards for row in card.rows]
     figures = [name for name in tables[0].columns if name not in ("row", "user_id")]
     per_user = _averaged(tables, rows, figures)
     protocol = cards[0].protocol
@@ -118,6 +121,7 @@ def summarise(paths: list[Path]) -> Summary:
         },
         against=_against(per_user, figures) if "hybrid" in rows and len(rows) > 1 else None,
         all_unseen=_all_unseen(cards, rows),
+        left_out=tuple(name for name in dict.fromkeys(named) if name not in rows),
     )
 
 

@@ -1,6 +1,7 @@
 """Searches a row's settings on validation; every trial is kept, so that a search goes on later."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -8,11 +9,12 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from jaxrec.errors import InputError
+from jaxrec.errors import InputError, excused
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import Task, validation_tasks
 from jaxrec.experiment.choices import SIGNALS, choose_embeddings, evidence, identity_of
 from jaxrec.experiment.folder import RunFolder
+from jaxrec.experiment.rows import pointless, rows_of
 from jaxrec.files import write_json
 from jaxrec.models.model import Evidence, Range
 from jaxrec.models.registry import MODELS, fit
@@ -21,6 +23,9 @@ from jaxrec.topk.blocks import MEMORY
 K = 25
 OnTrial = Callable[[int, float], None]
 """Called after each trial with the number of trials done and the best NDCG@25 so far."""
+
+Bar = Callable[[str, int, str], AbstractContextManager[OnTrial]]
+"""Of a name, a number of trials and the name of a figure."""
 
 
 def tunable() -> list[str]:
@@ -65,8 +70,14 @@ def tune(
 
     Returns:
         The best `settings`, their `validation_ndcg@25`, the number of `trials`.
+
+    Raises:
+        InputError: the row cannot be made of these data, or no trial gave a figure.
     """
     model = MODELS[row]
+    (own,) = rows_of(run, (row,))
+    if (why := pointless(run, own)) is not None:
+        raise InputError(why)
     if model.text:
         choose_embeddings(run)
     parts = [
@@ -98,6 +109,23 @@ def tune(
     }
     write_json(path, card)
     return card
+
+
+def tune_all(
+    run: RunFolder, rows: list[str], trials: int, memory: int, bar: Bar, say: Callable[[str], None]
+) -> dict[str, str]:
+    """`tune` rows, showing a `bar` of each.
+
+    Returns:
+        By row, why it could not be tuned; the others were.
+    """
+    lost: dict[str, str] = {}
+    for row in rows:
+        with excused(partial(lost.__setitem__, row)):
+            with bar(row, trials, f"NDCG@{K}") as on_trial:
+                card = tune(run, row, trials, memory, on_trial)
+            say(f"{row}: {card[f'validation_ndcg@{K}']:.4f} with {card['settings']}")
+    return lost
 
 
 def _ndcg(row: str, parts: list[tuple[Evidence, Task]], memory: int, trial: optuna.Trial) -> float:

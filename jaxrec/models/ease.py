@@ -46,7 +46,8 @@ def ease(
     rows = X.shape[0] + len(text)
     if min(rows, items) > LARGEST:
         raise InputError(
-            f"EASE needs a dense system of {min(rows, items):,} rows; {LARGEST:,} are possible"
+            f"EASE needs a dense system of {min(rows, items):,} rows; {LARGEST:,} are possible:"
+            " take other rows (--row), as pmf"
         )
     if rows <= items:
         A = np.vstack([X.toarray(), text])
@@ -79,7 +80,9 @@ TEXT_SPACE = SPACE | {"metadata": Range(0.3, 5.0), "text_weight": Range(0.5, 50.
 
 MODELS = {
     "ease": Model("EASE, liked", _ease, {"target": "liked", "lambda_": 200.0}, SPACE),
-    "ease-graded": Model("EASE, graded", _ease, {"target": "graded", "lambda_": 200.0}, SPACE),
+    "ease-graded": Model(
+        "EASE, graded", _ease, {"target": "graded", "lambda_": 200.0}, SPACE, ungraded="ease"
+    ),
     "ease+text": Model(
         "EASE, liked, with text",
         _ease_with_text,
@@ -93,5 +96,6 @@ MODELS = {
         {"target": "graded", "lambda_": 200.0, "metadata": 1.0, "text_weight": 5.0},
         TEXT_SPACE,
         text=True,
+        ungraded="ease+text",
     ),
 }

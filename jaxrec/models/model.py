@@ -85,6 +85,8 @@ class Model(NamedTuple):
     """Does it read texts?"""
     needs: str | None = None
     """A package that may be absent."""
+    ungraded: str | None = None
+    """The row that it would be again where values are no grades."""
 
     @property
     def lacks(self) -> str | None:

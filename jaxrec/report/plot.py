@@ -64,9 +64,9 @@ def _bars(axes: Axes, card: ScoreCard, k: int) -> None:
             capsize=2,
             label=f"{label}@{k}",
         )
-    axes.set_xticks(place, list(rows), rotation=30, ha="right")
+    axes.set_xticks(place, list(rows), rotation=30, ha="right", parse_math=False)
     axes.legend()
-    axes.set_title(card.title)
+    axes.set_title(card.title, parse_math=False)
 
 
 def _curve(axes: Axes, hybrid: FusionCard) -> None:

@@ -10,6 +10,8 @@ def summary_table(summary: Summary, k: int) -> Table:
     """Means at one cut-off, and the lead of `hybrid` with its p."""
     headings = (f"P@{k}", "±", f"R@{k}", f"NDCG@{k}", "tail R", "hybrid +P", "p")
     shown = table_of_rows(summary.title, headings)
+    if summary.left_out:
+        shown.caption = f"not measured in every run: {', '.join(summary.left_out)}"
     precision = f"precision@{k}"
     lead = (summary.against or {}).get(precision, {})
     for row, means in summary.rows.items():

@@ -63,5 +63,5 @@ def list_for_newcomer(
     """`recommend_liked` in lines, items being asked for by id or title."""
     items = [run.dataset.catalogue.find(asked) for asked in liked]
     found = recommend_liked(run, items, k, row, memory)
-    titles = "; ".join(run.dataset.titles[item] for item in dict.fromkeys(items))
+    titles = "; ".join(run.dataset.catalogue.called(item) for item in dict.fromkeys(items))
     return [*made_up(run), f"For somebody who likes {titles}, by {row}:", *ranked(run, *found)]

@@ -57,7 +57,7 @@ def recommend(
     (wanted,) = rows_of(run, (row,))
     needed = lacking(run, wanted)
     if needed is not None:
-        raise InputError(f"row {row} needs something first: {needed}")
+        raise InputError(f"row {row} is absent: {needed}")
     if wanted.factors == "pmf":
         refresh_pmf(run)
     task = evaluation_task(run.dataset, run.protocol)
@@ -124,7 +124,7 @@ def list_for_user(
     return [
         *made_up(run),
         f"User {user}, latest interactions:",
-        *(f"  {own.values[at]:g}  {dataset.titles[own.items[at]]}" for at in latest),
+        *(f"  {own.values[at]:g}  {dataset.catalogue.called(own.items[at])}" for at in latest),
         in_words(how),
         *ranked(run, items[0], scores[0]),
     ]
@@ -148,7 +148,7 @@ def ranked(run: RunFolder, items: NDArray[np.int32], scores: NDArray[np.floating
     """A list in lines: rank, score, title."""
     places = enumerate(zip(items, scores, strict=True), start=1)
     return [
-        f"{rank:>4}  {score:8.4f}  {run.dataset.titles[item]}"
+        f"{rank:>4}  {score:8.4f}  {run.dataset.catalogue.called(item)}"
         for rank, (item, score) in places
         if item >= 0
     ]

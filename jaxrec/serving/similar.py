@@ -42,7 +42,10 @@ def similar(
 def list_similar(run: RunFolder, asked: str, k: int, memory: int = MEMORY) -> list[str]:
     """`similar` in lines, the item being asked for by id or title."""
     item = run.dataset.catalogue.find(asked)
-    lines = []
+    lines, name = [], run.dataset.catalogue.called(item)
     for space, found in similar(run, item, k, memory).items():
-        lines += [f"Most like {run.dataset.titles[item]} by {space}:", *ranked(run, *found)]
+        lines += [
+            f"Most like {name} by {space}:",
+            *ranked(run, *found),
+        ]
     return lines

@@ -78,3 +78,9 @@ def test_an_error_of_targets_is_an_error_of_scores() -> None:
     scale = np.sum((found.targets[2] - found.targets[3]) ** 2) / others
     assert of_targets == pytest.approx(scale * of_scores, rel=1e-4)
     assert (found.weights[:, None] * found.targets**2).mean() == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("of_users", [0.0, 0.5])
+def test_factors_of_nothing_make_targets_of_nothing(of_users: float) -> None:
+    factors = Factors(np.full((6, 3), of_users), np.zeros((4, 3)))
+    assert not alignment_targets(factors, np.ones(4, int)).targets.any()

@@ -10,11 +10,10 @@ from jaxrec.border.embeddings import Embeddings
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import Curve, read_card
 from jaxrec.evaluation.task import validation_tasks
-from jaxrec.experiment.fitting import DEFAULTS, PUBLISHED, train_pmf
+from jaxrec.experiment.fitting import DEFAULTS, PUBLISHED, alpha_curves, train_pmf
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.scoring import (
     Fusion,
-    alpha_curves,
     results_are_stale,
     score_card,
     set_stale_results_aside,
@@ -115,7 +114,7 @@ def test_a_folder_killed_while_it_was_made_is_completed(run: RunFolder) -> None:
 
 
 def test_without_factors_the_command_that_makes_them_is_named(run: RunFolder) -> None:
-    with pytest.raises(InputError, match=f"first: jaxrec train-pmf --run {run.path}"):
+    with pytest.raises(InputError, match=f"row pmf is absent: jaxrec train-pmf --run {run.path}"):
         recommend(run, np.array([0], np.int32), 5, row="pmf")
 
 

@@ -12,22 +12,18 @@ def names(embeddings: list[str], **options: bool) -> list[str]:
 
 def test_the_published_table_is_whole_whatever_is_there() -> None:
     table = [f"mf+{name}" for name in LABELS]
-    assert names([], whole=True) == ["mf", *table, *LEARNED]
-    rows = names(["minilm", "other"], whole=True)
+    assert names([], published=True) == ["mf", *table, *LEARNED]
+    rows = names(["minilm", "other"], published=True)
     assert rows[:3] == ["mf", "mf+minilm", "text+minilm"]
     assert rows[len(table) + 2 : -len(LEARNED)] == ["mf+other", "text+other"]
 
 
-def test_elsewhere_there_are_rows_of_what_is_there() -> None:
-    assert names(["other"]) == ["mf", "mf+other", *LEARNED]
-
-
-def test_the_published_program_has_nothing_for_what_is_cold() -> None:
-    assert names(["minilm"], published=False) == LEARNED
+def test_other_protocols_have_rows_that_learn_alone() -> None:
+    assert names(["minilm"]) == LEARNED
 
 
 def test_a_row_says_what_it_needs() -> None:
-    rows = {row.name: row for row in rows_with(["minilm"])}
+    rows = {row.name: row for row in rows_with(["minilm"], published=True)}
     assert (rows["mf+minilm"].factors, rows["mf+minilm"].embeddings) == ("mf", "minilm")
     assert (rows["pmf"].factors, rows["pmf"].learned) == ("pmf", False)
     assert (rows["hybrid"].factors, rows["hybrid"].learned) == (None, True)

@@ -67,7 +67,17 @@ def test_what_another_version_has_written_is_named(tmp_path: Path) -> None:
 def test_only_rows_that_all_folders_have_are_compared(tmp_path: Path) -> None:
     first = folder(tmp_path / "a", {"pmf": {1: 0.1}, "mf": {1: 0.1}})
     second = folder(tmp_path / "b", {"pmf": {1: 0.3}})
-    assert list(summarise([first, second]).rows) == ["pmf"]
+    summary = summarise([first, second])
+    assert list(summary.rows) == ["pmf"]
+    assert summary.left_out == ("mf",)
+    assert summary.against is None
+
+
+def test_folders_without_a_common_row_are_refused(tmp_path: Path) -> None:
+    first = folder(tmp_path / "a", {"pmf": {1: 0.1}})
+    second = folder(tmp_path / "b", {"ease": {1: 0.3}})
+    with pytest.raises(InputError, match="no row is measured in all run folders"):
+        summarise([first, second])
 
 
 def test_protocols_are_not_mixed(tmp_path: Path) -> None:

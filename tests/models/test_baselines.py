@@ -52,6 +52,13 @@ def test_ease_is_steck_s_closed_form(shape: tuple[int, int], text: bool) -> None
     np.testing.assert_allclose(found[unseen], (X.toarray() @ B)[unseen], rtol=1e-4, atol=1e-6)
 
 
+def test_features_of_no_column_are_no_text() -> None:
+    for shape in ((8, 20), (40, 12)):
+        X = some_matrix(*shape)
+        found = all_scores(ease(X, X, 7.0, np.zeros((shape[1], 0)), 2.0))
+        np.testing.assert_allclose(found, all_scores(ease(X, X, 7.0)), rtol=1e-6)
+
+
 def test_ease_learns_from_train_and_scores_whoever_asks() -> None:
     X, asking = some_matrix(8, 20), some_matrix(9, 20)
     scores = all_scores(ease(X, asking, 5.0))

@@ -96,9 +96,10 @@ def test_a_summary_shows_the_lead_of_hybrid() -> None:
 
     lead = {"precision@5": {"pmf": Comparison(0.1, 0.5, (0.05, 0.15), 0.01)}}
     rows = {"pmf": means(0.2), "hybrid": means(0.3)}
-    summary = Summary("strict", "tiny", True, ("a", "b"), 10, rows, lead)
+    summary = Summary("strict", "tiny", True, ("a", "b"), 10, rows, lead, left_out=("ease",))
     lines = printed(summary_table(summary, 5))
     assert lines[0] == "tiny (SYNTHETIC DATA), protocol strict, 2 runs"
     assert lines[2] == "row P@5 ± R@5 NDCG@5 tail R hybrid +P p"
     assert lines[4] == "pmf 0.2000 0.100 0.2000 0.2000 0.2000 +50.0% 0.0100"
     assert lines[5] == "hybrid 0.3000 0.100 0.3000 0.3000 0.3000"
+    assert lines[-1] == "not measured in every run: ease"

@@ -1,0 +1,140 @@
+"""Nothing said is garbled: names are printed as they are, tables whole, terminals not steered."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from jaxrec.console.characters import shown
+from jaxrec.console.terminal import Terminal
+from jaxrec.report.tables import table_of_rows
+
+ROOT = Path(__file__).parents[2]
+TITLE = "映画{n} [v2] é [/] :smile: \x1b[31m"
+HEADINGS = tuple(f"NDCG@{k}" for k in range(1, 10))
+
+
+def wide_table() -> Table:
+    table = table_of_rows("a title that is far longer than twenty columns", HEADINGS)
+    table.add_row("[bold]mf[/]", *["0.12345"] * len(HEADINGS))
+    return table
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Films with titles of all kinds, in a folder whose name looks like markup."""
+    folder = tmp_path_factory.mktemp("data") / "映[v2]"
+    folder.mkdir()
+    titles = "\n".join(f"{n},{TITLE.format(n=n)},Drama" for n in range(1, 31))
+    (folder / "movies.csv").write_text(f"movieId,title,genres\n{titles}\n", encoding="utf-8")
+    ratings = "\n".join(
+        f"{u},{1 + (7 * u + i) % 30},4.5,{i}" for u in range(1, 9) for i in range(9)
+    )
+    (folder / "ratings.csv").write_text(f"userId,movieId,rating,timestamp\n{ratings}\n")
+    return folder
+
+
+def jaxrec(data: Path, run: Path, *arguments: str, **environment: str) -> tuple[str, str]:
+    """Standard output and error of a command that succeeds, as ASCII or Latin-1."""
+    command = [sys.executable, "-m", "cli", *arguments, "--run", str(run), "--data", str(data)]
+    own = os.environ | environment
+    done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    return done.stdout.decode(encoding), done.stderr.decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_a_terminal_cannot_show_is_escaped(data: Path, tmp_path: Path, encoding: str) -> None:
+    common = {"PYTHONIOENCODING": encoding, "COLUMNS": "20"}
+    out, err = jaxrec(data, tmp_path, "eval", "--row", "popularity", "-k", "5", **common)
+    assert r"\u6620[v2], protocol strict, seed 42" in out
+    assert re.search(r"\|popularity\| *\d+\|0\.\d{4}\|", out)  # boxes of ASCII, whole figures
+    assert r"\u6620[v2], 8 users, 30 items" in err
+    out, _ = jaxrec(data, tmp_path, "recommend", "--row", "popularity", "--user", "1", **common)
+    e = r"\xe9" if encoding == "ascii" else "é"
+    assert rf" [v2] {e} [/] :smile: \x1b[31m" in out
+    assert r"\u6620\u753b" in out
+
+
+def test_titles_are_printed_as_they_are_and_steer_nothing(data: Path, tmp_path: Path) -> None:
+    out, _ = jaxrec(
+        data, tmp_path, "recommend", "--row", "popularity", "--user", "1",
+        PYTHONIOENCODING="utf-8",
+    )  # fmt: skip
+    assert r" [v2] é [/] :smile: \x1b[31m" in out
+    assert "\x1b" not in out
+
+
+def test_a_mistake_with_such_a_name_stays_one_line(data: Path, tmp_path: Path) -> None:
+    user = "\x1b[2Jü\n"
+    command = [sys.executable, "-m", "cli", "recommend", "--row", "popularity", "--user", user]
+    done = subprocess.run(
+        [*command, "--run", str(tmp_path), "--data", str(data), "-q"], cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.decode("ascii").splitlines()
+    assert r"\x1b[2J\xfc" in line
+
+
+def test_what_is_no_terminal_gets_whole_tables(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    Terminal(0).result(wide_table())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "a title that is far longer than twenty columns"
+    assert lines[2].count("NDCG@") == len(HEADINGS)
+    assert lines[4].count("0.12345") == len(HEADINGS)
+    assert "[bold]mf[/]" in lines[4]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX terminals")
+def test_a_narrow_terminal_cuts_no_figure() -> None:
+    code = (
+        "from jaxrec.console.terminal import Terminal; import tests.console.test_terminal as of;"
+        " Terminal(0).result(of.wide_table())"
+    )
+    ours, theirs = pty.openpty()
+    own = os.environ | {"COLUMNS": "20", "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=own, stdout=theirs, check=True)
+    os.close(theirs)
+    found = b""
+    try:
+        while part := os.read(ours, 4096):
+            found += part
+    except OSError:
+        pass  # so a terminal ends
+    assert found.decode().count("0.12345") == len(HEADINGS)
+    assert "…" not in found.decode()
+
+
+def test_a_bar_shows_its_description_as_it_is(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    with Terminal(0).sweeps("[v2] \x1b[31m [/]", 3, "NDCG@25 [of]") as on_sweep:
+        on_sweep(3, 0.12345)
+    told = capsys.readouterr().err
+    assert r"[v2] \x1b[31m [/]" in told
+    assert "NDCG@25 [of] 0.12345" in told
+
+
+@pytest.mark.parametrize(
+    ("line", "encoding", "expected"),
+    [
+        ("a\tb\n\x9b\u2028\u202e", "utf-8", r"a\tb\n\x9b\u2028\u202e"),
+        ("half a pair \ud83d", "utf-8", r"half a pair \ud83d"),
+        ("ü映", "latin-1", r"ü\u6620"),
+        ("ü映", "no such encoding", r"\xfc\u6620"),
+        ("映画", "utf-8", "映画"),
+    ],
+)
+def test_characters(line: str, encoding: str, expected: str) -> None:
+    assert shown(line, encoding) == expected

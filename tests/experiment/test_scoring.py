@@ -1,0 +1,161 @@
+"""One impossible row costs no other: it is absent, and says why."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxrec.errors import InputError
+from jaxrec.evaluation.card import AbsentRow, ScoreCard
+from jaxrec.experiment.choices import validation_ndcg
+from jaxrec.experiment.fitting import train_pmf
+from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.scoring import score_card
+from jaxrec.experiment.tuning import tune, tune_all
+from jaxrec.files import write_json
+from jaxrec.models.registry import MODELS
+from jaxrec.pmf.objective import PmfSettings
+
+pytestmark = pytest.mark.usefixtures("small_synthetic")
+
+QUICK = {"factors": 8, "sweeps": 5}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    run = open_run(tmp_path / "run", "synthetic", "strict", seed=1)
+    for row in ("pmf", "text", "pmf+text"):
+        write_json(run.tuned_path(row), {"settings": QUICK})
+    return run
+
+
+@pytest.fixture
+def ease_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jaxrec.models.ease.LARGEST", 5)
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, row: str, error: Exception) -> None:
+    def fit(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setitem(MODELS, row, MODELS[row]._replace(fit=fit))
+
+
+def absent(card: ScoreCard) -> dict[str, str]:
+    return {row.name: row.why for row in card.rows if isinstance(row, AbsentRow)}
+
+
+@pytest.mark.usefixtures("ease_is_too_large")
+def test_a_row_beyond_its_size_is_absent_and_the_others_are_measured(run: RunFolder) -> None:
+    card = score_card(run, (5, 10), only=("ease", "popularity", "itemknn", "hybrid"))
+    assert set(card.measured) == {"popularity", "itemknn"}
+    assert card.ks == (5, 10)
+    assert card.hybrid is None
+    found = absent(card)
+    assert "dense system" in found["ease"]
+    assert "take other rows" in found["ease"]
+    assert found["hybrid"].startswith("its signal ease-graded+text cannot be made: EASE needs")
+
+
+def test_a_row_without_memory_is_absent(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails(monkeypatch, "rp3beta", MemoryError("Unable to allocate 9 TiB"))
+    card = score_card(run, (5,), only=("rp3beta", "popularity"))
+    assert absent(card) == {
+        "rp3beta": "it does not fit in memory (Unable to allocate 9 TiB); free some, or ask for"
+        " less"
+    }
+
+
+def test_settings_of_another_split_cost_their_row_alone(run: RunFolder) -> None:
+    train_pmf(run, PmfSettings(factors=8, sweeps=5))
+    other = {"settings": {}, "made_from": {"split_sha256": "another"}}
+    write_json(run.tuned_path("pmf"), other)
+    write_json(run.tuned_path("ease"), other)
+    card = score_card(run, (5,), only=("pmf", "ease", "popularity"))
+    assert set(card.measured) == {"popularity"}
+    assert all("was tuned on another split" in why for why in absent(card).values())
+
+
+def test_a_mistake_of_the_program_is_raised(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails(monkeypatch, "ease", ValueError("shapes do not match"))
+    with pytest.raises(ValueError, match="shapes do not match"):
+        score_card(run, (5,), only=("ease", "popularity"))
+
+
+def test_without_any_row_the_reasons_are_one_line(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for row in ("ease", "rp3beta"):
+        fails(monkeypatch, row, InputError("too large; take less"))
+    with pytest.raises(InputError, match=r"yet \(rp3beta, ease: too large; take less\)"):
+        score_card(run, (5,), only=("ease", "rp3beta"))
+
+
+def test_what_is_wrong_with_the_task_ends_at_once(run: RunFolder) -> None:
+    told: list[str] = []
+    with pytest.raises(InputError, match=r"^k is 1000; it must"):
+        score_card(run, (1000,), on_row=told.append, only=("popularity", "ease"))
+    assert told == ["popularity"]
+
+
+@pytest.mark.usefixtures("ease_is_too_large")
+def test_embeddings_are_judged_by_the_signals_that_can_be_made(run: RunFolder) -> None:
+    E = np.random.default_rng(0).normal(size=(run.dataset.items, 4)).astype(np.float32)
+    E /= np.linalg.norm(E, axis=1, keepdims=True)
+    assert 0 < validation_ndcg(run, E) < 1
+
+
+@pytest.mark.usefixtures("ease_is_too_large")
+def test_a_row_that_cannot_be_tuned_costs_no_other(run: RunFolder) -> None:
+    from jaxrec.console.terminal import Terminal
+
+    said: list[str] = []
+    lost = tune_all(run, ["ease", "rp3beta"], 1, 2**30, Terminal(-1).sweeps, said.append)
+    assert set(lost) == {"ease"}
+    assert "dense system" in lost["ease"]
+    assert run.tuned_path("rp3beta").exists()
+    (line,) = said
+    assert line.startswith("rp3beta: 0.")
+
+
+def nameless(run: RunFolder, title: str = "", year: str = "") -> RunFolder:
+    """The same where every item has the same title, year and no genre; nobody tags anything."""
+    from jaxrec.data.dataset import Remarks
+    from jaxrec.sources.synthetic import films
+
+    ids, nothing = run.dataset.item_ids, np.zeros(0, np.int32)
+    catalogue = films(ids, [title] * len(ids), [year] * len(ids))
+    remarks = Remarks(nothing, nothing, [], np.zeros(0, np.int64))
+    return replace(run, dataset=replace(run.dataset, catalogue=catalogue, remarks=remarks))
+
+
+@pytest.mark.parametrize(
+    ("title", "why"), [("", "no item has a text; give"), ("Up (2009)", "all items have the same")]
+)
+def test_without_texts_no_row_reads_any(run: RunFolder, title: str, why: str) -> None:
+    bare = nameless(run, title)
+    assert set(bare.texts("honest")) == {title or "movie"}
+    card = score_card(bare, (5,))
+    readers = {"ease+text", "ease-graded+text", "ials", "text", "pmf+text", "hybrid"}
+    found = absent(card)
+    assert set(found) == readers | {"pmf"}
+    assert all(found[row].startswith(why) for row in readers)
+    with pytest.raises(InputError, match=f"^{why}"):
+        tune(bare, "text", 1)
+
+
+def test_texts_that_nobody_has_embedded_are_not_read(run: RunFolder) -> None:
+    """No number and no category tells items apart, so the embeddings must."""
+    bare = nameless(run)
+    table = bare.dataset.catalogue.table.with_columns(title=np.array(run.dataset.titles))
+    catalogue = replace(bare.dataset.catalogue, table=table)
+    card = score_card(
+        replace(bare, dataset=replace(bare.dataset, catalogue=catalogue)),
+        (5,),
+        only=("pmf+text", "popularity"),
+    )
+    assert absent(card) == {"pmf+text": f"jaxrec embed --run {run.path} --model minilm"}
