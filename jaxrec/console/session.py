@@ -48,7 +48,9 @@ def on_run_folder(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callabl
         @click.option("--data", help="Name or folder of the data set.  [default: ml-latest-small]")
         @click.option(
             "--protocol",
-            type=click.Choice(["strict", "published", "temporal", "cold-items", "cold-users"]),
+            type=click.Choice(
+                ["strict", "published", "temporal", "temporal-user", "cold-items", "cold-users"]
+            ),
             help="Evaluation protocol.  [default: strict]",
         )
         @click.option(

@@ -34,8 +34,8 @@ def rows_with(embeddings: list[str], published: bool = True, whole: bool = False
 
     Args:
         embeddings: names of those that are there.
-        published: are there published rows? The published program has no factors for whom or what
-            is cold.
+        published: are there published rows? The published program takes stars, and has no factors
+            for whom or what is cold.
         whole: all rows of the published table, whatever is there, and each embedding alone.
     """
     rows = []
@@ -55,9 +55,8 @@ def rows_with(embeddings: list[str], published: bool = True, whole: bool = False
 def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[Row]:
     """The rows of this run's score card, or those named; InputError for a name that is none."""
     rules = run.protocol.rules
-    rows = rows_with(
-        run.embedding_names(), published=rules.published_rows, whole=rules.as_published
-    )
+    published = rules.published_rows and run.dataset.feedback.kind == "stars"
+    rows = rows_with(run.embedding_names(), published=published, whole=rules.as_published)
     names = [row.name for row in rows]
     for name in only:
         if name not in names:

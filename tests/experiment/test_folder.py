@@ -170,6 +170,7 @@ def test_only_validation_ratings_decide_alpha_and_test_ratings_nothing(
     positions = run.protocol.split.test if part == "test" else inner.test
     shuffled = np.random.default_rng(0).permutation(positions)
     for column in run.dataset.interactions[1:]:
+        assert column is not None
         column[positions] = column[shuffled]
     after = fit_and_choose()
     if part == "test":
