@@ -76,7 +76,7 @@ def test_blocks_of_items_give_the_lists_of_whole_rows(data: st.DataObject) -> No
     left, right = (rng.integers(-1, 2, (rows, 2)).astype(np.float32) for rows in (users, items))
     seen = rng.random((users, items)) < 0.3
     catalogue = rng.random(items) < 0.8
-    order = rng.permutation(items).astype(np.int32) if data.draw(st.booleans()) else None
+    order = rng.permutation(items).astype(np.int32)
     found, _ = jax.jit(topk.rank_by_item_blocks, static_argnames=("k", "width"))(
         topk.Product(jnp.asarray(left), jnp.asarray(right)),
         jnp.arange(users),
