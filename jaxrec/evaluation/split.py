@@ -165,14 +165,17 @@ def _drawn(
 ) -> Split:
     """Cut each user's interactions in an order of her own.
 
-    They are ordered by the numbers that SplitMix64 gives, seeded with the user's key: the first
-    number is of her first interaction in the order of `positions`. The first ceil(share n) are held
-    out, of users with fewer than `fewest` none.
+    They are ordered by the upper halves of the numbers that SplitMix64 gives, seeded with the
+    user's key: the first number is of her first interaction in the order of `positions`. The first
+    ceil(share n) are held out, of users with fewer than `fewest` none.
     """
     by_user = positions[np.argsort(interactions.users[positions], kind="stable")]
     users = interactions.users[by_user]
     place, n, _ = _runs(users)
-    by_user = by_user[np.lexsort((splitmix64(keys[users], place), users))]
+    # user and number in one word: a stable sort of what is nearly in order is far faster than two
+    half = np.uint64(32)
+    words = (users.astype(np.uint64) << half) | (splitmix64(keys[users], place) >> half)
+    by_user = by_user[np.argsort(words, kind="stable")]
     held_out = place < np.where(n >= fewest, np.ceil(share * n), 0)
     return Split(by_user[~held_out], by_user[held_out])
 

@@ -202,7 +202,7 @@ def test_a_user_without_train_ratings_is_told_so(run: RunFolder) -> None:
     others = split._replace(train=split.train[run.dataset.interactions.users[split.train] != 3])
     without = replace(run, protocol=run.protocol._replace(split=others))
     train_pmf(without, QUICK)
-    with pytest.raises(InputError, match="user 4 has no train rating"):
+    with pytest.raises(InputError, match="user 4 has no train interaction"):
         recommend(without, np.array([3], np.int32), 5, row="mf")
 
 
