@@ -16,11 +16,13 @@ def figures(precision: float, k: int = 5) -> Figures:
     )
 
 
-def row_card(name: str, precision: float = 0.4, k: int = 5, **more: Any) -> RowCard:
+def row_card(
+    name: str, precision: float = 0.4, k: int = 5, tied: float = 0.0, **more: Any
+) -> RowCard:
     """A row of ten users."""
     hits, all_of = round(precision * k * 10), figures(precision, k)
     thirds = {"head": all_of, "middle": all_of, "tail": all_of}
-    return RowCard(name, f"label of {name}", 10, hits, all_of, thirds, {}, **more)
+    return RowCard(name, f"label of {name}", 10, hits, all_of, thirds, {}, tied, **more)
 
 
 def score_card_of(*rows: RowCard | AbsentRow, **more: Any) -> ScoreCard:

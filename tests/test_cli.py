@@ -21,6 +21,7 @@ from jaxrec.experiment.fitting import PUBLISHED
 from jaxrec.fusion.published import FUSIONS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
 from jaxrec.sources import library
+from jaxrec.sources.synthetic import synthetic_dataset
 from tests.tiny_models import tiny_bert
 
 pytestmark = pytest.mark.usefixtures("small_synthetic")
@@ -118,7 +119,6 @@ def test_a_small_memory_changes_no_list(
         (["recommend", "--user", "12345"], "no user 12345; there are 1 to 100"),
         (["recommend", "--user", "1", "--row", "mf+bert"], "no row 'mf+bert'"),
         (["recommend", "--user", "1", "--row", "mf+minilm"], "jaxrec embed --run"),
-        (["recommend", "--user", "1", "-k", "100000", "--row", "mf"], "k is 100000"),
         (["recommend"], "give --user ID, --liked ITEM, or --all"),
         (["recommend", "--liked", "zzz"], "no item 'zzz'; give an id"),
         (["recommend", "--liked", "the"], "is ambiguous, give an id: "),
@@ -127,7 +127,6 @@ def test_a_small_memory_changes_no_list(
         (["tune", "--row", "mf"], "no row 'mf' to tune; there are itemknn"),
         (["run", "--seeds", "2"], "is one run folder; give another --run"),
         (["eval", "--row", "popularity", "--plot", "/tmp/x.nothing"], "nothing"),
-        (["eval", "-k", "100000", "--row", "mf"], "k is 100000"),
         (["eval", "--seed", "7"], "made with seed 42, not 7"),
         (["eval", "--alpha", "2"], "'2' is neither a number from 0 to 1 nor `grid`"),
         (["eval", "--data", "nowhere"], "no data set 'nowhere'"),

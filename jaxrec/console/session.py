@@ -89,7 +89,9 @@ def on_run_folder(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callabl
         @strict_option
         @click.option(
             "--protocol",
-            type=click.Choice(["strict", "published", "temporal", "cold-items", "cold-users"]),
+            type=click.Choice(
+                ["strict", "published", "temporal", "temporal-user", "cold-items", "cold-users"]
+            ),
             help="Evaluation protocol.  [default: strict]",
         )
         @click.option(

@@ -73,6 +73,19 @@ class Ids:
             )
         return found
 
+    def draws(self, seed: int, purpose: str) -> NDArray[np.uint64]:
+        """[n] 64 random bits a name, alike wherever and in whatever company it stands.
+
+        They are BLAKE2b of the name as it is written, keyed by `seed` and `purpose`: the number 7
+        and the text `7` draw the same.
+        """
+        key = hashlib.sha256(f"{seed} {purpose}".encode()).digest()
+        drawn = b"".join(
+            hashlib.blake2b(str(name).encode(), digest_size=8, key=key).digest()
+            for name in self.names.tolist()
+        )
+        return np.frombuffer(drawn, "<u8").astype(np.uint64)
+
     @property
     def sha256(self) -> str:
         """Hash of the names in their order."""

@@ -13,7 +13,7 @@ from typing import Any, Self
 from jaxrec.errors import InputError
 from jaxrec.files import read_json, write_json
 
-VERSION = 1
+VERSION = 2
 """Of what `ScoreCard.to_json` makes; raised whenever an older reader would misread it."""
 
 Numbers = dict[str, float]
@@ -61,7 +61,10 @@ class RowCard:
     by_item_third: dict[str, Figures]
     """`head`, `middle`, `tail`: only hits on these items count."""
     by_user_third: dict[str, Figures]
-    """`fewest`, `some`, `most` ratings."""
+    """`fewest`, `some`, `most` interactions."""
+    tied_share: float
+    """Of the lists to the largest cut-off those in which equal scores have a part: an item on the
+    list has exactly the score of another one on it, or of one left out."""
     gains: dict[str, Numbers] = field(default_factory=dict)
     """Relative, over the rows `mf` and `pmf` where they were measured."""
     settings: dict[str, Any] | None = None
@@ -79,7 +82,8 @@ class RowCard:
     def to_json(self) -> dict[str, Any]:
         """JSON: the figures beside the name, and only what there is of the rest."""
         found: dict[str, Any] = {"name": self.name, "label": self.label}
-        found |= {"users": self.users, "hits": self.hits} | self.figures.to_json()
+        found |= {"users": self.users, "hits": self.hits, "tied_share": self.tied_share}
+        found |= self.figures.to_json()
         for kind in ("by_item_third", "by_user_third"):
             thirds: dict[str, Figures] = getattr(self, kind)
             found[kind] = {third: figures.to_json() for third, figures in thirds.items()}
@@ -103,6 +107,7 @@ class RowCard:
             figures=Figures.from_json(json),
             by_item_third=_each(Figures.from_json, json["by_item_third"]),
             by_user_third=_each(Figures.from_json, json["by_user_third"]),
+            tied_share=_number(json["tied_share"]),
             gains={
                 key.removeprefix("gain_over_"): _numbers(gain)
                 for key, gain in json.items()

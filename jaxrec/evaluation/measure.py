@@ -39,11 +39,18 @@ class Evaluation(NamedTuple):
     """[items] that could be recommended."""
     item_thirds: NDArray[np.int8]
     """[items] see `item_thirds`."""
+    tied: NDArray[np.bool_]
+    """[n] has an item of the list exactly the score of another one on it, or of one left out?"""
 
     @property
     def metrics(self) -> dict[str, float]:
         """Means over the users, and `coverage@K`."""
         return means(self.per_user) | self.coverage()
+
+    @property
+    def tied_share(self) -> float:
+        """Share of the lists that equal scores have a part in, so that the tie rule does too."""
+        return float(np.mean(self.tied))
 
     @property
     def hits(self) -> int:
@@ -112,16 +119,17 @@ def evaluate(
     Args:
         scorer: see `jaxrec.topk.scorer`.
         task: whom to serve and what counts.
-        ks: cut-offs, each between 1 and the catalogue's size.
+        ks: cut-offs, at least 1 each; where candidates are fewer, lists are filled up with -1 and
+            K stays what figures are divided by.
         memory: bytes that a block of users' arrays may take.
 
     Raises:
-        InputError: a cut-off is out of range, or nobody can be evaluated.
+        InputError: a cut-off is below 1, or nobody can be evaluated.
         ValueError: a score is not a number.
     """
     items = len(task.catalogue)
     for k in ks:
-        check_k(k, items)
+        check_k(k)
     users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
     if not len(users):
         raise InputError("no user has a relevant item in the held-out part; nothing to evaluate")
@@ -129,18 +137,19 @@ def evaluate(
 
     def measure(
         block: NDArray[np.int32], seen: tuple[Any, Any], relevant: tuple[Any, Any]
-    ) -> tuple[Array, Array, dict[str, Array]]:
+    ) -> tuple[Array, Array, Array, dict[str, Array]]:
         scores = _scores(scorer, block, seen, catalogue)
-        return _measure_block(scores, relevant, catalogue, thirds, tuple(ks))
+        return _measure_block(scores, relevant, catalogue, thirds, task.tie_order, tuple(ks))
 
-    lists, top, figures = over_users(measure, users, items, (task.seen, task.relevant), memory)
+    sets = task.seen, task.relevant
+    lists, top, tied, figures = over_users(measure, users, items, sets, memory)
     check_scores(top)
     everything = {name: values[:, 0] for name, values in figures.items()}
     by_third = {
         third: {name: values[:, number] for name, values in figures.items()}
         for number, third in enumerate(ITEM_THIRDS, start=1)
     }
-    return Evaluation(users, lists, everything, by_third, task.catalogue, thirds)
+    return Evaluation(users, lists, everything, by_third, task.catalogue, thirds, tied)
 
 
 # a program of its own, so that what is long to compile is not compiled for every kind of scorer
@@ -156,10 +165,15 @@ def _measure_block(
     relevant: tuple[Array, Array],
     catalogue: Array,
     thirds: Array,
+    tie_order: Array | None,
     ks: tuple[int, ...],
-) -> tuple[Array, Array, dict[str, Array]]:
-    """Lists [block, K], best scores [block], figures [block, all and each third of the items]."""
-    top_items, top_scores = best(scores, catalogue, max(ks))
+) -> tuple[Array, Array, Array, dict[str, Array]]:
+    """Lists [block, K], best scores [block], whether equal scores have a part in the list [block],
+    figures [block, all and each third of the items].
+    """
+    top_items, top_scores = best(scores, catalogue, max(ks) + 1, tie_order)
+    equal = (top_scores[:, :-1] == top_scores[:, 1:]) & (top_items[:, 1:] >= 0)
+    top_items = top_items[:, :-1]
     is_relevant = membership(relevant, *scores.shape)
     hits = jnp.take_along_axis(is_relevant, jnp.maximum(top_items, 0), axis=1) & (top_items >= 0)
     counts = [
@@ -181,7 +195,7 @@ def _measure_block(
             f"hit_rate@{k}": metrics.hit_rate(hits, k),
         }
     figures = {name: jnp.where(count > 0, values, jnp.nan) for name, values in figures.items()}
-    return top_items, jnp.max(top_scores, axis=1), figures
+    return top_items, jnp.max(top_scores, axis=1), jnp.any(equal, axis=1), figures
 
 
 def _each(thirds: Array) -> list[Array]:

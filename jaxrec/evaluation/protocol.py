@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrec.data.dataset import Dataset, Interactions
+from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
 from jaxrec.evaluation.split import (
-    FEWEST_RATINGS,
+    FEWEST,
     FOLDS,
     VALIDATION_SHARE,
     Split,
@@ -18,8 +18,10 @@ from jaxrec.evaluation.split import (
     cold_user_split,
     per_user_validation,
     published_split,
+    published_validation,
     strict_split,
     temporal_split,
+    temporal_user_split,
 )
 
 
@@ -27,10 +29,10 @@ from jaxrec.evaluation.split import (
 class Rules:
     """All in which protocols differ; no other module asks for a protocol's name."""
 
-    cut: Callable[[Interactions, int, int], Split]
-    """Of interactions, seed and fold: what is learned from, and what is held out."""
-    cut_inside: Callable[[Interactions, Split, int], list[Split]]
-    """Of interactions, split and seed: the train part cut as the whole was, for choosing."""
+    cut: Callable[[Dataset, int, int], Split]
+    """Of data, seed and fold: what is learned from, and what is held out."""
+    cut_inside: Callable[[Dataset, Split, int], list[Split]]
+    """Of data, split and seed: the train part cut as the whole was, for choosing."""
     split: str
     """In words; of `seed` and `fold`."""
     texts: str
@@ -39,17 +41,15 @@ class Rules:
     """Of items, each of them cold in one."""
     seeded: bool = True
     """Do seeds give different splits?"""
-    needs_times: bool = False
-    """Is it about times? Then remarks are read up to the first interaction of validation, and users
-    without a past are not evaluated."""
     candidates: Literal["everything", "vocabulary", "cold"] = "everything"
     """What is ranked: all items, those with a train interaction, or those without."""
     kinds_of_texts: tuple[str, ...] = ("honest",)
     """The first is what plain embeddings are of."""
-    remarks_read: bool = True
-    """May any remark be read?"""
+    remarks: Literal["apart", "before", "before_own", "none"] = "apart"
+    """Which may be read: those `apart` from held-out pairs; of these, those written `before`
+    everything that is held out, or before what is of their own author; or `none`."""
     as_published: bool = False
-    """Is it the published table's, with its rows, fusion and ideal?"""
+    """Is it the published table's, with its rows, fusion, ideal and order of equal scores?"""
 
     @property
     def cold_items(self) -> bool:
@@ -57,30 +57,27 @@ class Rules:
         return self.candidates == "cold"
 
 
-def _inside(interactions: Interactions, split: Split, seed: int) -> list[Split]:
-    return [per_user_validation(interactions, split, seed)]
+def _all(dataset: Dataset) -> NDArray[np.int64]:
+    return np.arange(len(dataset.interactions.users))
 
 
-def _all(interactions: Interactions) -> NDArray[np.int64]:
-    return np.arange(len(interactions.users))
-
-
-PER_USER = (
-    f"per user (at least {FEWEST_RATINGS} ratings{{}}), first ceil(0.2 n) of"
-    " RandomState({{seed}}).permutation(n) are test"
-)
+PER_USER = f"per user (at least {FEWEST} interactions{{}}), "
 WITHOUT_HELD_OUT = "TEXT and remarks, without those on held-out pairs"
 PROTOCOLS = {
     "strict": Rules(
-        cut=lambda ratings, seed, fold: strict_split(ratings, seed),
-        cut_inside=_inside,
-        split=PER_USER.format(", others stay in train"),
+        cut=lambda data, seed, fold: strict_split(data.interactions, data.user_ids, seed),
+        cut_inside=lambda data, split, seed: [
+            per_user_validation(data.interactions, split, data.user_ids, seed)
+        ],
+        split=PER_USER.format(", others stay in train")
+        + "the first ceil(0.2 n) are test, in an order drawn from seed {seed} and the user's id",
         texts=WITHOUT_HELD_OUT,
     ),
     "published": Rules(
-        cut=lambda ratings, seed, fold: published_split(ratings, seed),
-        cut_inside=_inside,
-        split=PER_USER.format(""),
+        cut=lambda data, seed, fold: published_split(data.interactions, seed),
+        cut_inside=lambda data, split, seed: [published_validation(data.interactions, split, seed)],
+        split=PER_USER.format("")
+        + "first ceil(0.2 n) of RandomState({seed}).permutation(n) are test",
         texts="PUBLISHED and every remark, those on held-out pairs included (published); of the"
         " rows below pmf TEXT and remarks without those",
         candidates="vocabulary",
@@ -88,32 +85,48 @@ PROTOCOLS = {
         as_published=True,
     ),
     "temporal": Rules(
-        cut=lambda ratings, seed, fold: temporal_split(ratings, _all(ratings)),
-        cut_inside=lambda ratings, split, seed: [
-            temporal_split(ratings, split.train, VALIDATION_SHARE)
+        cut=lambda data, seed, fold: temporal_split(data.interactions, _all(data)),
+        cut_inside=lambda data, split, seed: [
+            temporal_split(data.interactions, split.train, VALIDATION_SHARE)
         ],
-        split="the latest 20 % of all ratings are test",
-        texts=WITHOUT_HELD_OUT,
+        split="the latest 20 % of all interactions are test, cut between different times",
+        texts=WITHOUT_HELD_OUT + " or since the first that is held out",
         seeded=False,
-        needs_times=True,
+        remarks="before",
+    ),
+    "temporal-user": Rules(
+        cut=lambda data, seed, fold: temporal_user_split(data.interactions, _all(data)),
+        cut_inside=lambda data, split, seed: [
+            temporal_user_split(data.interactions, split.train, VALIDATION_SHARE, fewest=2)
+        ],
+        split=PER_USER.format(", others stay in train")
+        + "the latest 20 % are test, cut between different times",
+        texts=WITHOUT_HELD_OUT + " or since the first of their author's that is held out",
+        seeded=False,
+        remarks="before_own",
     ),
     "cold-items": Rules(
-        cut=lambda ratings, seed, fold: cold_item_split(ratings, _all(ratings), seed, fold),
-        cut_inside=lambda ratings, split, seed: [
-            cold_item_split(ratings, split.train, seed + 1, fold) for fold in range(FOLDS)
+        cut=lambda data, seed, fold: cold_item_split(data.interactions, _all(data), seed, fold),
+        cut_inside=lambda data, split, seed: [
+            cold_item_split(data.interactions, split.train, seed + 1, fold) for fold in range(FOLDS)
         ],
-        split=f"fold {{fold}} of {FOLDS} over the items that have ratings, permuted by"
-        " RandomState({seed}): all ratings of its items are test",
+        split=f"fold {{fold}} of {FOLDS} over the items that have interactions, permuted by"
+        " RandomState({seed}): all interactions with its items are test",
         texts="TEXT, no remarks",
         folds=FOLDS,
         candidates="cold",
-        remarks_read=False,
+        remarks="none",
     ),
     "cold-users": Rules(
-        cut=lambda ratings, seed, fold: cold_user_split(ratings, _all(ratings), seed),
-        cut_inside=lambda ratings, split, seed: [cold_user_split(ratings, split.train, seed + 1)],
+        cut=lambda data, seed, fold: cold_user_split(
+            data.interactions, _all(data), data.user_ids, seed
+        ),
+        cut_inside=lambda data, split, seed: [
+            cold_user_split(data.interactions, split.train, data.user_ids, seed + 1)
+        ],
         split="20 % of the users, by RandomState({seed}), are not trained on: half of each one's"
-        " ratings are given when asked, half are test",
+        " interactions, in an order drawn from the seed and the user's id, are given when asked,"
+        " half are test",
         texts=WITHOUT_HELD_OUT,
     ),
 }
@@ -131,13 +144,20 @@ class Protocol(NamedTuple):
 
     @classmethod
     def of(cls, name: str, dataset: Dataset, seed: int, fold: int = 0) -> "Protocol":
-        """Cut `dataset` by the rules of the protocol called `name` (see `PROTOCOLS`)."""
+        """Cut `dataset` by the rules of the protocol called `name` (see `PROTOCOLS`).
+
+        Raises:
+            InputError: there is none, it has no such fold, or the data do not suit it.
+        """
         if name not in PROTOCOLS:
             raise InputError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
         rules = PROTOCOLS[name]
         if not 0 <= fold < rules.folds:
             raise InputError(f"no fold {fold} of protocol {name}; cold-items has 0 to {FOLDS - 1}")
-        return cls(name, seed, rules.cut(dataset.interactions, seed, fold), fold)
+        kind = dataset.feedback.kind
+        if rules.as_published and kind != "stars":
+            raise InputError(f"protocol {name} takes stars, and these are {kind}; take strict")
+        return cls(name, seed, rules.cut(dataset, seed, fold), fold)
 
     @property
     def rules(self) -> Rules:
@@ -149,24 +169,34 @@ class Protocol(NamedTuple):
 
         One split; where there are folds one for each of the inner folds.
         """
-        return self.rules.cut_inside(dataset.interactions, self.split, self.seed)
+        return self.rules.cut_inside(dataset, self.split, self.seed)
 
 
 def readable_remarks(dataset: Dataset, protocol: Protocol) -> NDArray[np.bool_]:
     """[remarks] which ones an honest item text may hold.
 
     A remark betrays that its author knows the item, so one whose (user, item) pair is held out, for
-    the test or for validation, may not be read; under a protocol about times none that was written
-    since the first interaction of validation. Where items are cold no remark may: a cold item has
-    none, and its warm neighbours' texts should be like its own.
+    the test or for validation, may not be read. Where the held-out part is the future, what is
+    written in it betrays what will be liked: of everybody, where one time is cut; where each user's
+    own, only what she writes herself since her first held-out interaction, for what others do at
+    any time is learned from too. Without times none may be read there. Where items are cold no
+    remark may: a cold item has none, and its warm neighbours' texts should be like its own.
     """
-    remarks = dataset.remarks
-    if not protocol.rules.remarks_read:
-        return np.zeros(len(remarks.words), bool)
+    remarks, rule = dataset.remarks, protocol.rules.remarks
+    nothing = np.zeros(len(remarks.words), bool)
+    if rule == "none":
+        return nothing
     validation = [split.test for split in protocol.validation_splits(dataset)]
     held = dataset.interactions.at(np.concatenate([protocol.split.test, *validation]))
     pairs = held.users.astype(np.int64) * dataset.items + held.items
-    readable = ~np.isin(remarks.users.astype(np.int64) * dataset.items + remarks.items, pairs)
-    if protocol.rules.needs_times and len(held.times):
-        readable &= remarks.times < held.times.min()
-    return readable
+    apart = ~np.isin(remarks.users.astype(np.int64) * dataset.items + remarks.items, pairs)
+    if rule == "apart":
+        return apart
+    if remarks.times is None or held.times is None:
+        return nothing
+    # the last place is that of authors without interactions, whose position is -1
+    first = np.full(dataset.users + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, held.users, held.times)
+    if rule == "before":
+        first[:] = first.min()
+    return apart & (remarks.times < first[remarks.users])

@@ -120,7 +120,7 @@ def row_cards(
     Args:
         evaluations: by the rows' names, of one task.
         labels: of the rows, by name.
-        known: [users] ratings known of each user.
+        known: [users] interactions known of each user.
     """
     figures = _figures({row: _parts(found, known) for row, found in evaluations.items()})
     metrics = {row: of[EVERYTHING].metrics for row, of in figures.items()}
@@ -133,6 +133,7 @@ def row_cards(
             figures=figures[row][EVERYTHING],
             by_item_third={third: figures[row]["item", third] for third in ITEM_THIRDS},
             by_user_third={third: figures[row]["user", third] for third in USER_THIRDS},
+            tied_share=found.tied_share,
             gains={
                 over: _gains(metrics[row], metrics[over])
                 for over in ("mf", "pmf")

@@ -1,4 +1,8 @@
-"""Cuts ratings into what is learned from and what is held out, reproducibly."""
+"""Cuts interactions into what is learned from and what is held out, reproducibly.
+
+Where each user is cut by herself, the cut depends on her interactions in their order and, but for
+the published rule, on her name: on nobody else, and not on how the file is sorted.
+"""
 
 import hashlib
 from functools import cache
@@ -8,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Interactions
+from jaxrec.data.ids import Ids
+from jaxrec.errors import InputError
 
-FEWEST_RATINGS = 5
-"""Users with fewer ratings have none held out."""
+FEWEST = 5
+"""Users with fewer interactions have none held out."""
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 FOLDS = 5
 """Of `cold_item_split`."""
@@ -18,7 +24,7 @@ NONE = np.zeros(0, np.int64)
 
 
 class Split(NamedTuple):
-    """Positions of ratings; disjoint, in the order in which training visits them."""
+    """Positions of interactions; disjoint, in the order in which training visits them."""
 
     train: NDArray[np.int64]
     """[n_train]"""
@@ -40,90 +46,203 @@ class Split(NamedTuple):
         return digest.hexdigest()
 
 
-def published_split(ratings: Interactions, seed: int = 42) -> Split:
+def published_split(interactions: Interactions, seed: int = 42) -> Split:
     """Per-user split of the published reports.
 
-    Users in ascending id, each one's n ratings in file order: of `RandomState(seed).permutation(n)`
-    the first ceil(0.2 n) places are test, the rest train, in that order. Users with fewer than
-    `FEWEST_RATINGS` ratings are in neither part.
+    Users in ascending id, each one's n interactions in file order: of
+    `RandomState(seed).permutation(n)` the first ceil(0.2 n) places are test, the rest train, in
+    that order. Users with fewer than `FEWEST` interactions are in neither part.
     """
-    everything = np.arange(len(ratings.users))
-    return _cut_each_user(ratings, everything, TEST_SHARE, seed, keep_short=False)
+    everything = np.arange(len(interactions.users))
+    return _as_published(interactions, everything, TEST_SHARE, seed, FEWEST)
 
 
-def strict_split(ratings: Interactions, seed: int) -> Split:
-    """`published_split`, but users with fewer than `FEWEST_RATINGS` ratings stay in train."""
-    everything = np.arange(len(ratings.users))
-    return _cut_each_user(ratings, everything, TEST_SHARE, seed, keep_short=True)
+def published_validation(interactions: Interactions, split: Split, seed: int) -> Split:
+    """Cut the train part as `published_split` cut the whole, a tenth of it, with seed + 1."""
+    return _as_published(interactions, split.train, VALIDATION_SHARE, seed + 1, 1)
 
 
-def per_user_validation(ratings: Interactions, split: Split, seed: int) -> Split:
+def strict_split(interactions: Interactions, users: Ids, seed: int) -> Split:
+    """Of each user's n interactions ceil(0.2 n) are test, in an order of her own (see `_drawn`).
+
+    Users with fewer than `FEWEST` interactions stay in train.
+
+    Args:
+        interactions: all of them.
+        users: names of the users.
+        seed: of the order.
+    """
+    everything = np.arange(len(interactions.users))
+    return _drawn(interactions, everything, users.draws(seed, "test"), TEST_SHARE, FEWEST)
+
+
+def per_user_validation(interactions: Interactions, split: Split, users: Ids, seed: int) -> Split:
     """Cut the train part of `split` into train and validation (as `test`), for choosing settings.
 
-    Of `RandomState(seed + 1).permutation(n)` the first ceil(0.1 n) places of a user's n train
-    ratings, in train order, are validation.
+    Of each user's n train interactions ceil(0.1 n) are validation, in an order of her own; a
+    user's only one stays in train.
     """
-    return _cut_each_user(ratings, split.train, VALIDATION_SHARE, seed + 1, fewest=1)
+    keys = users.draws(seed, "validation")
+    return _drawn(interactions, split.train, keys, VALIDATION_SHARE, fewest=2)
 
 
 def temporal_split(
-    ratings: Interactions, positions: NDArray[np.int64], share: float = TEST_SHARE
+    interactions: Interactions, positions: NDArray[np.int64], share: float = TEST_SHARE
 ) -> Split:
-    """Of the ratings at `positions` the latest ceil(share n) are test; ties in file order."""
-    order = positions[np.lexsort((positions, ratings.times[positions]))]
-    cut = len(order) - int(np.ceil(share * len(order)))
-    return Split(np.sort(order[:cut]), np.sort(order[cut:]))
+    """Of the n interactions at `positions` about the latest ceil(share n) are test.
+
+    Equal times stay on one side: the cut is the boundary between different times that comes nearest
+    to that number, of two as near the later one.
+
+    Raises:
+        InputError: there are no times, or they are all equal.
+    """
+    late = _late(interactions, positions, np.zeros(len(positions), np.int32), share, fewest=1)
+    if not late.any():
+        raise InputError("all interactions to be cut are of one time; give --protocol strict")
+    return Split(positions[~late], positions[late])
+
+
+def temporal_user_split(
+    interactions: Interactions,
+    positions: NDArray[np.int64],
+    share: float = TEST_SHARE,
+    fewest: int = FEWEST,
+) -> Split:
+    """`temporal_split` of each user's own interactions.
+
+    Users with fewer than `fewest` stay in train, and so do those whose times are all equal.
+
+    Raises:
+        InputError: there are no times, or nobody can be cut.
+    """
+    late = _late(interactions, positions, interactions.users[positions], share, fewest)
+    if not late.any():
+        raise InputError(
+            f"no user has {fewest} interactions of different times to cut between; give"
+            " --protocol strict"
+        )
+    return Split(positions[~late], positions[late])
 
 
 def cold_item_split(
-    ratings: Interactions, positions: NDArray[np.int64], seed: int, fold: int
+    interactions: Interactions, positions: NDArray[np.int64], seed: int, fold: int
 ) -> Split:
-    """All ratings of a fifth of the items are test.
+    """All interactions with a fifth of the items are test.
 
-    The items with a rating at `positions`, in ascending order and permuted by `RandomState(seed)`,
-    are cut into `FOLDS` runs of nearly equal length, of which the one numbered `fold` is cold.
+    The items with an interaction at `positions`, in ascending order and permuted by
+    `RandomState(seed)`, are cut into `FOLDS` runs of nearly equal length, of which the one numbered
+    `fold` is cold.
     """
-    rated = np.unique(ratings.items[positions])
-    folds = np.array_split(np.random.RandomState(seed).permutation(rated), FOLDS)
-    cold = np.isin(ratings.items[positions], folds[fold])
+    known = np.unique(interactions.items[positions])
+    folds = np.array_split(np.random.RandomState(seed).permutation(known), FOLDS)
+    cold = np.isin(interactions.items[positions], folds[fold])
     return Split(positions[~cold], positions[cold])
 
 
-def cold_user_split(ratings: Interactions, positions: NDArray[np.int64], seed: int) -> Split:
-    """All ratings of a fifth of the users are kept from training: half are given, half test.
+def cold_user_split(
+    interactions: Interactions, positions: NDArray[np.int64], users: Ids, seed: int
+) -> Split:
+    """All interactions of a fifth of the users are kept from training: half are given, half test.
 
-    Of the users with a rating at `positions`, the first ceil(0.2 n) of `RandomState(seed)`'s
-    permutation are cold. Of a cold user's m ratings, in the order of `positions`, the first
-    ceil(m / 2) places of `RandomState(seed).permutation(m)` are test.
+    Of the users with an interaction at `positions`, the first ceil(0.2 n) of `RandomState(seed)`'s
+    permutation are cold. Of a cold user's m interactions ceil(m / 2) are test, in an order of her
+    own; an only one is given.
     """
-    users = np.unique(ratings.users[positions])
-    chosen = np.random.RandomState(seed).permutation(users)[: int(np.ceil(TEST_SHARE * len(users)))]
-    cold = np.isin(ratings.users[positions], chosen)
-    halves = _cut_each_user(ratings, positions[cold], 0.5, seed, fewest=2)
+    there = np.unique(interactions.users[positions])
+    chosen = np.random.RandomState(seed).permutation(there)[: int(np.ceil(TEST_SHARE * len(there)))]
+    cold = np.isin(interactions.users[positions], chosen)
+    halves = _drawn(interactions, positions[cold], users.draws(seed, "half"), 0.5, fewest=2)
     return Split(positions[~cold], halves.test, given=halves.train)
 
 
-def _cut_each_user(
-    ratings: Interactions,
+def _drawn(
+    interactions: Interactions,
+    positions: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    share: float,
+    fewest: int,
+) -> Split:
+    """Cut each user's interactions in an order of her own.
+
+    They are ordered by the upper halves of the numbers that SplitMix64 gives, seeded with the
+    user's key: the first number is of her first interaction in the order of `positions`. The first
+    ceil(share n) are held out, of users with fewer than `fewest` none.
+    """
+    by_user = positions[np.argsort(interactions.users[positions], kind="stable")]
+    users = interactions.users[by_user]
+    place, n, _ = _runs(users)
+    # user and number in one word: a stable sort of what is nearly in order is far faster than two
+    half = np.uint64(32)
+    words = (users.astype(np.uint64) << half) | (splitmix64(keys[users], place) >> half)
+    by_user = by_user[np.argsort(words, kind="stable")]
+    held_out = place < np.where(n >= fewest, np.ceil(share * n), 0)
+    return Split(by_user[~held_out], by_user[held_out])
+
+
+def splitmix64(seed: NDArray[np.uint64], place: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The number at `place` (from 0) of SplitMix64's sequence of `seed` (Steele et al. 2014)."""
+    z = seed + (place.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _late(
+    interactions: Interactions,
+    positions: NDArray[np.int64],
+    groups: NDArray[np.int32],
+    share: float,
+    fewest: int,
+) -> NDArray[np.bool_]:
+    """[n] is the interaction at this position among the latest of its group (see above)?"""
+    if interactions.times is None:
+        raise InputError("the data have no times to cut by; give --protocol strict")
+    if not len(positions):
+        return np.zeros(0, bool)
+    times = interactions.times[positions]
+    order = np.lexsort((times, groups))
+    place, n, starts = _runs(groups[order])
+    wanted = n - np.ceil(share * n).astype(np.int64)
+    may_cut = (place > 0) & (n >= fewest) & (np.diff(times[order], prepend=0) != 0)
+    # twice the distance, one more before the wanted place: of two as near the later wins
+    far = 2 * len(positions) + 2
+    distance = np.where(may_cut, 2 * np.abs(place - wanted) + (place < wanted), far)
+    nearest = np.repeat(np.minimum.reduceat(distance, starts), n[starts])
+    cut = np.where(nearest < far, wanted + nearest // 2 * (1 - nearest % 2 * 2), n)
+    late = np.empty(len(positions), bool)
+    late[order] = place >= cut
+    return late
+
+
+def _runs(
+    groups: NDArray[np.int32],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Of groups in ascending order [n]: place in the group, its length [n], the groups' starts."""
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    lengths = np.diff(starts, append=len(groups))
+    place = np.arange(len(groups)) - np.repeat(starts, lengths)
+    return place, np.repeat(lengths, lengths), starts
+
+
+def _as_published(
+    interactions: Interactions,
     positions: NDArray[np.int64],
     share: float,
     seed: int,
-    fewest: int = FEWEST_RATINGS,
-    keep_short: bool = True,
+    fewest: int,
 ) -> Split:
     @cache
     def permutation(n: int) -> np.ndarray:
         # NumPy's legacy generator is frozen, so the published order comes back for ever.
         return np.random.RandomState(seed).permutation(n)
 
-    by_user = positions[np.argsort(ratings.users[positions], kind="stable")]
-    starts = np.flatnonzero(np.diff(ratings.users[by_user], prepend=-1))
+    by_user = positions[np.argsort(interactions.users[positions], kind="stable")]
+    starts = np.flatnonzero(np.diff(interactions.users[by_user], prepend=-1))
     train, test = [by_user[:0]], [by_user[:0]]
     for own in np.split(by_user, starts[1:]):
         n = len(own)
         if n < fewest:
-            if keep_short:
-                train.append(own)
             continue
         held_out = int(np.ceil(share * n))
         test.append(own[permutation(n)[:held_out]])

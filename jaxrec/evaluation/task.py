@@ -22,13 +22,15 @@ class Task(NamedTuple):
     catalogue: NDArray[np.bool_]
     """[items] which items may be recommended at all."""
     item_counts: NDArray[np.int64]
-    """[items] train ratings of each item."""
+    """[items] train interactions of each item."""
     card: dict[str, Any]
     """The protocol card: everything a reader needs to know to compare the figures."""
+    tie_order: NDArray[np.int32] | None = None
+    """[items] in the order in which equal scores are ranked; by position if it is None."""
 
 
 def evaluation_task(dataset: Dataset, protocol: Protocol) -> Task:
-    """The task that is reported: known ratings are given, test ratings are to be found."""
+    """The task that is reported: what is known is given, what is held out is to be found."""
     return _task(dataset, protocol, protocol.split, _card(dataset, protocol))
 
 
@@ -50,15 +52,15 @@ def validation_tasks(dataset: Dataset, protocol: Protocol) -> list[tuple[Split, 
 
 
 def calibration_task(dataset: Dataset, protocol: Protocol) -> tuple[Split, Task]:
-    """Ratings on cold and on warm items held out of such a train part, and the split.
+    """Interactions with cold and with warm items held out of such a train part, and the split.
 
-    The first inner fold is cold, and of each user's other ratings a tenth is held out. Every unseen
+    The first inner fold is cold, and of each user's others a tenth is held out. Every unseen
     item is a candidate: here one sees what a cold item in a list costs.
     """
     cold = protocol.validation_splits(dataset)[0]
-    warm = per_user_validation(dataset.interactions, cold, protocol.seed)
+    warm = per_user_validation(dataset.interactions, cold, dataset.user_ids, protocol.seed)
     split = Split(warm.train, np.concatenate([cold.test, warm.test]))
-    task = _task(dataset, protocol, split, {"split": "cold and warm ratings inside train"})
+    task = _task(dataset, protocol, split, {"split": "cold and warm inside train"})
     return split, task._replace(catalogue=np.ones(dataset.items, bool))
 
 
@@ -80,7 +82,7 @@ def held_out(dataset: Dataset, seed: int = 42) -> dict[str, dict[str, int] | str
 
 
 def vocabulary(dataset: Dataset, split: Split) -> NDArray[np.bool_]:
-    """[items] bool: does the item have a train rating?"""
+    """[items] bool: does the item have a train interaction?"""
     rated = np.zeros(dataset.items, bool)
     rated[dataset.interactions.items[split.train]] = True
     return rated
@@ -89,13 +91,12 @@ def vocabulary(dataset: Dataset, split: Split) -> NDArray[np.bool_]:
 def _task(dataset: Dataset, protocol: Protocol, split: Split, card: dict[str, Any]) -> Task:
     catalogue, candidates = _candidates(dataset, protocol, split)
     held_out = dataset.interactions.at(split.test).liked(dataset.feedback)
-    may_count = catalogue[held_out.items]
-    if protocol.rules.needs_times:
-        may_count &= np.isin(held_out.users, dataset.interactions.users[split.train])
+    seen = ItemSets.of(dataset.interactions.at(split.known), dataset.users)
+    may_count = catalogue[held_out.items] & (seen.lengths[held_out.users] > 0)
     relevant = ItemSets.of(held_out.at(np.flatnonzero(may_count)), dataset.users)
     evaluated = int((relevant.lengths > 0).sum())
     return Task(
-        seen=ItemSets.of(dataset.interactions.at(split.known), dataset.users),
+        seen=seen,
         relevant=relevant,
         catalogue=catalogue,
         item_counts=np.bincount(dataset.interactions.items[split.train], minlength=dataset.items),
@@ -105,7 +106,13 @@ def _task(dataset: Dataset, protocol: Protocol, split: Split, card: dict[str, An
             "users_evaluated": evaluated,
             "users_excluded": dataset.users - evaluated,
         },
+        tie_order=None if protocol.rules.as_published else drawn_order(dataset, protocol.seed),
     )
+
+
+def drawn_order(dataset: Dataset, seed: int) -> NDArray[np.int32]:
+    """[items] an order drawn from the seed and the items' ids, whatever their order in a file."""
+    return np.argsort(dataset.item_ids.draws(seed, "ties"), kind="stable").astype(np.int32)
 
 
 def _candidates(
@@ -113,12 +120,12 @@ def _candidates(
 ) -> tuple[NDArray[np.bool_], str]:
     if protocol.rules.candidates == "vocabulary":
         rated = vocabulary(dataset, split)
-        return rated, f"the {int(rated.sum()):,} items with a train rating"
+        return rated, f"the {int(rated.sum()):,} items with a train interaction"
     if protocol.rules.candidates == "cold":
         cold = np.zeros(dataset.items, bool)
         cold[dataset.interactions.items[split.test]] = True
         return cold, f"the fold's {int(cold.sum()):,} cold items"
-    return np.ones(dataset.items, bool), f"all {dataset.items:,} items, rated or not"
+    return np.ones(dataset.items, bool), f"all {dataset.items:,} items, interacted with or not"
 
 
 def _card(dataset: Dataset, protocol: Protocol) -> dict[str, Any]:
@@ -132,15 +139,19 @@ def _card(dataset: Dataset, protocol: Protocol) -> dict[str, Any]:
         "split": rules.split.format(seed=protocol.seed, fold=protocol.fold),
         "split_sha256": split.sha256(),
         "seed": protocol.seed,
-        "train_ratings": len(split.train),
-        "test_ratings": len(split.test),
-        "seen_filter": "items the user rated in train"
-        + (" or has given" if len(split.given) else "")
-        + " are not ranked",
+        "train_interactions": len(split.train),
+        "test_interactions": len(split.test),
+        "seen_filter": "items of the user's train"
+        + (" or given" if len(split.given) else "")
+        + " interactions are not ranked",
         "relevant": f"test {dataset.feedback.liked_rule} on candidate items",
-        "excluded_because": "no relevant item"
-        + (", or no train rating" if rules.needs_times else ""),
-        "ties": "higher score, then lower item index",
+        "excluded_because": "no relevant item, or nothing known of the user",
+        "ties": "higher score, then "
+        + (
+            "lower item index"
+            if rules.as_published
+            else f"an order of the items drawn from seed {protocol.seed} and their ids"
+        ),
         "ndcg": "binary gains, ideal = min(K, relevant) hits at the top",
         "ndcg_retrieved": "binary gains, ideal = the retrieved hits moved to the top (published)",
         "item_texts": rules.texts.replace("TEXT", text).replace("PUBLISHED", published),

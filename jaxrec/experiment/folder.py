@@ -83,7 +83,7 @@ class RunFolder:
         return (
             f"{self.path}: {dataset.name}{' (SYNTHETIC DATA)' if dataset.synthetic else ''},"
             f" {dataset.users:,} users, {dataset.items:,} items,"
-            f" {len(split.train):,} train and {len(split.test):,} test ratings"
+            f" {len(split.train):,} train and {len(split.test):,} test interactions"
             f" (protocol {self.protocol.name}, seed {self.protocol.seed})"
         )
 

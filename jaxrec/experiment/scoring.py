@@ -279,8 +279,8 @@ def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCa
     if "pmf" in evaluations:
         k = min(25, found.lists.shape[1])
         pairs = zip(found.lists[:, :k], evaluations["pmf"].lists[:, :k], strict=True)
-        same = np.mean([len(np.intersect1d(mine, theirs)) for mine, theirs in pairs])
-        differing = {k: 1 - float(same) / k}
+        other = [np.sum((mine >= 0) & ~np.isin(mine, theirs)) for mine, theirs in pairs]
+        differing = {k: float(np.mean(other)) / k}
     return FusionCard(
         signals=SIGNALS,
         winner=learned.winner,
@@ -312,7 +312,7 @@ def _unseen(
 
 
 def _tells_apart(scorer: Scorer, task: Task) -> bool:
-    """Does it rank the candidates at all? Else the order would be that of the items' numbers."""
+    """Does it rank the candidates at all? Else the order would be drawn."""
     some = np.flatnonzero(task.relevant.lengths)[:16].astype(np.int32)
     candidates = jnp.broadcast_to(task.catalogue, (len(some), len(task.catalogue)))
     scores = np.asarray(scorer(jnp.asarray(some), candidates))[:, task.catalogue]

@@ -243,7 +243,7 @@ def _of_part(part: Part, users: NDArray[np.int32], memory: int) -> tuple[NDArray
     depth = min(DEPTH, len(task.catalogue))
 
     def find(block: NDArray[np.int32], *pairs: Any) -> tuple[Array, Array, Array, Array]:
-        return _best_candidates(signals, block, *pairs, task.catalogue, depth)
+        return _best_candidates(signals, block, *pairs, task.catalogue, task.tie_order, depth)
 
     z, items, there, relevant = over_users(
         find,
@@ -270,16 +270,24 @@ def _best_candidates(
     seen: tuple[Array, Array],
     relevant: tuple[Array, Array],
     catalogue: Array,
+    tie_order: Array | None,
     depth: int,
 ) -> tuple[Array, Array, Array, Array]:
     """Of each user the `depth` best by the mean of the signals: signals [block, signals, depth],
     items, whether they are candidates, and whether relevant [block, depth].
+
+    They are in the order in which equal scores are ranked, if there is one: were they left in that
+    of the mean, a combination that ranks items alike would borrow from it.
     """
     shape = len(users), len(catalogue)
     candidates = catalogue & ~membership(seen, *shape)
     z = _signals(scorers, users, candidates)
     mean = jnp.mean(z, axis=0)
-    items, _ = rank(lambda *_: mean, users, seen, catalogue, depth)
+    items, _ = rank(lambda *_: mean, users, seen, catalogue, depth, tie_order)
+    if tie_order is not None:
+        place = jnp.zeros_like(tie_order).at[tie_order].set(jnp.arange(len(tie_order)))
+        last = jnp.where(items >= 0, place[items], len(tie_order))
+        items = jnp.take_along_axis(items, jnp.argsort(last, axis=1), axis=1)
     place = jnp.maximum(items, 0)
     hits = jnp.take_along_axis(membership(relevant, *shape), place, axis=1) & (items >= 0)
     best = jnp.moveaxis(jnp.take_along_axis(z, place[None], axis=2), 0, 1)

@@ -7,6 +7,9 @@ from rich.table import Table
 
 from jaxrec.evaluation.card import AbsentRow, FusionCard, ScoreCard
 
+TIED = 0.01
+"""Share of a row's lists from which on equal scores are told of."""
+
 
 def parts(card: ScoreCard) -> Iterator[str | Table]:
     """All there is to print, in order.
@@ -17,6 +20,8 @@ def parts(card: ScoreCard) -> Iterator[str | Table]:
     yield from card_lines(card)
     for k in card.ks:
         yield table(card, k)
+    if line := ties_line(card):
+        yield line
     for row in card.rows:
         if isinstance(row, AbsentRow):
             yield f"{row.name} is absent: {row.why}"
@@ -55,6 +60,13 @@ def table(card: ScoreCard, k: int) -> Table:
             f"{gain[precision]:+.1%}" if precision in gain and row.name != card.reference else "",
         )
     return shown
+
+
+def ties_line(card: ScoreCard) -> str:
+    """The rows of whose lists at least `TIED` hang on the tie rule; empty if there are none."""
+    tied = {row.name: row.tied_share for row in card.measured.values() if row.tied_share >= TIED}
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in tied.items())
+    return f"lists with equal scores, in the order of the tie rule: {shares}" if tied else ""
 
 
 def foreign_table(card: ScoreCard, library: str, k: int) -> Table:

@@ -51,8 +51,9 @@ def recommend_liked(
     pairs = observe(own, feedback, settings)
     U = fold_in(pairs, 1, factors, settings, paired=task.item_counts > 0)
     nobody = np.zeros(1, np.int32)
+    seen = ItemSets.of(own, 1)
     items, scores = top_k(
-        product(U, factors.V), nobody, ItemSets.of(own, 1), task.catalogue, k, memory
+        product(U, factors.V), nobody, seen, task.catalogue, k, memory, task.tie_order
     )
     return items[0], scores[0]
 

@@ -51,7 +51,7 @@ def recommend(
         how: the row, its fusion and alpha.
 
     Raises:
-        InputError: the row cannot be made, a user has no train rating, or the last score card,
+        InputError: the row cannot be made, a user has no train interaction, or the last score card,
             whose fusion is asked for, is of another version.
     """
     (wanted,) = rows_of(run, (row,))
@@ -63,19 +63,19 @@ def recommend(
     task = evaluation_task(run.dataset, run.protocol)
     for user in users[task.seen.lengths[users] == 0]:
         raise InputError(
-            f"user {run.dataset.user_ids[user]} has no train rating to recommend from; the"
-            f" {run.protocol.name} split leaves users with few ratings out"
+            f"user {run.dataset.user_ids[user]} has no train interaction to recommend from; the"
+            f" {run.protocol.name} split leaves users with few of them out"
         )
     scorer, how = scorer_of(run, wanted, task, _last_fusion(run, wanted), memory)
     how.pop("settings", None)
-    items, scores = top_k(scorer, users, task.seen, task.catalogue, k, memory)
+    items, scores = top_k(scorer, users, task.seen, task.catalogue, k, memory, task.tie_order)
     return items, scores, {"row": row} | how
 
 
 def recommend_all(
     run: RunFolder, k: int, row: str = DEFAULT_ROW, memory: int = MEMORY
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The `k` best unseen items of every user with train ratings, and how (see `recommend`).
+    """The `k` best unseen items of every user with train interactions, and how (see `recommend`).
 
     Returns:
         A table of external `user_id`, `rank` from 1, `item_id`, `title` and `score`.
@@ -140,7 +140,7 @@ def write_all(
     served, users = table["user_id"].n_unique(), run.dataset.users
     lines = [f"{in_words(how)} {len(table):,} rows for {served:,} users in {out}"]
     if served < users:
-        lines.append(f"{users - served:,} users without train ratings are left out")
+        lines.append(f"{users - served:,} users without train interactions are left out")
     return lines
 
 

@@ -1,6 +1,6 @@
 """Exact top-K of blocks of users and items.
 
-Tie rule: higher score first, then lower item index.
+Tie rule: higher score first, then earlier in a given order of the items, or else lower item index.
 
 XLA's top-K sorts a heap of the whole row. So the maxima of groups of neighbouring items come first:
 the best K groups, ties to the lower one, hold the best K items, ties to the lower one (an item left
@@ -33,7 +33,12 @@ def membership(pairs: tuple[Array, Array], block: int, items: int) -> Array:
 
 
 def rank(
-    scorer: Scorer, users: Array, seen: tuple[Array, Array], catalogue: Array, k: int
+    scorer: Scorer,
+    users: Array,
+    seen: tuple[Array, Array],
+    catalogue: Array,
+    k: int,
+    tie_order: Array | None = None,
 ) -> tuple[Array, Array]:
     """Items and scores of the `k` best unseen items of each user.
 
@@ -43,12 +48,13 @@ def rank(
         seen: pairs of (place in the block, item), see `ItemSets.pairs`.
         catalogue: [items] bool.
         k: how many.
+        tie_order: [items] in the order in which equal scores are ranked; by index if it is None.
 
     Returns:
         items: [block, k] int32, best first; -1 where a user has fewer than k candidates.
         scores: [block, k]; -inf there, NaN throughout where a candidate's score is not a number.
     """
-    return best(unseen_scores(scorer, users, seen, catalogue), catalogue, k)
+    return best(unseen_scores(scorer, users, seen, catalogue), catalogue, k, tie_order)
 
 
 def unseen_scores(
@@ -60,25 +66,33 @@ def unseen_scores(
 
 
 def rank_by_item_blocks(
-    scorer: Product, users: Array, seen: tuple[Array, Array], catalogue: Array, k: int, width: int
+    scorer: Product,
+    users: Array,
+    seen: tuple[Array, Array],
+    catalogue: Array,
+    k: int,
+    width: int,
+    tie_order: Array | None = None,
 ) -> tuple[Array, Array]:
     """`rank`, `width` items at a time, the best so far merged with those of each block."""
     left, items = scorer.left[users], len(catalogue)
+    order = jnp.arange(items, dtype=jnp.int32) if tie_order is None else tie_order
     place, item = seen
+    item = jnp.zeros_like(order).at[order].set(jnp.arange(items, dtype=jnp.int32))[item]
 
     def block(number: Array, so_far: tuple[Array, Array]) -> tuple[Array, Array]:
         start = jnp.minimum(number * width, items - width)  # the last block overlaps
-        cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=width)
+        own = jax.lax.dynamic_slice_in_dim(order, start, width)
         mine = start + jnp.arange(width) >= number * width
         here = (item >= start) & (item < start + width)
-        scores = left @ cut(scorer.right).T
+        scores = left @ scorer.right[own].T
         known = jnp.where(here, place, len(users)), item - start
         scores = scores.at[known].set(-jnp.inf, mode="drop")
-        found, found_scores = best(scores, cut(catalogue) & mine, min(k, width))
+        found, found_scores = best(scores, catalogue[own] & mine, min(k, width))
         both = jnp.concatenate([so_far[1], found_scores], axis=1)
         broken = jnp.any(jnp.isnan(both), axis=1, keepdims=True)
         top_scores, which = jax.lax.top_k(both, k)
-        moved = jnp.where(found >= 0, found + start, -1)
+        moved = jnp.where(found >= 0, own[found], -1)
         merged = jnp.take_along_axis(jnp.concatenate([so_far[0], moved], axis=1), which, axis=1)
         return merged, jnp.where(broken, jnp.nan, top_scores)
 
@@ -89,8 +103,26 @@ def rank_by_item_blocks(
     return jax.lax.fori_loop(0, math.ceil(items / width), block, nothing)
 
 
-def best(scores: Array, catalogue: Array, k: int) -> tuple[Array, Array]:
+def best(
+    scores: Array, catalogue: Array, k: int, tie_order: Array | None = None
+) -> tuple[Array, Array]:
     """Items and scores of the k best of each row [items] among `catalogue`; see `rank`."""
+    items = scores.shape[1]
+    if k > items:
+        found, found_scores = best(scores, catalogue, items, tie_order)
+        missing = ((0, 0), (0, k - items))
+        return (
+            jnp.pad(found, missing, constant_values=-1),
+            jnp.pad(found_scores, missing, constant_values=-jnp.inf),
+        )
+    if tie_order is None:
+        return _best(scores, catalogue, k)
+    places, found_scores = _best(scores[:, tie_order], catalogue[tie_order], k)
+    return jnp.where(places >= 0, tie_order[places], -1), found_scores
+
+
+def _best(scores: Array, catalogue: Array, k: int) -> tuple[Array, Array]:
+    """`best`, k at most the number of items, ties by index."""
     block, items = scores.shape
     size = int(np.clip(2 ** round(math.log2(items / k) / 2), 8, 64))
     groups, rest = divmod(items, size)
@@ -133,11 +165,12 @@ def _rank_unseen(
     catalogue: Array,
     k: int,
     width: int | None,
+    tie_order: Array | None,
 ) -> tuple[Array, Array]:
     if width is None:
-        return rank(scorer, users, seen, catalogue, k)
+        return rank(scorer, users, seen, catalogue, k, tie_order)
     assert isinstance(scorer, Product)
-    return rank_by_item_blocks(scorer, users, seen, catalogue, k, width)
+    return rank_by_item_blocks(scorer, users, seen, catalogue, k, width, tie_order)
 
 
 def top_k(
@@ -147,6 +180,7 @@ def top_k(
     catalogue: NDArray[np.bool_],
     k: int,
     memory: int = MEMORY,
+    tie_order: NDArray[np.int32] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
     """The `k` best items of each user that the user has not seen.
 
@@ -155,41 +189,43 @@ def top_k(
         users: [n] whom to serve.
         seen: the items each user already has.
         catalogue: [items] which items may be recommended.
-        k: how many, at most the catalogue's size.
+        k: how many.
         memory: bytes that the arrays of the blocks under way may take. If they do not hold 16
             users' scores, a `Product` is ranked by blocks of items too.
+        tie_order: [items] in the order in which equal scores are ranked, as `Task` has it; by index
+            by default.
 
     Returns:
         items: [n, k] int32, best first; -1 where a user has fewer than k unseen items.
         scores: [n, k] on the scorer's scale; -inf there.
 
     Raises:
-        InputError: k is out of range.
+        InputError: k is not at least 1.
         ValueError: a score is not a number.
     """
     items = len(catalogue)
-    check_k(k, items)
+    check_k(k)
     if not len(users):
         return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
     place, width = placement(), None
     parallel = place.parallel
     if isinstance(scorer, Product) and memory // parallel < BYTES * items * FEWEST:
-        width = int(np.clip(memory // parallel // (BYTES * FEWEST), k, items))
+        width = int(np.clip(memory // parallel // (BYTES * FEWEST), min(k, items), items))
 
     def serve(
         block: NDArray[np.int32], pairs: tuple[NDArray[np.int32], NDArray[np.int32]]
     ) -> tuple[Array, Array]:
-        return _rank_unseen(scorer, block, pairs, catalogue, k, width)
+        return _rank_unseen(scorer, block, pairs, catalogue, k, width, tie_order)
 
     lists, scores = over_users(serve, users, width or items, (seen,), memory, place)
     check_scores(scores)
     return lists, scores
 
 
-def check_k(k: int, items: int) -> None:
-    """Raise InputError unless 1 <= k <= items."""
-    if not 1 <= k <= items:
-        raise InputError(f"k is {k}; it must lie between 1 and the catalogue's {items} items")
+def check_k(k: int) -> None:
+    """Raise InputError unless k is at least 1."""
+    if k < 1:
+        raise InputError(f"k is {k}; it must be at least 1")
 
 
 def check_scores(scores: NDArray[np.floating]) -> None:

@@ -48,6 +48,7 @@ ROWS = st.builds(
     figures=FIGURES,
     by_item_third=by_name(FIGURES),
     by_user_third=by_name(FIGURES),
+    tied_share=st.floats(0, 1),
     gains=by_name(NUMBERS, st.sampled_from(["mf", "pmf"])),
     settings=st.none() | by_name(st.integers() | st.text() | st.none()),
     fusion=st.none() | NAMES,
@@ -111,8 +112,8 @@ def test_cut_offs_are_those_of_the_figures() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"rows": []}, "of an older version; this jaxrec reads version 1"),
-        ({"version": 99}, "of version 99; this jaxrec reads version 1"),
+        ({"rows": []}, "of an older version; this jaxrec reads version 2"),
+        ({"version": 99}, "of version 99; this jaxrec reads version 2"),
         ({"version": VERSION}, "a damaged score card"),
         ({"version": VERSION, "rows": 3}, "a damaged score card"),
         (score_card_of(row_card("mf")).to_json() | {"rows": [{"name": "mf"}]}, "a damaged score"),

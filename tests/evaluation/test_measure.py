@@ -59,7 +59,7 @@ def test_k_may_be_the_whole_catalogue_and_exceed_the_candidates() -> None:
     assert found.metrics["precision@4"] == 0.25
 
 
-def test_ties_go_to_the_lower_item() -> None:
+def test_without_an_order_ties_go_to_the_lower_item() -> None:
     for relevant, hits in ((0, 1), (3, 0)):
         task = Task(rows([], 1), rows([(0, relevant)], 1), np.ones(4, bool), np.ones(4, int), {})
         assert evaluate(Partial(look_up, jnp.zeros((1, 4))), task, ks=(1,)).hits == hits
@@ -135,11 +135,46 @@ def test_what_measures_is_compiled_once_for_all_scorers(compiled: Callable[[str]
     assert compiled("_measure_block") == 1
 
 
-@pytest.mark.parametrize("k", [0, 6])
-def test_cut_offs_must_fit_the_catalogue(k: int) -> None:
+def test_a_cut_off_is_at_least_one() -> None:
     task = Task(rows([], 1), rows([(0, 1)], 1), np.ones(5, bool), np.ones(5, int), {})
-    with pytest.raises(ValueError, match=f"k is {k}"):
-        evaluate(Partial(look_up, jnp.zeros((1, 5))), task, ks=(k,))
+    with pytest.raises(ValueError, match="k is 0; it must be at least 1"):
+        evaluate(Partial(look_up, jnp.zeros((1, 5))), task, ks=(0,))
+
+
+@pytest.mark.parametrize("k", [4, 25])
+def test_beyond_the_candidates_lists_are_filled_up_and_k_still_divides(k: int) -> None:
+    task = Task(rows([(0, 0)], 1), rows([(0, 2)], 1), np.ones(4, bool), np.ones(4, int), {})
+    found = evaluate(Partial(look_up, jnp.array([[9.0, 1.0, 2.0, 3.0]])), task, ks=(2, k))
+    assert found.lists.tolist() == [[3, 2, 1] + [-1] * (k - 3)]
+    assert found.metrics[f"precision@{k}"] == pytest.approx(1 / k)
+    assert found.metrics["precision@2"] == 0.5
+    assert found.metrics[f"ndcg@{k}"] == pytest.approx(1 / log2(3))
+    assert not found.tied.any()
+
+
+def test_a_constant_scorer_ranks_like_a_drawn_order(synthetic: Dataset) -> None:
+    """Whatever the order of the catalogue: nobody profits from a file sorted by popularity."""
+    task = evaluation_task(synthetic, Protocol.of("strict", synthetic, 1))
+    assert task.tie_order is not None
+    found = evaluate(Table(jnp.zeros((synthetic.users, synthetic.items))), task, ks=(10,))
+    for user, mine in zip(found.users, found.lists, strict=True):
+        seen = task.seen.items[task.seen.starts[user] : task.seen.starts[user + 1]]
+        expected = [item for item in task.tie_order if item not in seen][:10]
+        assert mine.tolist() == expected
+    assert found.tied_share == 1
+
+
+def test_lists_with_equal_scores_are_told_from_others() -> None:
+    """Equal on the list, equal to one left out, equal among those left out, all different."""
+    scores = jnp.array([[5, 5, 4, 3, 2], [5, 4, 4, 3, 2], [5, 4, 3, 3, 2], [5, 4, 3, 2, 1]], float)
+    nothing = rows([], 4)
+    relevant = rows([(user, 4) for user in range(4)], 4)
+    task = Task(nothing, relevant, np.ones(5, bool), np.ones(5, int), {})
+    found = evaluate(Table(scores), task, ks=(1, 2))
+    assert found.tied.tolist() == [True, True, False, False]
+    assert found.tied_share == 0.5
+    cut = task._replace(catalogue=np.array([1, 1, 0, 1, 1], bool))
+    assert evaluate(Table(scores), cut, ks=(2,)).tied.tolist() == [True, False, False, False]
 
 
 def test_a_score_that_is_not_a_number_is_refused() -> None:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Dataset, Interactions, Remarks
+from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import Ids
 from jaxrec.data.texts import item_texts
 from jaxrec.errors import InputError
@@ -17,8 +19,6 @@ from jaxrec.evaluation.split import (
     FOLDS,
     cold_item_split,
     cold_user_split,
-    strict_split,
-    temporal_split,
 )
 from jaxrec.evaluation.task import calibration_task, evaluation_task, unseen_task, validation_tasks
 from jaxrec.sources.synthetic import STARS, films
@@ -32,28 +32,7 @@ def some_ratings(draw: st.DrawFn) -> Interactions:
     pairs = draw(
         st.lists(st.tuples(st.integers(0, 9), st.integers(0, 14)), min_size=1, unique=True)
     )
-    times = draw(st.lists(st.integers(0, 5), min_size=len(pairs), max_size=len(pairs)))
-    return make_ratings([(u, i, 4.0, t) for (u, i), t in zip(pairs, times, strict=True)])
-
-
-@given(some_ratings(), st.integers(0, 1000))
-def test_strict_keeps_every_rating_and_holds_out_a_fifth_of_each_user(
-    ratings: Interactions, seed: int
-) -> None:
-    split = strict_split(ratings, seed)
-    assert sorted(np.concatenate(split)) == list(range(len(ratings.users)))
-    counts = np.bincount(ratings.users, minlength=10)
-    held = np.bincount(ratings.users[split.test], minlength=10)
-    assert held.tolist() == [int(np.ceil(0.2 * n)) if n >= 5 else 0 for n in counts]
-
-
-@given(some_ratings())
-def test_temporal_holds_out_the_latest_fifth(ratings: Interactions) -> None:
-    split = temporal_split(ratings, np.arange(len(ratings.users)))
-    assert len(split.test) == int(np.ceil(0.2 * len(ratings.users)))
-    assert sorted(np.concatenate(split)) == list(range(len(ratings.users)))
-    if len(split.train):
-        assert ratings.times[split.train].max() <= ratings.times[split.test].min()
+    return make_ratings([(u, i, 4.0, 0) for u, i in pairs])
 
 
 @given(some_ratings(), st.integers(0, 1000))
@@ -68,7 +47,7 @@ def test_every_item_is_cold_once(ratings: Interactions, seed: int) -> None:
 
 @given(some_ratings(), st.integers(0, 1000))
 def test_a_cold_user_is_not_trained_on_and_half_given(ratings: Interactions, seed: int) -> None:
-    split = cold_user_split(ratings, np.arange(len(ratings.users)), seed)
+    split = cold_user_split(ratings, np.arange(len(ratings.users)), Ids(np.arange(10)), seed)
     assert sorted(np.concatenate(split)) == list(range(len(ratings.users)))
     cold = set(ratings.users[split.given]) | set(ratings.users[split.test])
     assert len(cold) == np.ceil(0.2 * len(np.unique(ratings.users)))
@@ -161,18 +140,53 @@ def test_a_held_out_tag_never_reaches_a_text(name: str, seed: int) -> None:
 
 def test_under_temporal_no_tag_of_a_later_time_is_read() -> None:
     """Not even one on a pair that nobody holds out."""
-    dataset = _with_tags([(u, i, 5.0, 10 * u + i) for u in range(6) for i in range(10)])
-    tags = dataset.remarks._replace(times=dataset.remarks.times[::-1])
-    late = replace(dataset, remarks=tags)
+    late = _with_tags([(u, i, 5.0, 10 * u + i) for u in range(6) for i in range(10)], turned=True)
     protocol = Protocol.of("temporal", late, 1)
-    validation = protocol.validation_splits(late)[0].test
-    cut = late.interactions.times[validation].min()
+    cut = _times_of(late, protocol.validation_splits(late)[0].test).min()
     readable = readable_remarks(late, protocol)
+    assert late.remarks.times is not None
     assert readable.any()
-    assert (tags.times[readable] < cut).all()
+    assert (late.remarks.times[readable] < cut).all()
 
 
-def _with_tags(rows: list[tuple[int, int, float, int]]) -> Dataset:
+def test_under_temporal_user_each_author_s_own_time_counts() -> None:
+    """Users rate one after the other; what one tags late is before anything of the next one."""
+    late = _with_tags([(u, i, 5.0, 100 * u + i) for u in range(6) for i in range(10)])
+    users, times = late.remarks.users, late.remarks.times
+    assert times is not None
+    # on a pair nobody holds out, but written when her test has begun; and by one without ratings
+    more = late.remarks._replace(
+        users=np.concatenate([users, [2, 2, -1]]).astype(np.int32),
+        items=np.concatenate([late.remarks.items, [0, 0, 0]]).astype(np.int32),
+        words=[*late.remarks.words, "after", "before", "nobody"],
+        times=np.concatenate([times, [208, 200, 10_000]]),
+    )
+    late = replace(late, remarks=more)
+    protocol = Protocol.of("temporal-user", late, 1)
+    (inner,) = protocol.validation_splits(late)
+    held = np.concatenate([protocol.split.test, inner.test])
+    assert sorted(held) == [10 * u + i for u in range(6) for i in (7, 8, 9)]
+    read = np.array(more.words)[readable_remarks(late, protocol)].tolist()
+    tags = [f"tag{u}x{i}" for u in range(6) for i in range(7)]
+    assert read == [*tags, "before", "nobody"]
+
+
+@pytest.mark.parametrize("name", ["temporal", "temporal-user"])
+def test_where_times_are_cut_no_remark_without_one_is_read(name: str) -> None:
+    data = _with_tags([(u, i, 5.0, 10 * u + i) for u in range(6) for i in range(10)])
+    data = replace(data, remarks=data.remarks._replace(times=None))
+    assert not readable_remarks(data, Protocol.of(name, data, 1)).any()
+    assert readable_remarks(data, Protocol.of("strict", data, 1)).any()
+
+
+def _times_of(dataset: Dataset, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    times = dataset.interactions.times
+    assert times is not None
+    return times[positions]
+
+
+def _with_tags(rows: list[tuple[int, int, float, int]], turned: bool = False) -> Dataset:
+    """Every pair has a tag of its time, or of the times `turned` round."""
     return Dataset(
         name="tiny",
         source="a test",
@@ -184,7 +198,7 @@ def _with_tags(rows: list[tuple[int, int, float, int]]) -> Dataset:
             np.array([row[0] for row in rows], np.int32),
             np.array([row[1] for row in rows], np.int32),
             [f"tag{row[0]}x{row[1]}" for row in rows],
-            np.array([row[3] for row in rows]),
+            np.array([row[3] for row in rows])[:: -1 if turned else 1],
         ),
     )
 
@@ -194,3 +208,73 @@ def test_a_fold_that_is_not_there_is_refused(synthetic: Dataset) -> None:
         Protocol.of("cold-items", synthetic, 1, fold=5)
     with pytest.raises(InputError, match="no fold 1 of protocol strict"):
         Protocol.of("strict", synthetic, 1, fold=1)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("likes", 1.0), ("counts", 7.0)])
+@pytest.mark.parametrize("name", ["strict", "cold-items", "cold-users"])
+def test_likes_and_counts_without_times_are_cut_and_judged(
+    synthetic: Dataset, name: str, kind: str, value: float
+) -> None:
+    values = np.full(len(synthetic.interactions.users), value)
+    data = replace(
+        synthetic,
+        interactions=synthetic.interactions._replace(values=values, times=None),
+        remarks=synthetic.remarks._replace(times=None),
+        feedback=Feedback.of(kind, values),
+    )
+    protocol = Protocol.of(name, data, 1)
+    inner = [task for _, task in validation_tasks(data, protocol)]
+    for task in (evaluation_task(data, protocol), *inner):
+        assert task.relevant.lengths.sum() > 0
+    assert "rating" not in " ".join(map(str, evaluation_task(data, protocol).card.values()))
+
+
+def test_published_takes_stars_alone(synthetic: Dataset) -> None:
+    likes = replace(synthetic, feedback=Feedback("likes"))
+    with pytest.raises(InputError, match="published takes stars, and these are likes; take strict"):
+        Protocol.of("published", likes, 42)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_nobody_is_judged_on_nothing(make_dataset: Callable[..., Dataset], name: str) -> None:
+    """Half the users have one interaction, all of them in all liked; who is judged is known."""
+    rows = [(u, (u + i) % 12, 5.0, 10 * u + i) for u in range(6) for i in range(10)]
+    rows += [(u, u % 12, 5.0, 1000 + u) for u in range(6, 12)]
+    data = make_dataset(rows, users=12, items=12)
+    protocol = Protocol.of(name, data, 1)
+    task = evaluation_task(data, protocol)
+    judged = task.relevant.lengths > 0
+    assert judged.any()
+    assert (task.seen.lengths[judged] > 0).all()
+    assert task.card["users_evaluated"] == judged.sum()
+    assert task.card["users_excluded"] == 12 - judged.sum()
+    for _, inner in validation_tasks(data, protocol):
+        assert (inner.seen.lengths[inner.relevant.lengths > 0] > 0).all()
+
+
+def test_equal_scores_have_an_order_of_the_items_names(synthetic: Dataset) -> None:
+    """It is no other if the catalogue is turned round, and another one for another seed."""
+
+    def names(data: Dataset, seed: int) -> list[int]:
+        order = evaluation_task(data, Protocol.of("strict", data, seed)).tie_order
+        assert order is not None
+        return data.item_ids[order].tolist()
+
+    catalogue, interactions = synthetic.catalogue, synthetic.interactions
+    turned = replace(
+        synthetic,
+        catalogue=replace(
+            catalogue, ids=Ids(catalogue.ids.names[::-1], "item"), table=catalogue.table[::-1]
+        ),
+        interactions=interactions._replace(
+            items=(synthetic.items - 1 - interactions.items).astype(np.int32)
+        ),
+    )
+    assert names(synthetic, 1) == names(turned, 1) != names(synthetic, 2)
+    assert sorted(names(synthetic, 1)) == sorted(synthetic.item_ids.names.tolist())
+
+
+def test_published_leaves_equal_scores_to_the_lower_item(synthetic: Dataset) -> None:
+    task = evaluation_task(synthetic, Protocol.of("published", synthetic, 42))
+    assert task.tie_order is None
+    assert task.card["ties"] == "higher score, then lower item index"

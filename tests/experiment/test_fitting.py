@@ -52,7 +52,9 @@ def test_every_row_beats_chance(run: RunFolder) -> None:
         assert evaluate(fitted(run, row), task, (10,)).metrics["precision@10"] > 2 * chance, row
 
 
-@pytest.mark.parametrize("protocol", ["strict", "temporal", "cold-items", "cold-users"])
+@pytest.mark.parametrize(
+    "protocol", ["strict", "temporal", "temporal-user", "cold-items", "cold-users"]
+)
 def test_what_is_held_out_decides_nothing(tmp_path: Path, protocol: str) -> None:
     """Put other ratings in place of the test ratings: models and choices stay."""
     made = open_run(tmp_path / "run", "synthetic", protocol, seed=1)

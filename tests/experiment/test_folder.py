@@ -169,6 +169,7 @@ def test_only_validation_ratings_decide_alpha_and_test_ratings_nothing(
     positions = run.protocol.split.test if part == "test" else inner.test
     shuffled = np.random.default_rng(0).permutation(positions)
     for column in run.dataset.interactions[1:]:
+        assert column is not None
         column[positions] = column[shuffled]
     after = fit_and_choose()
     if part == "test":
@@ -200,7 +201,7 @@ def test_a_user_without_train_ratings_is_told_so(run: RunFolder) -> None:
     others = split._replace(train=split.train[run.dataset.interactions.users[split.train] != 3])
     without = replace(run, protocol=run.protocol._replace(split=others))
     train_pmf(without, QUICK)
-    with pytest.raises(InputError, match="user 4 has no train rating"):
+    with pytest.raises(InputError, match="user 4 has no train interaction"):
         recommend(without, np.array([3], np.int32), 5, row="mf")
 
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("small_synthetic")
 
 CASES = [
     (protocol, kind, folds)
-    for protocol in ("strict", "temporal", "cold-items", "cold-users")
+    for protocol in ("strict", "temporal", "temporal-user", "cold-items", "cold-users")
     for kind, folds in (("liked", 1), ("profile", 3), (None, 3), (None, 1))
     if folds > 1 or protocol != "cold-items"
 ]

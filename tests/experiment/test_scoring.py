@@ -128,7 +128,7 @@ def nameless(run: RunFolder, title: str = "", year: str = "") -> RunFolder:
     from jaxrec.sources.synthetic import films
 
     ids, nothing = run.dataset.item_ids, np.zeros(0, np.int32)
-    catalogue = films(ids, [title] * len(ids), [year] * len(ids))
+    catalogue = films(ids.names.tolist(), [title] * len(ids), [year] * len(ids))
     remarks = Remarks(nothing, nothing, [], np.zeros(0, np.int64))
     return replace(run, dataset=replace(run.dataset, catalogue=catalogue, remarks=remarks))
 

@@ -74,6 +74,13 @@ def test_a_chosen_alpha_is_told() -> None:
     )
 
 
+def test_rows_whose_lists_hang_on_the_tie_rule_are_told() -> None:
+    rows = row_card("pmf", tied=0.009), row_card("text", tied=0.01), row_card("ease", tied=0.5)
+    line = "lists with equal scores, in the order of the tie rule: text 1%, ease 50%"
+    assert line in printed(*parts(score_card_of(*rows)))
+    assert not any("equal scores" in part for part in printed(*parts(score_card_of(rows[0]))))
+
+
 def test_the_line_of_the_hybrid() -> None:
     assert hybrid_line(HYBRID) == (
         "hybrid: gate of pmf+text, text (validation NDCG@25 gate 0.2500, convex 0.2000 at alpha"

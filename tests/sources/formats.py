@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -55,7 +55,7 @@ def made(
     for u in range(30):
         for i in rng.choice(49, rng.integers(8, 20), replace=False):
             value = 1.0 if kind == "likes" else float(rng.choice(stars))
-            rows.append((user(u), item(int(i)), value, int(rng.integers(1e9, 1.5e9))))
+            rows.append((user(u), item(int(i)), value, int(rng.integers(10**9, 15 * 10**8))))
     titles = {item(n): f"Story {n} (19{n + 10})" for n in range(50)}
     titles |= {item(3): "Heat, The (1995)", item(5): 'Ada "B" (1996)', item(7): "Amélie (2001)"}
     return Truth(rows, titles, kind, times)
@@ -63,7 +63,7 @@ def made(
 
 def as_csv(rows: list[list[Any]], separator: str = ",", quoted: bool = False) -> str:
     text = io.StringIO()
-    how = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+    how: Literal[0, 1] = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
     csv.writer(text, delimiter=separator, quoting=how, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
@@ -157,7 +157,9 @@ def asin(n: int) -> str:
     return f"{n:09d}X"
 
 
-def amazon(folder: Path, keys: dict[str, str], meta: str, ms: bool = False, python: bool = False):
+def amazon(
+    folder: Path, keys: dict[str, str], meta: str, ms: bool = False, python: bool = False
+) -> tuple[Path, Truth]:
     truth = made(lambda n: f"A{n:012d}QZ", asin)
     review = [
         {
@@ -273,7 +275,7 @@ def table(folder: Path, name: str, text: str | bytes, truth: Truth) -> tuple[Pat
     return path, truth._replace(titles=dict.fromkeys(seen, ""))
 
 
-SPELLINGS = {
+SPELLINGS: dict[str, Callable[[Truth], str | bytes]] = {
     "quoted header": lambda t: as_csv(ratings(t, MOVIELENS), quoted=True),
     "columns in another order": lambda t: as_csv(
         [list(reversed(MOVIELENS)), *(list(reversed(row)) for row in ratings(t))]

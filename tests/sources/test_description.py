@@ -30,7 +30,11 @@ categories = { subjects = "," }
 numbers = { year = 20 }
 missing = ["?"]
 """
-BOOKS = 'no,name,by,subjects,year\n1,Emma,Austen,"Love, England",1815\n2,Ran,?,?,?\n3,It,King,War,1986\n'
+BOOKS = """no,name,by,subjects,year
+1,Emma,Austen,"Love, England",1815
+2,Ran,?,?,?
+3,It,King,War,1986
+"""
 
 
 def write(folder: Path, toml: str = TOML) -> Path:

@@ -1,0 +1,133 @@
+"""Everything works where the catalogue holds fewer items than a list has places."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxrec.border.texts import texts_sha256
+from jaxrec.data.dataset import Dataset
+from jaxrec.data.feedback import Feedback
+from jaxrec.evaluation.measure import evaluate
+from jaxrec.evaluation.task import evaluation_task
+from jaxrec.experiment import kept
+from jaxrec.experiment.choices import identity_with_settings, learn_fusion, validation_ndcg
+from jaxrec.experiment.fitting import PUBLISHED, fitted, missing_factors, train_pmf
+from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.rows import rows_of
+from jaxrec.experiment.scoring import Fusion, alpha_curves, score_card
+from jaxrec.experiment.tuning import tune
+from jaxrec.files import write_json
+from jaxrec.models.registry import MODELS
+from jaxrec.serving.newcomers import recommend_liked
+from jaxrec.serving.recommend import recommend
+from jaxrec.serving.similar import similar
+from jaxrec.sources.synthetic import synthetic_dataset
+
+ITEMS = 8
+QUICK = {"factors": 4, "sweeps": 3}
+FITTED = [row for row in MODELS if MODELS[row].lacks is None]
+
+
+def small(kind: str) -> Dataset:
+    """Forty users of most of eight items; likes and counts without times."""
+    made = synthetic_dataset(users=40, items=ITEMS)
+    there = np.random.default_rng(0).random(len(made.interactions.users)) < 0.8
+    some = made.interactions.at(np.flatnonzero(there))
+    if kind == "stars":
+        return replace(made, interactions=some)
+    values = np.ones(len(some.users)) if kind == "likes" else np.ceil(some.values)
+    some = some._replace(values=values, times=None)
+    remarks = made.remarks._replace(times=None)
+    return replace(made, interactions=some, remarks=remarks, feedback=Feedback.of(kind, values))
+
+
+def opened(path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, protocol: str) -> RunFolder:
+    data = small(kind)
+    monkeypatch.setattr("jaxrec.experiment.folder.load_dataset", lambda *_: data)
+    run = open_run(path, "small", protocol, seed=1)
+    for row in ("pmf", "text", "pmf+text"):
+        write_json(run.tuned_path(row), {"settings": QUICK})
+    for row, settings in missing_factors(run, {row.factors or "" for row in rows_of(run)}).items():
+        train_pmf(run, settings._replace(sweeps=3, factors=4) if row == "mf" else settings)
+    return run
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    return opened(tmp_path / "run", monkeypatch, "stars", "strict")
+
+
+def with_embeddings(run: RunFolder) -> None:
+    E = np.random.default_rng(0).normal(size=(ITEMS, 3)).astype(np.float32)
+    E /= np.linalg.norm(E, axis=1, keepdims=True)
+    card = {"texts_sha256": texts_sha256(run.dataset, run.texts("honest")), "model": "some"}
+    kept.write(run.embeddings_path("some"), {"embeddings": E}, card)
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol"),
+    [
+        ("stars", "strict"),
+        ("stars", "temporal-user"),
+        ("likes", "strict"),
+        ("counts", "cold-users"),
+        ("likes", "cold-items"),
+    ],
+)
+def test_a_score_card_of_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, protocol: str
+) -> None:
+    run = opened(tmp_path / "run", monkeypatch, kind, protocol)
+    card = score_card(run, ks=(5, 25))
+    blind = {"popularity", "pmf", "itemknn", "rp3beta", "ease", "ease-graded"}  # to cold items
+    assert set(card.measured) >= {*FITTED, "hybrid"} - (
+        blind if protocol == "cold-items" else set()
+    )
+    for row in card.measured.values():
+        assert row.figures.metrics["recall@25"] == pytest.approx(1)
+        assert row.figures.metrics["precision@25"] == pytest.approx(row.hits / row.users / 25)
+    assert card.hybrid is not None
+    assert card.hybrid.places_differing.get(25, 0) == 0  # none without row pmf
+
+
+def test_settings_are_tuned_and_alpha_is_chosen(run: RunFolder) -> None:
+    assert 0 < tune(run, "ease", trials=1)["validation_ndcg@25"] <= 1
+    with_embeddings(run)
+    quick = PUBLISHED._replace(factors=4, sweeps=2)
+    embeddings = {"some": run.read_embeddings("some")}
+    (curve,) = alpha_curves(run, quick, "published", embeddings).values()
+    assert all(0 < ndcg <= 1 for _, ndcg in curve)
+    card = score_card(run, (25,), Fusion("published", None), only=("mf", "mf+some"))
+    assert card.measured["mf+some"].alpha_curve
+
+
+def test_the_fusion_is_learned_and_encoders_are_validated(run: RunFolder) -> None:
+    assert 0 < max(learn_fusion(run).ndcg.values()) <= 1
+    E = np.eye(ITEMS, dtype=np.float32)
+    assert 0 < validation_ndcg(run, E) <= 1
+
+
+def test_lists_hold_what_there_is(run: RunFolder) -> None:
+    users = np.arange(run.dataset.users, dtype=np.int32)
+    known = np.bincount(
+        run.dataset.interactions.users[run.protocol.split.known], minlength=len(users)
+    )
+    items, scores, _ = recommend(run, users, 10, row="ease")
+    assert items.shape == (len(users), 10)
+    assert ((items >= 0).sum(axis=1) == ITEMS - known).all()
+    assert (np.isinf(scores) == (items < 0)).all()
+    assert (recommend_liked(run, [0, 1], 10)[0] >= 0).sum() == ITEMS - 2
+    assert (similar(run, 0, 10)["factors"][0] >= 0).sum() == ITEMS - 1
+
+
+def test_what_is_recommended_was_measured(run: RunFolder) -> None:
+    """Also where all scores are equal, as those of this model that stands for a fitted one."""
+    task = evaluation_task(run.dataset, run.protocol)
+    U, V = (np.ones((rows, 1), np.float32) for rows in (run.dataset.users, ITEMS))
+    card = identity_with_settings(run, "popularity")
+    kept.write(run.model_path("popularity"), {"U": U, "V": V}, card)
+    found = evaluate(fitted(run, "popularity"), task, (10,))
+    assert found.tied_share > 0.9
+    assert recommend(run, found.users, 10, "popularity")[0].tolist() == found.lists.tolist()
