@@ -228,13 +228,13 @@ def in_words(card: dict[str, Any]) -> str:
         return what
     longest = f"the longest has {card['longest']:,} tokens"
     if card["long"] == "mean":
-        return (
-            f"{what}; {many:,} of {items} texts were read in windows of {reads} tokens: {longest}"
+        how = f"were read in windows of {reads} tokens: {longest}"
+    else:
+        how = (
+            f"were cut: {longest}, the encoder reads {reads}; --long mean reads all of them in"
+            " windows"
         )
-    return (
-        f"{what}; {many:,} of {items} texts were cut: {longest}, the encoder reads {reads};"
-        " --long mean reads all of them in windows"
-    )
+    return f"{what}; {many:,} of {items} texts {how}"
 
 
 def embed_file(
