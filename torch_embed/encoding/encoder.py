@@ -111,20 +111,13 @@ def load_encoder(
         dim = trained.get("dim") if dim is None else dim
         if dim is not None and not 0 < dim <= width:
             raise InputError(f"{model}: no {dim} dimensions; it has {width}")
-        network = _network(
-            layout.transformer, device, trained.get("nf4", False) if nf4 is None else nf4, dtype
-        )
-        if layout.adapter:
-            from peft import PeftModel
-
-            source, path = layout.adapter
-            network = PeftModel.from_pretrained(network, source, subfolder=path or None)
+        in_4_bits = trained.get("nf4", False) if nf4 is None else nf4
         tokenizer.padding_side = _padding_side(pooling, config)
         return Encoder(
             name=short_name(model),
             model_id=model_id(model),
             tokenizer=tokenizer,
-            model=network.eval(),
+            model=_network(layout, device, in_4_bits, dtype),
             pooling=pooling,
             include_prompt=layout.include_prompt,
             layers=layers.to(device),
@@ -189,7 +182,18 @@ def check_dtype(dtype: str | None) -> None:
         raise InputError("this processor has no bfloat16 arithmetic; leave --dtype out")
 
 
-def _network(place: Place, device: str, nf4: bool, dtype: str | None) -> Any:
+def _network(layout: Layout, device: str, nf4: bool, dtype: str | None) -> Any:
+    """The transformer, with its adapter if it has one, ready to encode."""
+    network = _transformer(layout.transformer, device, nf4, dtype)
+    if layout.adapter:
+        from peft import PeftModel
+
+        source, path = layout.adapter
+        network = PeftModel.from_pretrained(network, source, subfolder=path or None)
+    return network.eval()
+
+
+def _transformer(place: Place, device: str, nf4: bool, dtype: str | None) -> Any:
     in_4_bits = {"quantization_config": quantisation(), "device_map": device}
     how = {"dtype": torch.bfloat16} | in_4_bits if nf4 else {"dtype": dtype or "auto"}
     network, found = AutoModel.from_pretrained(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
@@ -80,6 +81,15 @@ def test_what_is_cut_for_training_is_the_text_and_not_the_prompt(folder: str) ->
 def test_a_prompt_that_leaves_no_room_is_one_line(folder: str) -> None:
     with pytest.raises(InputError, match="leaves none to the texts; give a shorter --prompt"):
         encode(load_encoder(folder, "cpu", prompt="a b c d "), TEXTS)
+
+
+def test_a_prompt_may_be_read_and_not_pooled(tmp_path: Path) -> None:
+    folder = with_modules(tiny_bert(tmp_path), pooling("mean_tokens", include_prompt=False))
+    encoder = load_encoder(str(folder), "cpu", prompt="j i ")
+    tokens = encoder.tokenizer("j i a b c", return_tensors="pt")
+    with torch.no_grad():
+        hidden = encoder.model(**tokens).last_hidden_state[0, 3:]  # after [CLS] j i
+    np.testing.assert_allclose(encode(encoder, TEXTS)[0], unit(hidden.mean(0).numpy()), atol=1e-6)
 
 
 def test_sentence_transformers_prompt_alike(tmp_path: Path) -> None:
