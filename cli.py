@@ -234,27 +234,19 @@ def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None
 @ask.model_option
 @ask.loading_options
 @ask.finetune_options
-def embed(
-    session: Session,
-    model: str,
-    dim: int | None,
-    nf4: bool | None,
-    dtype: str | None,
-    finetune: bool,
-    **options: Any,
-) -> None:
+def embed(session: Session, model: str, finetune: bool, **options: Any) -> None:
     """Encode the item texts with a language model, or fine-tune one first.
 
     A fine-tuning that was interrupted goes on with the same command. Under `accelerate launch`
     several GPUs share its batches.
     """
+    loading = {name: options.pop(name) for name in ask.LOADING}
     if finetune:
-        _finetune(session, model, dim, options | {"nf4": nf4, "dtype": dtype})
+        _finetune(session, model, loading, options)
         return
     ask.refuse_without_finetune(options)
     with _first_ahead(session.terminal):
         opened = _open(session)
-    loading = {"dim": dim, "nf4": nf4, "dtype": dtype}
     _embed(opened, model, session.terminal, again=True, loading=loading)
 
 
@@ -268,9 +260,10 @@ def _embed(
 ) -> None:
     """Encode the texts; those that a run folder of `like` has encoded are taken from there."""
     try:
-        from torch_embed.encoding.encode import embed_file, expected_time
-        from torch_embed.encoding.encoder import load_encoder, model_id, short_name
+        from torch_embed.encoding.encode import embed_file, expected_time, in_words
+        from torch_embed.encoding.encoder import load_encoder
         from torch_embed.encoding.saved import lesson_card
+        from torch_embed.hub import model_id, short_name
     except ModuleNotFoundError as missing:
         raise InputError(f"embedding needs {missing.name}; pip install 'jaxrec[embed]'") from None
     name = short_name(model)
@@ -284,8 +277,8 @@ def _embed(
     from jaxrec.experiment.study import encoded_elsewhere
 
     refuse_taught_elsewhere(opened, model, lesson_card(model))
-    given = {option: value for option, value in (loading or {}).items() if value is not None}
-    encoder = load_encoder(model, **given)
+    encoder = load_encoder(model, **loading or {})
+    terminal.say(encoder.told())
     encoded = encoded_elsewhere(opened, name, like)
     for kind in opened.kinds_of_texts:
         opened.write_texts(kind)
@@ -294,8 +287,8 @@ def _embed(
             terminal.say(f"{name}: {expected}")
         what = f"{name}, {opened.dataset.items:,} {kind} texts"
         with terminal.count(what, opened.dataset.items) as on_batch:
-            dim = embed_file(encoder, texts, path, on_batch, encoded)["dim"]
-        terminal.say(f"{name}: embeddings of {dim} dimensions ({kind} texts)")
+            card = embed_file(encoder, texts, path, on_batch, encoded)
+        terminal.say(f"{name}: {in_words(card)} ({kind} texts)")
         opened.read_embeddings(name, kind)
         encoded.append(path)
     terminal.say(set_stale_results_aside(opened))
@@ -316,12 +309,15 @@ def _first_ahead(terminal: Terminal) -> Iterator[None]:
         yield
 
 
-def _finetune(session: Session, model: str, dim: int | None, options: dict[str, Any]) -> None:
+def _finetune(
+    session: Session, model: str, loading: dict[str, Any], options: dict[str, Any]
+) -> None:
     """Fine-tune an encoder on the train part; validation of the fusion stops it."""
     try:
         from torch_embed import processes
-        from torch_embed.encoding.encoder import load_encoder, short_name, silence
+        from torch_embed.encoding.encoder import load_encoder
         from torch_embed.encoding.saved import lesson_card
+        from torch_embed.hub import short_name, silence
         from torch_embed.learn import in_words, learn
         from torch_embed.training.recipe import resolve
     except ModuleNotFoundError as missing:
@@ -334,7 +330,9 @@ def _finetune(session: Session, model: str, dim: int | None, options: dict[str, 
     terminal = session.terminal
     name = f"{short_name(model)}-ft"
     with _first_ahead(terminal):
-        recipe = resolve(model, **options)  # first: contradictions leave no run folder behind
+        arithmetic = {name: loading.pop(name, None) for name in ("nf4", "dtype")}
+        # first: contradictions leave no run folder behind
+        recipe = resolve(model, **arithmetic, **options)
         opened = _open(session)
         recipe = recipe.with_seed(opened.protocol.seed)
         refuse_taught_elsewhere(opened, model, lesson_card(model))
@@ -348,7 +346,8 @@ def _finetune(session: Session, model: str, dim: int | None, options: dict[str, 
         terminal.say(f"{name}: validation NDCG@25 {figure:.4f}")
         return figure
 
-    encoder = load_encoder(model, dim=dim, nf4=recipe.nf4)
+    encoder = load_encoder(model, nf4=recipe.nf4, **loading)
+    terminal.say(encoder.told())
     remedy = f"the last good checkpoint is in {folder / 'checkpoints'}; lower --rate, or"
     try:
         with resumable(f"{remedy} --dtype float32"), terminal.steps(name) as on_step:
@@ -383,13 +382,13 @@ def _finetune_once(
 ) -> None:
     """Fine-tune by the preset `best`, if neither this run folder nor one of `like` has done so."""
     from jaxrec.experiment.study import adopt_taught
-    from torch_embed.encoding.encoder import model_id, short_name
+    from torch_embed.hub import model_id, short_name
 
     name = f"{short_name(model)}-ft"
     there = adopt_taught(opened, name, model_id(model), like)
     terminal.say(there)
     if there is None:
-        _finetune(Session(opened.path, None, None, None, terminal), model, None, {})
+        _finetune(Session(opened.path, None, None, None, terminal), model, {}, {})
 
 
 @main.command("eval")

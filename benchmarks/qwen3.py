@@ -31,9 +31,10 @@ from transformers import AutoModel, PreTrainedTokenizerFast, Qwen3Config
 
 from torch_embed.encoding.adapters import Lora, trainable
 from torch_embed.encoding.encode import encode
-from torch_embed.encoding.encoder import default_device, load_encoder, silence
+from torch_embed.encoding.encoder import default_device, load_encoder
 from torch_embed.encoding.nf4 import quantisation
 from torch_embed.encoding.shapes import QWEN3, SHARED
+from torch_embed.hub import silence
 from torch_embed.training.finetune import Progress, finetune
 from torch_embed.training.lesson import NONE, Lesson, Pairs
 from torch_embed.training.recipe import PUBLISHED

@@ -25,8 +25,8 @@ MAY_IMPORT = {
     "console": {"errors"},
 }
 OF_TORCH = {
-    "encoding": GROUND | {"processes"},
-    "training": GROUND | {"processes", "encoding"},
+    "encoding": GROUND | {"processes", "hub"},
+    "training": GROUND | {"processes", "hub", "encoding"},
     "learn.py": GROUND | {"processes", "encoding", "training"},
 }
 PEERS = {"cornac", "implicit", "irspack", "lenskit", "libmf", "ranx", "sentence_transformers"}

@@ -22,7 +22,7 @@ from jaxrec.fusion.published import FUSIONS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
 from jaxrec.sources import library
 from jaxrec.sources.synthetic import synthetic_dataset
-from tests.tiny_models import tiny_bert
+from tests.tiny_models import tiny_bert, write_json
 
 pytestmark = pytest.mark.usefixtures("small_synthetic")
 
@@ -244,6 +244,23 @@ def test_an_encoder_is_fine_tuned_and_used(tmp_path: Path) -> None:
         (run / "content.json").write_text(json.dumps(content))
         result = jaxrec("eval", "--run", run, "--row", "text")
         assert f"text rows read: {used}, year and genres" in result.output
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_embedding_says_what_is_assumed_and_what_is_cut(tmp_path: Path) -> None:
+    bert, run = tiny_bert(tmp_path / "bert"), tmp_path / "run"
+    write_json(bert / "sentence_bert_config.json", {"max_seq_length": 4})
+    common = ("embed", "--run", run, "--data", "synthetic", "--model", bert)
+    result = jaxrec(*common)
+    assert "bert: no file says how its tokens are pooled; mean pooling is assumed" in result.output
+    assert "texts were cut: the longest has" in result.output
+    result = jaxrec(*common, "--long", "mean", "--prompt", "a ")
+    assert result.exit_code == 0, result.output
+    assert "texts were read in windows of 4 tokens" in result.output
+    card = json.loads((run / "embeddings" / "bert.json").read_text())
+    assert (card["prompt"], card["long"]) == ("a ", "mean")
+    result = jaxrec(*common, "--prompt", "a b c")
+    assert (result.exit_code, result.output.count("give a shorter --prompt")) == (2, 1)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -9,8 +9,10 @@ import torch
 
 from torch_embed import processes
 from torch_embed.encoding.adapters import count, trainable
-from torch_embed.encoding.encode import check
+from torch_embed.encoding.encode import check, too_long
+from torch_embed.encoding.encode import in_words as embedded
 from torch_embed.encoding.encoder import Encoder, weights_sha256
+from torch_embed.encoding.layout import read_layout
 from torch_embed.encoding.saved import prove, save_encoder
 from torch_embed.files import Texts, write_embeddings
 from torch_embed.training.finetune import OnStep, Tuned, Validate, finetune, put_weights
@@ -62,6 +64,7 @@ def learn(
             named.card()
             | {"weights_sha256": hashes, "encoder": str(encoders.resolve())}
             | card
+            | too_long(encoder, lesson.texts)
             | {"data": texts.data, "items": len(texts.texts), "texts_sha256": texts.sha256}
         )
         write_embeddings(out, texts, found.E, card)
@@ -74,7 +77,7 @@ def in_words(card: dict[str, Any]) -> str:
     """What was trained, by the card that `learn` returns."""
     trained, of = card["trained_parameters"], card["parameters"]
     share = f"trained {trained:,} of {of:,} parameters ({trained / of:.3%})"
-    return f"{share}, best epoch {card['best_epoch']}"
+    return f"{share}, best epoch {card['best_epoch']}; {embedded(card)}"
 
 
 def _card(encoder: Encoder, lesson: Lesson, recipe: Recipe, found: Tuned) -> dict[str, Any]:
@@ -118,7 +121,7 @@ def _save_proved(
         save_encoder(encoder, place, card, str(encoders.name / place.relative_to(beside)))
     exact = encoder.model.dtype == torch.float32
     prove(saved, lesson.texts, lesson.fold, found.E, found.base, exact)
-    hashes = [weights_sha256(place) for place in saved]
+    hashes = [weights_sha256(read_layout(str(place))) for place in saved]
     shutil.rmtree(encoders, ignore_errors=True)
     beside.rename(encoders)
     return hashes

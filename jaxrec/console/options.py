@@ -155,6 +155,10 @@ def inspect_options(command: Callable[..., None]) -> Callable[..., None]:
 list_length = click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
 
 
+LOADING = ("dim", "nf4", "dtype", "prompt", "long")
+"""What `loading_options` ask."""
+
+
 def loading_options(command: Callable[..., None]) -> Callable[..., None]:
     """How an encoder is loaded."""
     options = [
@@ -170,6 +174,17 @@ def loading_options(command: Callable[..., None]) -> Callable[..., None]:
             "--dtype",
             type=click.Choice(["float32", "bfloat16"]),
             help="Compute in.  [default: the model's; fine-tuning bfloat16 on a GPU]",
+        ),
+        click.option(
+            "--prompt",
+            help="Put before every text, '' for nothing.  [default: what the model has for"
+            " documents]",
+        ),
+        click.option(
+            "--long",
+            type=click.Choice(["cut", "mean"]),
+            help="Of texts longer than the encoder reads: their beginning, or the mean of windows,"
+            " by their tokens.  [default: cut]",
         ),
     ]
     return _with(options, command)

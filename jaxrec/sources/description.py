@@ -143,13 +143,18 @@ def read_description(path: Path) -> Description:
 
 def write_description(path: Path, described: Description, found: list[str]) -> None:
     """Write a `dataset.toml` with a comment at each line; `found` are lines to begin with."""
-    tables = {
-        part: replace(table, files=tuple(_from(path.parent, described.folder, table.files)))
-        for part, table in vars(described).items()
-        if isinstance(table, Table)
-    }
+
+    def named_from_there(table: Table) -> Table:
+        return replace(table, files=tuple(_from(path.parent, described.folder, table.files)))
+
+    described = replace(
+        described,
+        interactions=named_from_there(described.interactions),
+        items=described.items and named_from_there(described.items),
+        remarks=described.remarks and named_from_there(described.remarks),
+    )
     with whole_file(path) as partial:
-        lines = _lines(replace(described, **tables), found)
+        lines = _lines(described, found)
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

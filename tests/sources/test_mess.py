@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ RATINGS = "userId,movieId,rating,timestamp\n5,10,4.5,100\n5,7,3.0,101\n2,7,0.5,9
 TAGS = "userId,movieId,tag,timestamp\n5,10,Pacino,100\n9,7,balloons,102\n"
 
 
-def read(folder: Path, strict: bool = False, **files: str | bytes) -> Dataset:
+def read(folder: Path, strict: bool = False, **files: Any) -> Dataset:
     contents = {"movies": MOVIES, "ratings": RATINGS, "tags": TAGS} | files
     for stem, content in contents.items():
         encoded = content if isinstance(content, bytes) else content.encode()
@@ -109,7 +110,7 @@ def test_the_hash_sees_every_rating(tmp_path: Path) -> None:
     ],
 )
 def test_mess_is_mended_and_counted_or_refused_by_the_strict(
-    tmp_path: Path, files: dict[str, str | bytes], said: str, rows: list[tuple[int, int, float]]
+    tmp_path: Path, files: dict[str, Any], said: str, rows: list[tuple[int, int, float]]
 ) -> None:
     data = read(tmp_path, **files)
     (line,) = data.mended
@@ -134,7 +135,7 @@ def test_mess_is_mended_and_counted_or_refused_by_the_strict(
     ],
 )
 def test_what_cannot_be_mended_is_named_by_file_and_line(
-    tmp_path: Path, files: dict[str, str | bytes], message: str
+    tmp_path: Path, files: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as raised:
         read(tmp_path, **files)

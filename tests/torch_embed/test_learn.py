@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModel
 
-from tests.tiny_models import WORDS, tiny_bert, tiny_qwen3
+from tests.tiny_models import (
+    WORDS,
+    dense,
+    pooling,
+    tiny_bert,
+    tiny_qwen3,
+    with_modules,
+    write_json,
+)
 from torch_embed.encoding.adapters import Lora, count, trainable
 from torch_embed.encoding.encode import encode
 from torch_embed.encoding.encoder import Encoder, load_encoder
@@ -171,6 +179,41 @@ def test_sentence_transformers_load_a_whole_model(data: Path, tmp_path: Path) ->
     texts = pl.read_parquet(data / "texts.parquet")["text"].to_list()
     model = sentence_transformers.SentenceTransformer(str(tmp_path / "encoder"), device="cpu")
     np.testing.assert_allclose(model.encode(texts), E, atol=1e-4)
+
+
+@pytest.mark.parametrize("adapters", [False, True])
+def test_layers_prompt_and_windows_outlive_a_fine_tuning(
+    data: Path, tmp_path: Path, adapters: bool
+) -> None:
+    """What is saved embeds as what was trained: by the layers as they were, after the prompt."""
+    base = with_modules(
+        tiny_bert(tmp_path / "bert"),
+        pooling("weightedmean_tokens", "cls_token"),
+        dense(64, 24),
+        ("Normalize", {}, {}),
+        dense(24, 8, "linear.Identity"),
+    )
+    told = {"prompts": {"passage": "a b "}}
+    write_json(base / "config_sentence_transformers.json", told)
+    write_json(base / "sentence_bert_config.json", {"max_seq_length": 6})
+    before = load_encoder(str(base), "cpu", long="mean")
+    card, E = learned(
+        str(base), data, tmp_path, lora=Lora() if adapters else None, loading={"long": "mean"}
+    )
+    texts = pl.read_parquet(data / "texts.parquet")["text"].to_list()
+    again = load_encoder(str(tmp_path / "encoder"), "cpu")
+    np.testing.assert_allclose(encode(again, texts), E, atol=1e-4)
+    assert np.abs(encode(before, texts) - E).max() > 1e-2
+    torch.testing.assert_close(again.layers.state_dict(), before.layers.state_dict())
+    kept = ("prompt", "long", "pooling", "layers", "max_length", "dim")
+    assert [card[key] for key in kept] == [again.card()[key] for key in kept]
+    assert (again.prompt, again.long) == ("a b ", "mean")
+    assert card["weights_sha256"] == [again.weights_sha256]
+    peer = pytest.importorskip("sentence_transformers")
+    short = [text for text in texts if len(text.split()) < 3]
+    model = peer.SentenceTransformer(str(tmp_path / "encoder"), device="cpu")
+    theirs = model.encode(short, normalize_embeddings=True)
+    np.testing.assert_allclose(encode(again, short), theirs, atol=1e-4)
 
 
 def test_folds_are_saved_and_proved_one_by_one(data: Path, tmp_path: Path) -> None:

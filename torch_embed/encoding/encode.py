@@ -1,9 +1,13 @@
-"""Encodes texts in batches of similar length, and checks the encoder before trusting it."""
+"""Encodes texts in batches of similar length, and checks the encoder before trusting it.
+
+A text that is longer than the encoder reads is cut, or read in windows whose embeddings are
+averaged: `Encoder.long` says which.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,14 +15,29 @@ from numpy.typing import NDArray
 
 from torch_embed import processes
 from torch_embed.encoding.encoder import Encoder
+from torch_embed.encoding.pooling import pool
 from torch_embed.errors import InputError
 from torch_embed.files import read_encoded, read_texts, text_hash, write_embeddings
 
 BATCH_TOKENS = 2048
 """Padded tokens per batch; of 1,024 to 8,192 the fastest on two cores."""
 
+LONG = ("cut", "mean")
+"""What becomes of long texts: only their beginning is read, or the mean of windows."""
+
 OnBatch = Callable[[int], None]
 """Called after each batch with its number of texts."""
+
+
+class Windows(NamedTuple):
+    """What the encoder reads of some texts, at least one window of each, in their order."""
+
+    tokens: list[list[int]]
+    """Token ids of each window, prompt and special tokens included."""
+    text: NDArray[np.int64]
+    """[windows] of which text."""
+    weight: NDArray[np.float32]
+    """[windows] how many tokens it has of the text itself."""
 
 
 def encode(
@@ -28,24 +47,90 @@ def encode(
 
     Texts are sorted by tokens, so that a batch holds hardly any padding.
     """
-    tokens = tokenize(encoder, texts)
-    E = np.zeros((len(texts), encoder.dim), np.float32)
+    windows = _windows(encoder, texts, every=encoder.long == "mean")
+    first = np.diff(windows.text, prepend=-1) > 0
+    E = np.zeros((len(first), encoder.dim), np.float32)
     place, size = processes.place()
-    for number, batch in enumerate(batches([len(ids) for ids in tokens])):
+    for number, batch in enumerate(batches([len(ids) for ids in windows.tokens])):
         if number % size == place:
-            E[batch] = _encode_batch(encoder, [tokens[i] for i in batch])
-        on_batch(len(batch))
+            E[batch] = _encode_batch(encoder, [windows.tokens[i] for i in batch])
+        on_batch(int(first[batch].sum()))
     if size > 1:
         E = processes.sum_over(torch.from_numpy(E).to(encoder.model.device)).cpu().numpy()
-    return E
+    return _of_texts(E, windows, first)
+
+
+def _of_texts(
+    E: NDArray[np.float32], windows: Windows, first: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """[texts, dim] of windows' [windows, dim]: their mean by tokens of the text, of unit length."""
+    whole = E[first]
+    several = np.bincount(windows.text) > 1
+    if several.any():
+        sums = np.zeros_like(whole)
+        np.add.at(sums, windows.text, windows.weight[:, None] * E)
+        lengths = np.linalg.norm(sums[several], axis=1, keepdims=True)
+        whole[several] = sums[several] / lengths
+    return whole
 
 
 def tokenize(encoder: Encoder, texts: list[str], most: int | None = None) -> list[list[int]]:
-    """Token ids of each text, cut at `most` or the model's length, special tokens included."""
-    length = min(encoder.max_length, most or encoder.max_length)
-    return encoder.tokenizer(
-        texts, truncation=True, max_length=length, return_attention_mask=False
-    )["input_ids"]
+    """Token ids of each text, prompt and special tokens included.
+
+    They are cut at the model's length, or at `most` beside the prompt.
+    """
+    return _windows(encoder, texts, every=False, most=most).tokens
+
+
+def token_counts(encoder: Encoder, texts: list[str]) -> list[int]:
+    """How many tokens each text has, prompt and special tokens included, uncut."""
+    return [len(ids) for ids in _uncut(encoder, texts)]
+
+
+def _uncut(encoder: Encoder, texts: list[str]) -> list[list[int]]:
+    prompted = [encoder.prompt + text for text in texts]
+    return encoder.tokenizer(prompted, return_attention_mask=False)["input_ids"]
+
+
+def _windows(encoder: Encoder, texts: list[str], every: bool, most: int | None = None) -> Windows:
+    """All windows of the texts, or only each text's first.
+
+    A window is what stands before the text (special tokens and the prompt), consecutive tokens
+    of the text, and the special tokens after it.
+    """
+    opening, before, after = _frame(encoder)
+    tokens: list[list[int]] = []
+    of_text, weight = [], []
+    for text, ids in enumerate(_uncut(encoder, texts)):
+        end = len(ids) - after
+        start = min(_in_common(opening, ids), end)
+        length = min(encoder.max_length, (most or encoder.max_length) + start - before)
+        room = length - start - after
+        if room < 1:
+            raise InputError(
+                f"{encoder.model_id}: of {length} tokens the prompt leaves none to the texts; give"
+                " a shorter --prompt"
+            )
+        for at in range(start, max(end, start + 1), room) if every else (start,):
+            part = ids[at : min(at + room, end)]
+            tokens.append([*ids[:start], *part, *ids[end:]])
+            of_text.append(text)
+            weight.append(len(part))
+    return Windows(tokens, np.array(of_text, np.int64), np.array(weight, np.float32))
+
+
+def _frame(encoder: Encoder) -> tuple[list[int], int, int]:
+    """What every text begins with, and how many special tokens stand before and after it."""
+    probe = encoder.tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
+    before, after = probe.index(0), probe[::-1].index(0)
+    (prompt,) = _uncut(encoder, [""])
+    return prompt[: len(prompt) - after], before, after
+
+
+def _in_common(opening: list[int], ids: list[int]) -> int:
+    """How many tokens of the opening a text has: its first may have joined the prompt's last."""
+    differ = (i for i, (a, b) in enumerate(zip(opening, ids, strict=False)) if a != b)
+    return next(differ, min(len(opening), len(ids)))
 
 
 def batches(lengths: list[int], most: int = BATCH_TOKENS) -> Iterator[list[int]]:
@@ -60,22 +145,26 @@ def batches(lengths: list[int], most: int = BATCH_TOKENS) -> Iterator[list[int]]
 
 @torch.inference_mode()
 def _encode_batch(encoder: Encoder, tokens: list[list[int]]) -> NDArray[np.float32]:
-    padded = encoder.tokenizer.pad({"input_ids": tokens}, return_tensors="pt")
-    padded = padded.to(encoder.model.device)
-    hidden = encoder.model(**padded).last_hidden_state
-    pooled = pool(hidden.float(), padded["attention_mask"], encoder.pooling)
-    return torch.nn.functional.normalize(pooled[:, : encoder.dim], dim=-1).cpu().numpy()
+    return embed(encoder, tokens).cpu().numpy()
 
 
-def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """Reduce [texts, tokens, dim] to [texts, dim]; `mask` [texts, tokens] is 1 on real tokens.
+def embed(encoder: Encoder, tokens: list[list[int]], bfloat16: bool = False) -> torch.Tensor:
+    """[texts, dim] unit embeddings of one batch: pooled, through the layers, cut to `dim`, scaled.
 
-    `last` expects padding on the left.
+    Sentence-transformers' `truncate_dim` cuts there too, after all modules.
+
+    Args:
+        encoder: with gradients, if they are on.
+        tokens: ids of each text.
+        bfloat16: compute the transformer in bfloat16 where that is safe (autocast).
     """
-    if pooling == "mean":
-        weights = mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * weights).sum(1) / weights.sum(1)
-    return hidden[:, -1] if pooling == "last" else hidden[:, 0]
+    device = encoder.model.device
+    padded = encoder.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        hidden = encoder.model(**padded).last_hidden_state
+    skip = 0 if encoder.include_prompt or not encoder.prompt else len(_frame(encoder)[0])
+    pooled = pool(hidden.float(), padded["attention_mask"], encoder.pooling, skip)
+    return torch.nn.functional.normalize(encoder.layers(pooled)[:, : encoder.dim], dim=-1)
 
 
 def check(encoder: Encoder, texts: list[str]) -> None:
@@ -105,7 +194,7 @@ def check(encoder: Encoder, texts: list[str]) -> None:
 
 def estimate_seconds(encoder: Encoder, texts: list[str]) -> float:
     """How long `encode` will take, from the middle batch of its plan."""
-    tokens = tokenize(encoder, texts)
+    tokens = _windows(encoder, texts, every=encoder.long == "mean").tokens
     plan = list(batches([len(ids) for ids in tokens]))
     middle = [tokens[i] for i in plan[len(plan) // 2]]
     _encode_batch(encoder, middle)  # the first call allocates
@@ -120,6 +209,32 @@ def expected_time(encoder: Encoder, texts_path: Path, reuse: Sequence[Path] = ()
     if encoder.model.device.type != "cpu" or any(made.exists() for made in reuse):
         return None
     return f"about {estimate_seconds(encoder, read_texts(texts_path).texts):.0f} s on this CPU"
+
+
+def too_long(encoder: Encoder, texts: list[str]) -> dict[str, int]:
+    """For the card: how many texts are longer than the encoder reads, and the longest's tokens."""
+    counts = token_counts(encoder, texts)
+    return {
+        "too_long": sum(count > encoder.max_length for count in counts),
+        "longest": max(counts, default=0),
+    }
+
+
+def in_words(card: dict[str, Any]) -> str:
+    """What was embedded and what became of long texts, by the card of embeddings."""
+    what = f"embeddings of {card['dim']} dimensions"
+    many, items, reads = card["too_long"], f"{card['items']:,}", f"{card['max_length']:,}"
+    if not many:
+        return what
+    longest = f"the longest has {card['longest']:,} tokens"
+    if card["long"] == "mean":
+        how = f"were read in windows of {reads} tokens: {longest}"
+    else:
+        how = (
+            f"were cut: {longest}, the encoder reads {reads}; --long mean reads all of them in"
+            " windows"
+        )
+    return f"{what}; {many:,} of {items} texts {how}"
 
 
 def embed_file(
@@ -153,12 +268,16 @@ def embed_file(
         encoded = encode(encoder, new, on_batch)
         there |= {text_hash(text): row for text, row in zip(new, encoded, strict=True)}
     E = np.stack([there[text_hash(text)] for text in read.texts])
-    card = encoder.card() | {
-        "dim": E.shape[1],
-        "data": read.data,
-        "items": len(read.texts),
-        "texts_sha256": read.sha256,
-    }
+    card = (
+        encoder.card()
+        | too_long(encoder, read.texts)
+        | {
+            "dim": E.shape[1],
+            "data": read.data,
+            "items": len(read.texts),
+            "texts_sha256": read.sha256,
+        }
+    )
     if processes.is_first():
         write_embeddings(out, read, E, card)
     processes.wait()

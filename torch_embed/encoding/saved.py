@@ -1,7 +1,8 @@
 """Saves a fine-tuned encoder for others to load, and proves that it is what was trained.
 
 A folder holds a whole model, or an adapter in PEFT's own format; tokenizer; what
-sentence-transformers needs to pool as we do; `torch_embed.json`; a model card.
+sentence-transformers needs to embed as we do, the layers after the pooling and the prompt included;
+`torch_embed.json`; a model card.
 """
 
 import json
@@ -17,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from torch_embed.encoding.encoder import Encoder
+from torch_embed.encoding.layout import OTHER_NAMES, POOLING_FLAGS
 from torch_embed.encoding.nf4 import is_nf4
+from torch_embed.encoding.pooling import save_layers
 
 SAMPLE = 64
 """Texts that are embedded again."""
@@ -25,14 +28,9 @@ EXACT_NOISE, NOISE = 1e-4, 1e-2
 """By how much embeddings of unit length differ from batch to batch, in float32 and in bfloat16."""
 AWAY = 0.25
 """In bfloat16 what was saved must be so much nearer to what was trained than the base model is."""
-POOLING_FLAGS = {
-    "mean": "pooling_mode_mean_tokens",
-    "last": "pooling_mode_lasttoken",
-    "cls": "pooling_mode_cls_token",
-}
 LAUNCHED = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}
 """What a launcher of several processes sets; the fresh process is alone."""
-MODULES = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+SAVED_NAMES = {ours: theirs for theirs, ours in OTHER_NAMES.items()}
 
 
 def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any], name: str) -> None:
@@ -42,24 +40,37 @@ def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any], name: str
         adapter.base_model_name_or_path = encoder.model_id  # not a path of this machine's packages
     encoder.model.save_pretrained(folder)
     encoder.tokenizer.save_pretrained(folder)
+    layers = save_layers(encoder.layers, folder)
+    last = f"{2 + len(layers)}_Normalize"
+    parts = [("", "Transformer"), ("1_Pooling", "Pooling"), *layers, (last, "Normalize")]
     modules = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for i, (path, kind) in enumerate(MODULES)
+        for i, (path, kind) in enumerate(parts)
     ]
-    pooling = {flag: mode == encoder.pooling for mode, flag in POOLING_FLAGS.items()}
-    width = encoder.model.config.hidden_size
-    trained = {"nf4": is_nf4(encoder.model), "dim": encoder.dim}
+    prompted = {"prompts": {"document": encoder.prompt}, "default_prompt_name": "document"}
+    trained = {"nf4": is_nf4(encoder.model), "dim": encoder.dim, "long": encoder.long}
     for file, content in (
         ("modules.json", modules),
-        ("1_Pooling/config.json", {"word_embedding_dimension": width} | pooling),
+        ("1_Pooling/config.json", _pooling_config(encoder)),
         ("sentence_bert_config.json", {"max_seq_length": encoder.max_length}),
+        ("config_sentence_transformers.json", prompted if encoder.prompt else {}),
         ("torch_embed.json", trained | {"card": card}),
     ):
         path = folder / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (folder / "2_Normalize").mkdir(exist_ok=True)
+    (folder / last).mkdir(exist_ok=True)
     (folder / "README.md").write_text(_model_card(encoder, folder, card, name), encoding="utf-8")
+
+
+def _pooling_config(encoder: Encoder) -> dict[str, Any]:
+    """The flags that every version of sentence-transformers reads, if they can say the order."""
+    modes = encoder.pooling.split("+")
+    width = {"word_embedding_dimension": encoder.model.config.hidden_size}
+    config = width | {flag: mode in modes for flag, mode in POOLING_FLAGS.items()}
+    if modes != [mode for mode in POOLING_FLAGS.values() if mode in modes]:
+        config = width | {"pooling_mode": [SAVED_NAMES.get(mode, mode) for mode in modes]}
+    return config if encoder.include_prompt else config | {"include_prompt": False}
 
 
 def lesson_card(model: str) -> dict[str, Any]:
@@ -73,7 +84,7 @@ def lesson_card(model: str) -> dict[str, Any]:
 def _model_card(encoder: Encoder, folder: Path, card: dict[str, Any], name: str) -> str:
     adapter = (folder / "adapter_config.json").exists()
     what = "A PEFT adapter for" if adapter else "A fine-tuning of"
-    cut = encoder.dim < encoder.model.config.hidden_size
+    cut = encoder.dim < encoder.width
     loading = f"""from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("{name}"{f", truncate_dim={encoder.dim}" if cut else ""})
@@ -99,7 +110,7 @@ pipeline_tag: feature-extraction
 
 {what} {encoder.model_id}, made by jaxrec from who liked what.
 Pooling: {encoder.pooling}; embeddings of unit length, {encoder.dim} dimensions; padding on the
-{encoder.tokenizer.padding_side}.
+{encoder.tokenizer.padding_side}; prompt before every text: {encoder.prompt!r}.
 
 ```python
 {loading}```

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, PretrainedConfig, Qwen3Config
 
-from torch_embed.encoding.encoder import hub_source
+from torch_embed.encoding.layout import transformer_of
 from torch_embed.errors import InputError
+from torch_embed.hub import hub_source
 
 QWEN3: dict[str, dict[str, Any]] = {
     "qwen3-0.6b": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28}
@@ -31,7 +32,8 @@ def shape_of(model: str) -> PretrainedConfig:
     if model in QWEN3:
         return Qwen3Config(**SHARED, **QWEN3[model])
     try:
-        return AutoConfig.from_pretrained(hub_source(model))
+        source, path = transformer_of(hub_source(model))
+        return AutoConfig.from_pretrained(source, subfolder=path)
     except (OSError, ValueError) as error:
         raise InputError(f"model {model!r}: {str(error).splitlines()[0]}") from None
 

@@ -13,10 +13,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from torch_embed import processes
-from torch_embed.encoding.encode import batches, pool
+from torch_embed.encoding.encode import batches, embed
 from torch_embed.encoding.encoder import Encoder
 
 GROUP_TOKENS = 512
@@ -50,18 +49,18 @@ def backward(
     padded = sum(len(group) * len(tokens[group[0]]) for group in plan)
     place, size = processes.place()
 
-    def embed(number: int) -> Tensor:
+    def embed_group(number: int) -> Tensor:
         of_group = [tokens[text] for text in plan[number]]
         return _embed(encoder, of_group, [*seed, number], bfloat16)
 
     if size == 1 and padded <= most:
-        each = [embed(number) for number in range(len(plan))]
+        each = [embed_group(number) for number in range(len(plan))]
         whole = loss(torch.cat(each)[np.argsort(np.concatenate(plan))], head)
         whole.backward()
         return whole.item()
     own = range(place, len(plan), size)
     with torch.no_grad():
-        parts = {number: embed(number) for number in own}
+        parts = {number: embed_group(number) for number in own}
     E = torch.zeros(len(tokens), encoder.dim, device=encoder.model.device)
     for number, part in parts.items():
         E[plan[number]] = part
@@ -70,7 +69,7 @@ def backward(
     whole.backward()
     assert E.grad is not None
     for number in own:
-        embed(number).backward(E.grad[plan[number]])
+        embed_group(number).backward(E.grad[plan[number]])
     if size > 1:
         for parameter in encoder.model.parameters():
             if parameter.requires_grad:
@@ -83,9 +82,4 @@ def backward(
 def _embed(encoder: Encoder, tokens: list[list[int]], seed: list[int], bfloat16: bool) -> Tensor:
     """[texts, dim] unit embeddings, dropout drawn from `seed`."""
     torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    device = encoder.model.device
-    padded = encoder.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        hidden = encoder.model(**padded).last_hidden_state
-    pooled = pool(hidden.float(), padded["attention_mask"], encoder.pooling)
-    return normalize(pooled[:, : encoder.dim], dim=-1)
+    return embed(encoder, tokens, bfloat16)

@@ -15,9 +15,10 @@ from jaxrec.data.texts import item_texts
 from tests.tiny_models import tiny_bert, tiny_qwen3
 from torch_embed.encoding import encode as encoding
 from torch_embed.encoding.encode import batches, check, embed_file, encode, estimate_seconds, pool
-from torch_embed.encoding.encoder import Encoder, load_encoder, short_name
+from torch_embed.encoding.encoder import Encoder, load_encoder
 from torch_embed.errors import InputError
 from torch_embed.files import read_texts
+from torch_embed.hub import short_name
 
 TEXTS = ["a b c", "d", "e f g h i j a b", "a", "b c d e"]
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "minilm_embeddings.npz"
@@ -96,15 +97,15 @@ def test_a_sound_encoder_passes_the_check(bert: Encoder, qwen3: Encoder) -> None
 
 
 def test_the_wrong_padding_side_is_refused(tmp_path: Path) -> None:
-    encoder = load_encoder(str(tiny_qwen3(tmp_path)), "cpu")
-    encoder.tokenizer.padding_side = "right"
-    with pytest.raises(InputError, match=r"depends on its batch .* padding side 'right'"):
+    encoder = load_encoder(str(tiny_bert(tmp_path)), "cpu")
+    encoder.tokenizer.padding_side = "left"
+    with pytest.raises(InputError, match=r"depends on its batch .* padding side 'left'"):
         check(encoder, TEXTS)
 
 
 def test_a_file_is_not_embedded_by_an_unsound_encoder(synthetic: Dataset, tmp_path: Path) -> None:
-    encoder = load_encoder(str(tiny_qwen3(tmp_path / "model")), "cpu")
-    encoder.tokenizer.padding_side = "right"
+    encoder = load_encoder(str(tiny_bert(tmp_path / "model")), "cpu")
+    encoder.tokenizer.padding_side = "left"
     write_texts(tmp_path / "texts.parquet", synthetic, item_texts(synthetic))
     with pytest.raises(InputError, match="depends on its batch"):
         embed_file(encoder, tmp_path / "texts.parquet", tmp_path / "out.safetensors")
