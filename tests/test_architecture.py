@@ -13,13 +13,14 @@ DATA = GROUND | {"data", "devices"}
 LISTS = DATA | {"topk", "evaluation"}
 MAY_IMPORT = {
     "data": GROUND,
+    "sources": GROUND | {"data"},
     "topk": DATA,
     "pmf": DATA,
     "evaluation": DATA | {"topk"},
     "models": LISTS | {"pmf"},
     "fusion": LISTS,
     "border": DATA | {"pmf", "evaluation"},
-    "experiment": LISTS | {"pmf", "models", "fusion", "border"},
+    "experiment": LISTS | {"sources", "pmf", "models", "fusion", "border"},
     "serving": LISTS | {"pmf", "models", "fusion", "border", "experiment"},
     "report": GROUND | {"evaluation"},
     "console": {"errors"},

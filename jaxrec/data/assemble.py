@@ -206,7 +206,7 @@ def _meaning(
             f" count as just liked ({feedback.liked_from:g})"
         )
         return np.where(without, feedback.liked_from, values), feedback
-    feedback = Feedback.of(kind, levels, **given)
+    feedback = Feedback.of(kind, levels, counts, **given)
     off = np.flatnonzero((values < feedback.scale[0]) | (values > feedback.scale[1]))
     if kind == "stars" and len(off):
         low, high = feedback.scale

@@ -36,6 +36,8 @@ class Feedback:
     confidence: str = "log"
     """How confidence grows with a count v: `log` (1 + v) or `linear` (Hu 2008)."""
 
+    typical: float = 1.0
+    """A count of so much has the confidence 1."""
     implicit: float | None = None
     """A value that was no rating but an interaction: such have the value `liked_from`."""
 
@@ -53,25 +55,42 @@ class Feedback:
                 f"stars of scale {self.scale} with {self.liked_from} liked and {self.neutral}"
                 " neutral; a scale rises, and what is liked lies above what is neutral"
             )
-        if self.kind == "counts" and not self.liked_from > 0:
-            raise InputError(f"counts are liked from {self.liked_from:g}; it must be above 0")
+        if self.kind == "counts" and not (self.liked_from > 0 and self.typical > 0):
+            raise InputError(
+                f"counts are liked from {self.liked_from:g} and {self.typical:g} is typical; both"
+                " must be above 0"
+            )
 
     @classmethod
-    def of(cls, kind: str, levels: Values, **given: Any) -> "Feedback":
+    def of(
+        cls,
+        kind: str,
+        levels: Values,
+        often: NDArray[np.integer] | None = None,
+        **given: Any,
+    ) -> "Feedback":
         """What values of a kind mean, where it is not given.
 
         Stars: the first of `SCALES` that has room for the values, liked in its upper 30 %, disliked
-        in its lower half, each moved up to a value that occurs. Counts: every one is liked.
+        in its lower half, each moved up to a value that occurs. Counts: every one is liked, the
+        median is typical.
 
         Args:
             kind: of feedback.
             levels: [n] the values that occur, ascending, each once.
+            often: [n] how often each does; once by default.
             given: fields that are known; None is not.
         """
         given = {name: value for name, value in given.items() if value is not None}
         if kind != "stars":
-            most = float(levels.max(initial=1.0))
-            return cls(kind, **{"scale": (1.0, most if kind == "counts" else 1.0)} | given)
+            guessed: dict[str, Any] = {"scale": (1.0, 1.0)}
+            positive = levels[levels > 0]
+            if kind == "counts" and len(positive):
+                weights = np.ones(len(levels)) if often is None else often
+                half = np.cumsum(weights[levels > 0])
+                typical = positive[np.searchsorted(half, half[-1] / 2)]
+                guessed = {"scale": (1.0, float(positive[-1])), "typical": float(typical)}
+            return cls(kind, **guessed | given)
         low, high = given.pop("scale", None) or _scale(levels)
         if not len(levels) or len(levels) > MANY_LEVELS:
             levels = np.array([low, high])
@@ -82,12 +101,12 @@ class Feedback:
             return float(above[0]) if len(levels) > 2 and len(above) else wanted
 
         liked = given.get("liked_from", level(LIKED_SHARE) if (low, high) != (0, 1) else 1.0)
-        guessed = {
+        known = {
             "liked_from": liked,
             "disliked_below": level(0.5),
             "neutral": low + (liked - low) * 2 / 7,  # 1.5 of 0.5 to 5 where 4 is liked
         }
-        return cls(kind, (float(low), float(high)), **guessed | given)
+        return cls(kind, (float(low), float(high)), **known | given)
 
     def liked(self, values: Values) -> NDArray[np.bool_]:
         """[n] is it liked?"""
@@ -107,8 +126,8 @@ class Feedback:
         if self.kind == "likes":
             return np.ones(len(values))
         if self.confidence == "log":
-            return np.log1p(values) / np.log1p(self.liked_from)
-        return values / self.liked_from
+            return np.log1p(values) / np.log1p(self.typical)
+        return values / self.typical
 
     def unit(self, values: Values) -> Values:
         """[n] values scaled so that the scale spans [0, 1]."""

@@ -32,8 +32,7 @@ import polars as pl
 from jaxrec.border.embeddings import Embeddings, read_embeddings
 from jaxrec.border.texts import ItemTexts, texts_sha256, write_texts
 from jaxrec.data.dataset import Dataset
-from jaxrec.data.features import item_features
-from jaxrec.data.texts import item_texts
+from jaxrec.data.features import item_features, item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.experiment.kept import read

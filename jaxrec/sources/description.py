@@ -15,7 +15,6 @@ from jaxrec.files import whole_file
 
 NAME = "dataset.toml"
 
-FEEDBACK = ("kind", "scale", "liked", "disliked", "neutral", "confidence", "implicit")
 WRITTEN = {
     "files": "beside this file; * stands for any text; gzip, zstandard and zip are undone",
     "columns": "names of the columns, since the file does not give them",
@@ -38,7 +37,8 @@ SAYS = {
         "liked": "from here on a value is liked: it is relevant, and what encoders learn from",
         "disliked": "below, it is disliked",
         "neutral": "here the graded target is 0; at `liked` it is 1",
-        "confidence": "in counts: log or linear",
+        "confidence": "how it grows with counts: log or linear",
+        "typical": "a count of so much has the confidence 1",
         "implicit": "a value that is no rating but an interaction",
     },
     "items": WRITTEN
@@ -88,7 +88,7 @@ class Description:
     interactions: Table
     columns: Columns
     feedback: dict[str, Any] = field(default_factory=dict)
-    """Fields of `FEEDBACK`; what is absent is guessed from the values."""
+    """Keys of `SAYS["feedback"]`; what is absent is guessed from the values."""
     items: Table | None = None
     item_columns: ItemColumns | None = None
     remarks: Table | None = None
@@ -233,7 +233,7 @@ def _check_type(path: Path, part: str, key: str, value: Any) -> None:
         right = isinstance(value, list) and len(value) == 2
         right = right and all(isinstance(each, int | float) for each in value)
         wanted = "two numbers, the lowest and the highest"
-    elif key in ("liked", "disliked", "neutral", "implicit"):
+    elif key in ("liked", "disliked", "neutral", "typical", "implicit"):
         right, wanted = number, "a number"
     elif key in ("categories", "numbers", "flags", "extract"):
         right, wanted = isinstance(value, dict), "a table, as in { genres = '|' }"

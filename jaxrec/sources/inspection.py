@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Dataset, Interactions, columns_of
-from jaxrec.data.texts import item_texts
+from jaxrec.data.features import item_texts
 from jaxrec.sources.description import Description
 
 BYTES_A_CELL = 32
@@ -123,7 +123,11 @@ def as_found(dataset: Dataset, described: Description) -> Description:
         }
         known |= {} if feedback.implicit is None else {"implicit": feedback.implicit}
     elif feedback.kind == "counts":
-        known |= {"liked": feedback.liked_from, "confidence": feedback.confidence}
+        known |= {
+            "liked": feedback.liked_from,
+            "confidence": feedback.confidence,
+            "typical": feedback.typical,
+        }
     return replace(described, feedback=known | described.feedback)
 
 

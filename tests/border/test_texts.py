@@ -9,8 +9,8 @@ import pytest
 
 from jaxrec.border.texts import texts_sha256, write_texts
 from jaxrec.data.dataset import Dataset
+from jaxrec.data.features import item_texts
 from jaxrec.data.ids import Ids
-from jaxrec.data.texts import item_texts
 from torch_embed import errors
 from torch_embed.files import read_texts
 

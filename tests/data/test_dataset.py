@@ -7,10 +7,9 @@ import polars as pl
 import pytest
 
 from jaxrec.data.dataset import Catalogue, Dataset, Interactions, Remarks
-from jaxrec.data.features import item_features
+from jaxrec.data.features import item_features, item_texts
 from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import Ids
-from jaxrec.data.texts import item_texts
 from jaxrec.errors import InputError
 
 BOOKS = pl.DataFrame(

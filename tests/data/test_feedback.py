@@ -36,6 +36,10 @@ def test_confidence_grows_with_counts_as_the_logarithm_or_as_they_do() -> None:
     assert linear.graded(counts).tolist() == [1, 2, 7]
     assert log.liked(counts).all()
     assert (log.best, log.liked_rule) == (1, "counts of at least 1")
+    often = np.array([1, 2, 4])
+    assert Feedback.of("counts", np.array([1.0, 7.0, 63.0]), often).graded(
+        np.array([1.0, 63.0])
+    ).tolist() == pytest.approx([1 / 6, 1])
     with pytest.raises(InputError, match="no confidence 'square'; there are log, linear"):
         Feedback("counts", confidence="square")
 

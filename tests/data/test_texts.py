@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 from jaxrec.data.dataset import Dataset
-from jaxrec.data.texts import item_texts
+from jaxrec.data.features import item_texts
 
 
 def test_texts_by_hand(make_dataset: Callable[..., Dataset]) -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Dataset, Interactions, Remarks
+from jaxrec.data.features import item_texts
 from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import Ids
-from jaxrec.data.texts import item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.evaluation.split import (

@@ -34,7 +34,8 @@ def counts() -> Dataset:
     made = synthetic_dataset(users=80, items=200)
     values = np.rint(np.exp(1.3 * made.interactions.values)).astype(np.float64)
     interactions = made.interactions._replace(values=values)
-    return replace(made, interactions=interactions, feedback=Feedback.of("counts", values))
+    meaning = Feedback.of("counts", *np.unique(values, return_counts=True))
+    return replace(made, interactions=interactions, feedback=meaning)
 
 
 KINDS = {"likes": likes, "counts": counts}

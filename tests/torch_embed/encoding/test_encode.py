@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from jaxrec.border.embeddings import read_embeddings
 from jaxrec.border.texts import texts_sha256, write_texts
 from jaxrec.data.dataset import Dataset
-from jaxrec.data.texts import item_texts
+from jaxrec.data.features import item_texts
 from tests.tiny_models import tiny_bert, tiny_qwen3
 from torch_embed.encoding import encode as encoding
 from torch_embed.encoding.encode import batches, check, embed_file, encode, estimate_seconds, pool
