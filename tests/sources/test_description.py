@@ -21,6 +21,7 @@ value = "times"
 [feedback]
 kind = "counts"
 confidence = "linear"
+typical = 1
 [items]
 files = "books.csv"
 id = "no"
