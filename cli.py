@@ -56,19 +56,19 @@ def data() -> None:
 
 @data.command()
 @ask.inspect_options
+@ask.model_option
 @strict_option
 @ask.json_option("what was understood")
 @speaking(_mistakes)
 def inspect(
     terminal: Terminal,
     path: Path,
-    items: Path | None,
-    columns: dict[str, str],
-    text: str | None,
     out: Path,
     force: bool,
+    model: str,
     strict: bool,
     json_path: Path | None,
+    **known: Any,
 ) -> None:
     """Say what a file, folder or name is understood to hold, and write it down to be edited.
 
@@ -83,12 +83,20 @@ def inspect(
     from jaxrec.sources.reading import read_dataset
 
     place = find(str(path))
-    described = describe(place, items, columns, text)
+    described = describe(place, **known)
     with terminal.reading() as on_bytes:
         dataset = read_dataset(described, str(place.resolve()), strict, on_bytes)
     found = inspection.inspect(dataset, described) | {"protocols": held_out(dataset)}
+    try:
+        from torch_embed.encoding.layout import token_lengths, token_limit
+
+        lengths = token_lengths(model, inspection.plain_texts(dataset))
+        found["texts"]["tokens"] = inspection.tokens(model, lengths, token_limit(model))
+    except ModuleNotFoundError:
+        terminal.say("texts are not counted in tokens: pip install 'jaxrec[embed]'")
     lines = inspection.in_words(found)
-    terminal.result("\n".join(lines))
+    for line in lines:
+        terminal.result(line)
     if json_path is not None:
         write_json(json_path, found)
     if place.suffix == ".toml" or (out.exists() and not force):

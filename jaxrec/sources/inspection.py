@@ -93,14 +93,14 @@ def in_words(found: dict[str, Any]) -> list[str]:
         f" {texts['different']:,} differ",
     ]
     if "tokens" in texts:
-        tokens = texts["tokens"]
+        long = texts["tokens"]
         lines[-1] += (
-            f"; {tokens['median']:g} tokens in the middle, {tokens['most']:,} at most"
-            f" ({tokens['cut']:,} beyond the {tokens['limit']:,} that {tokens['model']} reads)"
+            f"; {long['median']:g} tokens in the middle, {long['most']:,} at most"
+            f" ({long['cut']:,} are longer than the {long['limit']:,} that {long['model']} reads)"
         )
     if found["remarks"]:
         lines.append(f"remarks: {found['remarks']:,}, held out with what they are about")
-    lines += [f"mended: {line}" for line in found["mended"]]
+    lines += [f"mended: {line}" for line in found["mended"] or ["nothing"]]
     for protocol, held in found.get("protocols", {}).items():
         lines.append(f"{protocol}: {held}" if isinstance(held, str) else _held(protocol, held))
     lines.append(
@@ -108,6 +108,22 @@ def in_words(found: dict[str, Any]) -> list[str]:
         " cores, roughly"
     )
     return lines
+
+
+def plain_texts(dataset: Dataset) -> list[str]:
+    """[items] the texts of the items without remarks."""
+    return item_texts(dataset, np.zeros(len(dataset.remarks.words), bool))
+
+
+def tokens(model: str, lengths: list[int], limit: int) -> dict[str, Any]:
+    """How long texts are for an encoder that reads so many tokens: a part of `texts`."""
+    return {
+        "model": model,
+        "median": float(np.median(lengths)),
+        "most": max(lengths),
+        "limit": limit,
+        "cut": sum(length > limit for length in lengths),
+    }
 
 
 def as_found(dataset: Dataset, described: Description) -> Description:
@@ -164,7 +180,7 @@ def _times(found: Interactions, times: NDArray[np.int64]) -> dict[str, Any]:
 
 def _texts(dataset: Dataset) -> dict[str, Any]:
     catalogue = dataset.catalogue
-    texts = item_texts(dataset, np.zeros(len(dataset.remarks.words), bool))
+    texts = plain_texts(dataset)
     return {
         "template": catalogue.text,
         "columns": columns_of(catalogue.text),
