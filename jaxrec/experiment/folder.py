@@ -354,8 +354,8 @@ def _write_split(run: RunFolder) -> None:
                     "user_id": run.dataset.user_ids[part.users],
                     "item_id": run.dataset.item_ids[part.items],
                     "value": part.values,
-                    "time": pl.Series(part.times, dtype=pl.Int64),
                 }
+                | ({} if part.times is None else {"time": part.times})
             ).with_columns(part=pl.lit(name))
         )
     with whole_file(run.path / "split.parquet") as partial:
