@@ -139,6 +139,10 @@ class Feedback:
         """Does a value say how much something is liked? Of likes it does not."""
         return self.kind != "likes"
 
+    def written(self, value: float) -> str:
+        """A value as people write it; nothing of a like."""
+        return {"stars": f"{value:.1f}", "likes": "", "counts": f"{value:g}"}[self.kind]
+
     @property
     def best(self) -> float:
         """What somebody who likes an item gives: the most stars, else once."""

@@ -89,13 +89,16 @@ def means(per_user: PerUser) -> dict[str, float]:
     }
 
 
-def item_thirds(counts: NDArray[np.integer]) -> NDArray[np.int8]:
+def item_thirds(
+    counts: NDArray[np.integer], tie_order: NDArray[np.int32] | None = None
+) -> NDArray[np.int8]:
     """[items] 0 head, 1 middle, 2 tail: each third holds a third of the interactions.
 
-    Items are sorted by their interactions `counts` [items], most first; ties in ascending order. An
-    item belongs to the third in which its first interaction falls, one without to the tail.
+    Items are sorted by their interactions `counts` [items], most first; ties as in `tie_order`
+    [items], ascending by default. An item belongs to the third in which its first interaction falls, one without to the tail.
     """
-    order = np.argsort(-counts, kind="stable")
+    tied = np.arange(len(counts)) if tie_order is None else tie_order
+    order = tied[np.argsort(-counts[tied], kind="stable")]
     before = np.cumsum(counts[order]) - counts[order]
     third = np.minimum(3 * before // max(int(counts.sum()), 1), 2)
     thirds = np.empty(len(counts), np.int8)
@@ -133,7 +136,7 @@ def evaluate(
     users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
     if not len(users):
         raise InputError("no user has a relevant item in the held-out part; nothing to evaluate")
-    thirds, catalogue = item_thirds(task.item_counts), task.catalogue
+    thirds, catalogue = item_thirds(task.item_counts, task.tie_order), task.catalogue
 
     def measure(
         block: NDArray[np.int32], seen: tuple[Any, Any], relevant: tuple[Any, Any]

@@ -124,7 +124,11 @@ def list_for_user(
     return [
         *made_up(run),
         f"User {user}, latest interactions:",
-        *(f"  {own.values[at]:g}  {dataset.catalogue.called(own.items[at])}" for at in latest),
+        *(
+            f"  {dataset.feedback.written(own.values[at])}"
+            f"  {dataset.catalogue.called(own.items[at])}"
+            for at in latest
+        ),
         in_words(how),
         *ranked(run, items[0], scores[0]),
     ]
