@@ -95,7 +95,8 @@ def item_thirds(
     """[items] 0 head, 1 middle, 2 tail: each third holds a third of the interactions.
 
     Items are sorted by their interactions `counts` [items], most first; ties as in `tie_order`
-    [items], ascending by default. An item belongs to the third in which its first interaction falls, one without to the tail.
+    [items], ascending by default. An item belongs to the third in which its first interaction
+    falls, one without to the tail.
     """
     tied = np.arange(len(counts)) if tie_order is None else tie_order
     order = tied[np.argsort(-counts[tied], kind="stable")]
