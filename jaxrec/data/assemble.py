@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from jaxrec.data.batches import Reader, Where, as_numbers, names_of
 from jaxrec.data.columns import ItemColumns, check_column, kind_by_name
 from jaxrec.data.dataset import Catalogue, Interactions, Remarks, columns_of
-from jaxrec.data.feedback import MANY_LEVELS, Feedback, guess_kind
+from jaxrec.data.feedback import Feedback, guess_kind
 from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
 
@@ -153,7 +153,9 @@ def interactions(
         catalogue = lengthened(catalogue, item_ids)
     times = _times(time, mending, place) if time is not None else None
     del time
-    pairs = users.astype(np.int64) * len(item_ids) + items
+    pairs = users.astype(np.int64)
+    pairs *= len(item_ids)
+    pairs += items
     values, feedback = _meaning(value, pairs, given, read.columns.value or "", mending, place)
     found = Interactions(users, items, values, times)
     found = _each_pair_once(found, pairs, feedback, mending, place)
@@ -167,7 +169,8 @@ def _times(column: pl.Series, mending: Mending, where: Where) -> NDArray[np.int6
         return None
     rows = unknown.arg_true().to_numpy()
     mending.mend(rows, "a time missing or impossible", "taken as the oldest", where)
-    return column.fill_null(column.min()).to_numpy().astype(np.int64)
+    known = column.fill_null(column.min()) if unknown.any() else column
+    return known.to_numpy().astype(np.int64)
 
 
 def _meaning(
@@ -186,7 +189,7 @@ def _meaning(
         repeated = 1 - len(np.unique(pairs)) / len(pairs)
         kind = kind or ("counts" if repeated > REPEATED else "likes")
         return ones, Feedback.of(kind, ones[:1], **given)
-    values = column.to_numpy().astype(np.float64)
+    values = column.to_numpy()
     levels, counts = _levels(values)
     named = "stars" if "scale" in given else kind_by_name(name) if len(levels) > 1 else None
     kind = kind or named or guess_kind(levels, counts)
@@ -207,9 +210,9 @@ def _meaning(
         )
         return np.where(without, feedback.liked_from, values), feedback
     feedback = Feedback.of(kind, levels, counts, **given)
-    off = np.flatnonzero((values < feedback.scale[0]) | (values > feedback.scale[1]))
-    if kind == "stars" and len(off):
-        low, high = feedback.scale
+    low, high = feedback.scale
+    if kind == "stars" and not low <= levels[0] <= levels[-1] <= high:
+        off = np.flatnonzero((values < low) | (values > high))
         raise InputError(
             f"{where(int(off[0]))}: {name} is {values[off[0]]:g}; the scale is {low:g} to {high:g}"
         )
@@ -217,18 +220,17 @@ def _meaning(
 
 
 def _levels(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The values that occur, ascending, and how often each does; few are found without sorting."""
-    levels = np.unique(values[:: max(len(values) // 2**16, 1)])
-    counts = np.zeros(len(levels), np.int64)
-    for start in range(0, len(values) if len(levels) <= MANY_LEVELS else 0, 2**16):
-        part = values[start : start + 2**16]
-        place = np.searchsorted(levels, part).clip(max=len(levels) - 1)
-        if not np.array_equal(levels[place], part):
-            break
-        counts += np.bincount(place, minlength=len(levels))
-    if counts.sum() == len(values):
-        return levels, counts
-    return np.unique(values, return_counts=True)
+    """The values that occur, ascending, and how often each does; halves without sorting."""
+    low = 2 * float(values.min())
+    most = int(min(2 * float(values.max()) - low, 10_000)) + 1
+    counts = np.zeros(most, np.int64)
+    for start in range(0, len(values), 2**16):  # in the processor's cache
+        steps = 2 * values[start : start + 2**16] - low
+        whole = steps.astype(np.int64)
+        if steps.max() >= most or not np.array_equal(whole, steps):
+            return np.unique(values, return_counts=True)
+        counts += np.bincount(whole, minlength=most)
+    return (np.flatnonzero(counts) + low) / 2, counts[counts > 0]
 
 
 def _each_pair_once(
@@ -239,7 +241,7 @@ def _each_pair_once(
     where: Where,
 ) -> Interactions:
     """The latest of each pair in the order of the rows, counts added up; then counts above 0."""
-    ordered = np.sort(pairs)
+    ordered = pairs if (pairs[1:] > pairs[:-1]).all() else np.sort(pairs)
     again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     del ordered
     kept = None

@@ -61,7 +61,7 @@ class Reader:
     def give(self, role: str) -> pl.Series | None:
         """All of a column, which is then forgotten; None where there is none.
 
-        `user` and `item` are Int64 or categories, `value` Float64 and `time` Int64 seconds.
+        `user` and `item` are whole numbers or categories, `value` Float64, `time` whole seconds.
         """
         parts = self._parts.pop(role, None)
         if parts is None:
@@ -86,15 +86,12 @@ class Reader:
 
 
 def _small(column: pl.Series) -> pl.Series:
-    """In four bytes a row, if nothing is lost."""
-    if column.dtype == pl.Int64:
-        low, high = column.min(), column.max()
-        fits = low is None or (low >= -(2**31) and high < 2**31)  # type: ignore[operator]
-        return column.cast(pl.Int32) if fits else column
-    if column.dtype == pl.Float64:
-        short = column.cast(pl.Float32)
-        return short if (short.cast(pl.Float64) == column).all() else column
-    return column
+    """Whole numbers in four bytes a row, if they fit."""
+    if column.dtype != pl.Int64:
+        return column
+    low, high = column.min(), column.max()
+    fits = low is None or (low >= -(2**31) and high < 2**31)  # type: ignore[operator]
+    return column.cast(pl.Int32) if fits else column
 
 
 def names_of(column: pl.Series, written: bool) -> list[int] | list[str]:
@@ -104,6 +101,8 @@ def names_of(column: pl.Series, written: bool) -> list[int] | list[str]:
 
 def _names(column: pl.Series, kind: pl.DataType, written: bool) -> pl.Series:
     """Names as Int64 if all are whole numbers, as one writes them; else of a kind of text."""
+    if column.dtype == pl.Int32:
+        return column
     if column.dtype.is_integer():
         top = column.max()
         if not isinstance(top, int) or top < 2**63:
@@ -162,6 +161,8 @@ def seconds(column: pl.Series, time: str) -> pl.Series:
         stamps = column.cast(pl.Datetime("us"))
         found = stamps.dt.epoch("s")
     elif time in UNITS:
+        if column.dtype == pl.Int32 and UNITS[time] == 1:
+            return column.set(column < OLDEST, None)
         numbers = column if column.dtype.is_numeric() else column.cast(pl.Int64, strict=False)
         if numbers.null_count() > column.null_count():
             numbers = column.cast(pl.Float64, strict=False)

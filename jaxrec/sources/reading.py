@@ -122,7 +122,8 @@ def _numbers(opened: Opened, wanted: list[str]) -> dict[str, pl.DataType]:
     for name in wanted:
         column = some[name].drop_nulls() if name in some.columns else pl.Series(dtype=pl.String)
         if len(column) and column.str.contains(WHOLE).all():
-            found[name] = pl.Int64()
+            short = column.cast(pl.Int32, strict=False).null_count() == 0
+            found[name] = pl.Int32() if short else pl.Int64()
         elif len(column) and column.str.contains(DECIMAL).all():
             found[name] = pl.Float64()
     return found
