@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from jaxrec.data.batches import Reader, Where, as_numbers, names_of
 from jaxrec.data.columns import ItemColumns, check_column, kind_by_name
 from jaxrec.data.dataset import Catalogue, Interactions, Remarks, columns_of
-from jaxrec.data.feedback import Feedback, guess_kind
+from jaxrec.data.feedback import Feedback, guess_kind, levels_of
 from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
 
@@ -158,8 +158,19 @@ def interactions(
     pairs += items
     values, feedback = _meaning(value, pairs, given, read.columns.value or "", mending, place)
     found = Interactions(users, items, values, times)
-    found = _each_pair_once(found, pairs, feedback, mending, place)
+    found = _each_pair_once(found, pairs, feedback.kind == "counts", mending, place)
+    if feedback.kind == "counts":  # what is typical is told when they have been added up
+        feedback = Feedback.of("counts", *levels_of(found.values), **_without_none(given))
     return user_ids, catalogue, found, feedback
+
+
+def _without_none(given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `Feedback` that are known."""
+    return {
+        field: value
+        for field, value in given.items()
+        if value is not None and field not in ("kind", "implicit")
+    }
 
 
 def _times(column: pl.Series, mending: Mending, where: Where) -> NDArray[np.int64] | None:
@@ -182,15 +193,14 @@ def _meaning(
     where: Where,
 ) -> tuple[NDArray[np.float64], Feedback]:
     """Values, and what they mean; `given` as in `interactions`, `pairs` a number each."""
-    given = {field: value for field, value in given.items() if value is not None}
-    kind, implicit = given.pop("kind", None), given.pop("implicit", None)
+    kind, implicit, given = given.get("kind"), given.get("implicit"), _without_none(given)
     if column is None:
         ones = np.ones(len(pairs))
         repeated = 1 - len(np.unique(pairs)) / len(pairs)
         kind = kind or ("counts" if repeated > REPEATED else "likes")
         return ones, Feedback.of(kind, ones[:1], **given)
     values = column.to_numpy()
-    levels, counts = _levels(values)
+    levels, counts = levels_of(values)
     named = "stars" if "scale" in given else kind_by_name(name) if len(levels) > 1 else None
     kind = kind or named or guess_kind(levels, counts)
     if kind == "likes":
@@ -209,7 +219,7 @@ def _meaning(
             f" count as just liked ({feedback.liked_from:g})"
         )
         return np.where(without, feedback.liked_from, values), feedback
-    feedback = Feedback.of(kind, levels, counts, **given)
+    feedback = Feedback.of(kind, levels, **given)
     low, high = feedback.scale
     if kind == "stars" and not low <= levels[0] <= levels[-1] <= high:
         off = np.flatnonzero((values < low) | (values > high))
@@ -219,24 +229,10 @@ def _meaning(
     return values, feedback
 
 
-def _levels(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The values that occur, ascending, and how often each does; halves without sorting."""
-    low = 2 * float(values.min())
-    most = int(min(2 * float(values.max()) - low, 10_000)) + 1
-    counts = np.zeros(most, np.int64)
-    for start in range(0, len(values), 2**16):  # in the processor's cache
-        steps = 2 * values[start : start + 2**16] - low
-        whole = steps.astype(np.int64)
-        if steps.max() >= most or not np.array_equal(whole, steps):
-            return np.unique(values, return_counts=True)
-        counts += np.bincount(whole, minlength=most)
-    return (np.flatnonzero(counts) + low) / 2, counts[counts > 0]
-
-
 def _each_pair_once(
     found: Interactions,
     pairs: NDArray[np.int64],
-    feedback: Feedback,
+    counted: bool,
     mending: Mending,
     where: Where,
 ) -> Interactions:
@@ -253,7 +249,7 @@ def _each_pair_once(
         order = several[np.lexsort((several, when, pairs[several]))]
         last = np.append(pairs[order][1:] != pairs[order][:-1], True)
         rule = "the latest is kept" if found.times is not None else "the last is kept"
-        if feedback.kind == "counts":
+        if counted:
             rule, starts = "their counts are added up", np.flatnonzero(np.append(True, last[:-1]))
             sums = np.add.reduceat(found.values[order], starts)
             values = found.values.copy()
@@ -262,7 +258,7 @@ def _each_pair_once(
         mending.mend(np.sort(order[~last]), "a pair of user and item given again", rule, where)
         kept = np.delete(np.arange(len(pairs)), order[~last])
         found = found.at(kept)
-    if feedback.kind == "counts" and (found.values <= 0).any():
+    if counted and (found.values <= 0).any():
         nothing = np.flatnonzero(found.values <= 0)
         rows = nothing if kept is None else kept[nothing]
         mending.mend(rows, "a count of 0 or less", "left out", where)

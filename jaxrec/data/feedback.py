@@ -174,6 +174,20 @@ def guess_kind(levels: Values, counts: NDArray[np.integer]) -> str:
     return "stars"
 
 
+def levels_of(values: Values) -> tuple[Values, NDArray[np.int64]]:
+    """The values that occur, ascending, and how often each does; halves without sorting."""
+    low = 2 * float(values.min())
+    most = int(min(2 * float(values.max()) - low, 10_000)) + 1
+    counts = np.zeros(most, np.int64)
+    for start in range(0, len(values), 2**16):  # in the processor's cache
+        steps = 2 * values[start : start + 2**16] - low
+        whole = steps.astype(np.int64)
+        if steps.max() >= most or not np.array_equal(whole, steps):
+            return np.unique(values, return_counts=True)
+        counts += np.bincount(whole, minlength=most)
+    return (np.flatnonzero(counts) + low) / 2, counts[counts > 0]
+
+
 def _scale(levels: Values) -> tuple[float, float]:
     """The likeliest scale on which all `levels` lie, ascending."""
     if not len(levels):

@@ -166,6 +166,7 @@ def test_counts_are_added_up_and_what_was_given_back_is_left_out(tmp_path: Path)
     data = load_dataset(path)
     assert data.feedback.kind == "counts"
     assert data.interactions.values.tolist() == [5, 200, 1]
+    assert (data.feedback.scale, data.feedback.typical) == ((1, 200), 5)
     assert [line.split(" (")[0] for line in data.mended] == [
         "2 x a pair of user and item given again: their counts are added up",
         "1 x a count of 0 or less: left out",
