@@ -112,6 +112,7 @@ def _names(column: pl.Series, kind: pl.DataType, written: bool) -> pl.Series:
         if (column.drop_nulls() % 1 == 0).all():
             return column.cast(pl.Int64)
     text = column.cast(pl.String)
+    text = text.str.strip_chars() if written else text
     text = text.set(text == "", None)
     if written and bool(text.str.contains(WHOLE).all()):
         numbers = text.cast(pl.Int64, strict=False)

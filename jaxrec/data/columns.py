@@ -21,9 +21,9 @@ NAMES = {
     "counts": "count counts plays play playcount playcounts listens listencount listeningcount"
     " weight quantity qty purchases clicks views viewcount frequency freq hours playtime scrobbles"
     " loans times nplays",
-    "likes": "like liked likes label implicit feedback",
-    "time": "timestamp time datetime date ts unixtime unixreviewtime reviewtime eventtime createdat"
-    " created ratedat ratingtimestamp timestampms utctime when playedat invoicedate orderdate",
+    "likes": "like liked likes label clicked click bought purchased watched favorite favourite",
+    "time": "timestamp time datetime date day when at ts unixtime unixreviewtime reviewtime"
+    " eventtime createdat created ratedat ratingtimestamp timestampms utctime when playedat invoicedate orderdate",
     "words": "tag tags words remark comment",
 }
 """Names of columns by what they are for, the likelier first; letters and digits alone count."""

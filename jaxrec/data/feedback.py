@@ -159,8 +159,8 @@ class Feedback:
 def guess_kind(levels: Values, counts: NDArray[np.integer]) -> str:
     """The kind of feedback that values look like, where their column's name says nothing.
 
-    All alike are likes. Whole numbers from 1 on are counts if 1 is the commonest, or if they go
-    beyond 100. All else is stars.
+    All alike are likes. Whole numbers from 1 on are counts if they go beyond 100, or if 1 is the
+    commonest, then 2, then 3. All else is stars.
 
     Args:
         levels: [n] the values that occur, ascending, each once.
@@ -169,7 +169,7 @@ def guess_kind(levels: Values, counts: NDArray[np.integer]) -> str:
     if len(levels) <= 1:
         return "likes"
     whole = levels[0] >= 1 and bool((levels == np.round(levels)).all())
-    if whole and (levels[-1] > 100 or (levels[0] == 1 and counts.argmax() == 0)):
+    if whole and (levels[-1] > 100 or (levels[0] == 1 and (np.diff(counts[:3]) < 0).all())):
         return "counts"
     return "stars"
 

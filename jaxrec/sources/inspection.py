@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from jaxrec.data.dataset import Dataset, Interactions, columns_of
 from jaxrec.data.features import item_texts
 from jaxrec.sources.description import Description
+from jaxrec.sources.reading import Opened
 
 BYTES_A_CELL = 32
 """Of a table of users x items or of items x items, while a run works with it; measured."""
@@ -28,7 +29,7 @@ def inspect(dataset: Dataset, described: Description) -> dict[str, Any]:
     """What was understood of a data set, as plain JSON.
 
     Keys: `name`, `source`, `users`, `items`, `interactions`, `density`, `feedback` (stars, likes or
-    counts), `scale`, `liked`, `liked_share`, `disliked`, `columns`, `times`, `texts`, `remarks`,
+    counts), `scale`, `liked`, `liked_share`, `disliked`, `columns`, `not_read` (further ones), `times`, `texts`, `remarks`,
     `mended`, `run` (what one takes: `gigabytes`, `minutes`).
     """
     found, feedback = dataset.interactions, dataset.feedback
@@ -51,6 +52,7 @@ def inspect(dataset: Dataset, described: Description) -> dict[str, Any]:
         "columns": {
             role: name for role, name in vars(described.columns).items() if name is not None
         },
+        "not_read": _not_read(described),
         "interactions_a_user": _spread(np.bincount(found.users)),
         "interactions_an_item": _spread(np.bincount(found.items, minlength=dataset.items)),
         "times": None if found.times is None else _times(found, found.times),
@@ -76,6 +78,8 @@ def in_words(found: dict[str, Any]) -> list[str]:
     users, items = found["interactions_a_user"], found["interactions_an_item"]
     texts, times, run = found["texts"], found["times"], found["run"]
     columns = ", ".join(f"{role} = {name}" for role, name in found["columns"].items())
+    if found["not_read"]:
+        columns += f"; not read: {', '.join(found['not_read'])}"
     lines = [
         f"{found['name']}: {found['source']}",
         f"columns: {columns}",
@@ -152,6 +156,16 @@ def _held(protocol: str, held: dict[str, Any]) -> str:
         f"{protocol}: {held['train']:,} train and {held['test']:,} test interactions,"
         f" {held['users_evaluated']:,} users evaluated"
     )
+
+
+def _not_read(described: Description) -> list[str]:
+    """Columns beside the interactions that have no role."""
+    (first, *_) = Opened(described.folder, described.interactions).layouts
+    taken = set(described.columns.all)
+    if described.items == described.interactions and described.item_columns is not None:
+        own = described.item_columns
+        taken |= {own.title or "", *columns_of(own.text or "{}"), *own.categories, *own.numbers}
+    return [name for name in first.columns if name not in taken]
 
 
 def _spread(counts: NDArray[np.integer]) -> dict[str, Any]:

@@ -32,8 +32,8 @@ CACHED = 2**18
 """Bytes that are looked at at once: they stay in the processor's cache."""
 ROWS = 500_000
 """Of a batch."""
-SEPARATORS = ("::", "\t", "|", ";", ",")
-"""In the order in which they are tried."""
+SEPARATORS = ("::", "\t", "|", ";", ",", " ")
+"""In the order in which they are tried; a blank has to be in all lines alike."""
 PLAIN = "\x1f"
 """Takes the place of a separator of several characters."""
 BACKSLASHED = re.compile(r'(?<!\\)\\"')
@@ -86,15 +86,20 @@ def sniff(
     with open_bytes(path) as file:
         start = file.read(4)
     if start == b"PAR1":
-        with open_bytes(path) as file:
-            return Layout("parquet", tuple(pl.read_parquet_schema(file)))
+        try:
+            with open_bytes(path) as file:
+                return Layout("parquet", tuple(pl.read_parquet_schema(file)))
+        except pl.exceptions.PolarsError as error:
+            raise InputError(f"{path}: {str(error).splitlines()[0]}; fetch it again") from None
     encoding = encoding or encoding_of(path)
     with open_text(path, encoding) as text:
         lines = [line for line in islice(text, SAMPLE) if line.strip()]
     if not lines:
         raise InputError(f"{path}, line 1: the file is empty")
+    if lines[0].lstrip().startswith("["):
+        raise InputError(f"{path}, line 1: a JSON list; write its objects one a line (JSON lines)")
     if lines[0].lstrip().startswith("{"):
-        fields = dict.fromkeys(name for line in lines for name in _object(line))
+        fields = dict.fromkeys(name for line in lines for name in _object(line) or ())
         return Layout("jsonl", tuple(fields), encoding=encoding)
     separator = separator or _separator(lines)
     quoted = _is_quoted(lines, separator)
@@ -174,8 +179,8 @@ def place_of(path: Path, layout: Layout, row: int) -> str:
     """File and line of a data row, for people; slow."""
     if layout.format == "parquet":
         return f"{path}, row {row + 1}"
-    line = next(islice(lines_of(path, layout), row, None), (0, []))[0]
-    return f"{path}, line {line}"
+    line, _ = next(islice(lines_of(path, layout), row, None), (None, []))
+    return str(path) if line is None else f"{path}, line {line}"
 
 
 def lines_of(path: Path, layout: Layout) -> Iterator[tuple[int, list[str | None]]]:
@@ -188,15 +193,14 @@ def lines_of(path: Path, layout: Layout) -> Iterator[tuple[int, list[str | None]
         if layout.format == "jsonl":
             for number, line in enumerate(text, start=1):
                 if line.strip():
-                    try:
-                        found = _object(line)
-                    except (ValueError, SyntaxError):
-                        raise InputError(f"{path}, line {number}: not a JSON object") from None
+                    found = _object(line)
+                    if found is None:
+                        raise InputError(f"{path}, line {number}: not a JSON object")
                     yield number, [_written(found.get(name)) for name in layout.columns]
             return
         rows = _csv(text, layout)
         try:
-            for index, row in enumerate(filter(None, rows)):
+            for index, row in enumerate(row for row in rows if any(map(str.strip, row))):
                 if index or not layout.header:
                     yield rows.line_num, [field or None for field in row]
         except csv.Error as error:
@@ -241,17 +245,17 @@ def _separator(lines: list[str]) -> str:
         if not counts[0]:
             continue
         alike = sum(count == counts[0] for count in counts) / len(counts)
-        if alike > most:
+        if alike > most and (separator != " " or alike == 1):
             best, most = separator, alike
     return best
 
 
 def _is_quoted(lines: list[str], separator: str) -> bool:
-    """Do quotes enclose fields? Where none stand at an edge they may, but for tabs and pipes."""
+    """Do quotes enclose fields? Between commas and semicolons they do, else if they are closed."""
     edge = re.escape(separator)
     opened = sum(len(re.findall(rf'(?:^|{edge})"', line)) for line in lines)
     closed = sum(len(re.findall(rf'"(?={edge}|\r?\n?$)', line)) for line in lines)
-    return len(separator) == 1 and (opened == closed if opened else separator in ",;")
+    return len(separator) == 1 and (separator in ",;" or 0 < opened == closed)
 
 
 def _sample_rows(lines: list[str], layout: Layout) -> Iterator[list[str]]:
@@ -276,15 +280,15 @@ def _csv(lines: Iterator[str], layout: Layout) -> Any:
     )
 
 
-def _object(line: str) -> dict[str, Any]:
-    """A line as JSON, or as the Python dictionary that some publishers take for it."""
-    try:
-        found = json.loads(line)
-    except ValueError:
-        found = ast.literal_eval(line.strip())
-    if not isinstance(found, dict):
-        raise ValueError
-    return found
+def _object(line: str) -> dict[str, Any] | None:
+    """A line as JSON, or as the Python dictionary that some publishers take for it; else None."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(line.strip())
+        except (ValueError, SyntaxError):
+            continue
+        return found if isinstance(found, dict) else None
+    return None
 
 
 def _written(value: Any) -> str | None:
@@ -340,15 +344,19 @@ def _scan(
         return pl.scan_parquet(str(place)).select(wanted)
     if layout.format == "jsonl":
         return pl.scan_ndjson(str(place), schema=dict.fromkeys(wanted, pl.String)).select(wanted)
-    return pl.scan_csv(
-        place,
-        schema={name: typed.get(name, pl.String()) for name in layout.columns},
-        has_header=False,
-        skip_rows=int(layout.header),
-        separator=layout.separator,
-        quote_char='"' if layout.quoted else None,
-        glob=False,
-    ).select(wanted)
+    return (
+        pl.scan_csv(
+            place,
+            schema={name: typed.get(name, pl.String()) for name in layout.columns},
+            has_header=False,
+            skip_rows=int(layout.header),
+            separator=layout.separator,
+            quote_char='"' if layout.quoted else None,
+            glob=False,
+        )
+        .select(wanted)
+        .filter(~pl.all_horizontal(pl.all().is_null()))
+    )  # blank lines
 
 
 def _named(path: Path, layout: Layout, error: Exception) -> InputError:
