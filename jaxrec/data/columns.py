@@ -23,7 +23,8 @@ NAMES = {
     " loans times nplays",
     "likes": "like liked likes label clicked click bought purchased watched favorite favourite",
     "time": "timestamp time datetime date day when at ts unixtime unixreviewtime reviewtime"
-    " eventtime createdat created ratedat ratingtimestamp timestampms utctime when playedat invoicedate orderdate",
+    " eventtime createdat created ratedat ratingtimestamp timestampms utctime playedat invoicedate"
+    " orderdate",
     "words": "tag tags words remark comment",
 }
 """Names of columns by what they are for, the likelier first; letters and digits alone count."""

@@ -160,7 +160,7 @@ def guess_kind(levels: Values, counts: NDArray[np.integer]) -> str:
     """The kind of feedback that values look like, where their column's name says nothing.
 
     All alike are likes. Whole numbers from 1 on are counts if they go beyond 100, or if 1 is the
-    commonest, then 2, then 3. All else is stars.
+    commonest by a fifth. All else is stars.
 
     Args:
         levels: [n] the values that occur, ascending, each once.
@@ -169,7 +169,7 @@ def guess_kind(levels: Values, counts: NDArray[np.integer]) -> str:
     if len(levels) <= 1:
         return "likes"
     whole = levels[0] >= 1 and bool((levels == np.round(levels)).all())
-    if whole and (levels[-1] > 100 or (levels[0] == 1 and (np.diff(counts[:3]) < 0).all())):
+    if whole and (levels[-1] > 100 or (levels[0] == 1 and counts[0] >= 1.2 * counts[1:].max())):
         return "counts"
     return "stars"
 

@@ -29,8 +29,8 @@ def inspect(dataset: Dataset, described: Description) -> dict[str, Any]:
     """What was understood of a data set, as plain JSON.
 
     Keys: `name`, `source`, `users`, `items`, `interactions`, `density`, `feedback` (stars, likes or
-    counts), `scale`, `liked`, `liked_share`, `disliked`, `columns`, `not_read` (further ones), `times`, `texts`, `remarks`,
-    `mended`, `run` (what one takes: `gigabytes`, `minutes`).
+    counts), `scale`, `liked`, `liked_share`, `disliked`, `columns`, `not_read` (further ones),
+    `times`, `texts`, `remarks`, `mended`, `run` (what one takes: `gigabytes`, `minutes`).
     """
     found, feedback = dataset.interactions, dataset.feedback
     n = len(found.users)
