@@ -1,0 +1,118 @@
+"""How a table is written is found out; what is no table is refused in a line."""
+
+import gzip
+import zipfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from jaxrec.data.dataset import Dataset
+from jaxrec.errors import InputError
+from jaxrec.sources.library import load_dataset
+from jaxrec.sources.tables import Layout, place_of, read, sniff
+
+GOOD = "user,item,rating,ts\n" + "".join(
+    f"u{n % 9},i{n % 7},{n % 5 + 1},{10**9 + n}\n" for n in range(60)
+)
+
+
+def load(folder: Path, content: str | bytes, name: str = "shop.csv") -> Dataset:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return load_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("shop.csv", "", "line 1: the file is empty"),
+        ("shop.csv", " \n\n", "line 1: the file is empty"),
+        ("shop.csv", "user,item,rating\n", "no interactions; is the file cut short?"),
+        ("shop.csv", 'user,item\na,"b\nc,d\n', "line 3: unexpected end of data"),
+        ("shop.csv", "only\none\ncolumn\n", "one column only"),
+        ("shop.csv", bytes(3000), "one column only"),
+        ("shop.csv.gz", gzip.compress(GOOD.encode())[:-30], "damaged or cut short"),
+        ("a.json", '[{"user": 1, "item": 2}]', "line 1: a JSON list; write its objects one a line"),
+        ("a.jsonl", '{"user": 1, "item": 2}\nno\n', "line 2: not a JSON object"),
+        ("a.parquet", b"PAR1 and nothing", "fetch it again"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_a_line(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        load(tmp_path, content, name)
+    assert str(tmp_path / name) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "users", "values"),
+    [
+        ("user, item, rating\n a, b, 3\na , c, 4\n", ["a"], [3, 4]),
+        ("user;item;rating\na;b;3,5\nb;b;4,0\n", ["a", "b"], [3.5, 4]),
+        ('user,item,rating\n"a ""x"" b",c,3\nb,"c\nd",4\n', ['a "x" b', "b"], [3, 4]),
+        ('user\titem\trating\n"Weird Al" Y\tb\t3\nc\td\t4\n', ['"Weird Al" Y', "c"], [3, 4]),
+        ("user,item,rating\r\na,b,3\r\n\r\nc,d,4\r\n\r\n", ["a", "c"], [3, 4]),
+        ("user,item,item,rating\na,b,x,3\nc,d,x,4\n", ["a", "c"], [3, 4]),
+        ("1 2 3\n4 5 4\n4 6 5\n", [1, 4], [3, 4, 5]),
+    ],
+)
+def test_spellings(tmp_path: Path, content: str, users: list[str], values: list[float]) -> None:
+    data = load(tmp_path, content)
+    assert data.user_ids.names.tolist() == users
+    assert data.interactions.values.tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds"),
+    [
+        (("1600000000", "1600000001"), [1_600_000_000, 1_600_000_001]),
+        (("1600000000000", "1600000001500"), [1_600_000_000, 1_600_000_001]),
+        (("1600000000000000", "1600000001000000"), [1_600_000_000, 1_600_000_001]),
+        (("1600000000.5", "1.6e9"), [1_600_000_000, 1_600_000_000]),
+        (("2020-01-01T10:00:00+02:00", "2020-01-01T10:00:00Z"), [1_577_865_600, 1_577_872_800]),
+        (("2020-01-01 10:00:00", "2020-01-02 00:00"), [1_577_872_800, 1_577_872_800]),
+        (("31.12.2024", "01.02.2023"), [1_735_603_200, 1_675_209_600]),
+        (("20200131", "20210131"), [1_580_428_800, 1_612_051_200]),
+        (("09 13, 2013", "01 2, 2014"), [1_379_030_400, 1_388_620_800]),
+    ],
+)
+def test_times(tmp_path: Path, times: tuple[str, str], seconds: list[int]) -> None:
+    lines = [f'{user},i,"{time}"\n' for user, time in zip("ab", times, strict=True)]
+    found = load(tmp_path, "user,item,date\n" + "".join(lines)).interactions.times
+    assert found is not None
+    assert found.tolist() == seconds
+
+
+def test_an_archive_is_a_folder_of_tables(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "shop.zip", "w") as archive:
+        archive.writestr("shop/ratings.csv", GOOD)
+        archive.writestr(
+            "shop/items.csv", "item,title\n" + "".join(f"i{n},No {n}\n" for n in range(7))
+        )
+        archive.writestr("__MACOSX/shop/._ratings.csv", b"\0\1")
+    data = load_dataset(tmp_path / "shop.zip")
+    assert (data.users, data.titles[6]) == (9, "No 6")
+
+
+def test_what_is_no_number_after_all_is_read_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("user,item\n" + "".join(f"{n},{n}\n" for n in range(600_000)) + "x,1\n")
+    layout = sniff(path)
+    kinds: dict[str, pl.DataType] = {"user": pl.Int32(), "item": pl.Int32()}
+    batches = list(read(path, layout, ["user", "item"], kinds))
+    assert batches[-1].schema["user"] == pl.String
+    everything = [str(name) for batch in batches for name in batch["user"]]
+    assert everything == [*map(str, range(600_000)), "x"]
+    assert place_of(path, layout, 600_000) == f"{path}, line 600002"
+
+
+def test_odd_numbers_are_no_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for odd in ("007", "+7", "-0"):
+        path.write_text(f"user,item\n1,2\n{odd},3\n")
+        kinds: dict[str, pl.DataType] = {"user": pl.Int32()}
+        (batch,) = read(path, Layout(columns=("user", "item")), ["user"], kinds)
+        assert batch["user"].to_list() == ["1", odd]
