@@ -99,8 +99,8 @@ def inspect(
         terminal.result(line)
     if json_path is not None:
         write_json(json_path, found)
-    if place.suffix == ".toml" or (out.exists() and not force):
-        terminal.say(f"{place if place.suffix == '.toml' else out} is there, and kept (--force)")
+    if out.exists() and not force:
+        terminal.say(f"{out} is there, and kept (--force)")
         return
     write_description(out, inspection.as_found(dataset, described), lines)
     terminal.say(f"written: {out}; edit it if something is wrong, then `jaxrec run --data {out}`")

@@ -24,10 +24,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from jaxrec.data.batches import Reader, Where, as_numbers, names_of
+from jaxrec.data.batches import MISSING, Reader, Where, as_numbers, names_of
 from jaxrec.data.columns import ItemColumns, check_column, kind_by_name
 from jaxrec.data.dataset import Catalogue, Interactions, Remarks, columns_of
-from jaxrec.data.feedback import Feedback, guess_kind, levels_of
+from jaxrec.data.feedback import Feedback, Values, guess_kind, levels_of
 from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
 
@@ -144,14 +144,19 @@ def interactions(
     user_ids, users = index(user, None, "user")
     item_ids, items = index(item, None if catalogue is None else catalogue.ids, "item")
     del user, item
+    for ids in (user_ids, item_ids):
+        for name in set(MISSING).intersection(ids.names.tolist()):
+            mending.say(f"{name!r} is taken as the name of a {ids.what}")
     if catalogue is None:
         catalogue = nameless(item_ids)
     elif len(item_ids) > len(catalogue.ids):
         unknown = np.flatnonzero(items >= len(catalogue.ids))
         what = f"an item that no table of items has ({len(item_ids) - len(catalogue.ids):,} items)"
         mending.mend(unknown, what, "kept, known by its id alone", place)
+        if len(unknown) > len(items) / 2:
+            mending.say("most items are in no table of items: are their ids spelled alike?")
         catalogue = lengthened(catalogue, item_ids)
-    times = _times(time, mending, place) if time is not None else None
+    times = _times(time, read.columns.time, mending, place) if time is not None else None
     del time
     pairs = users.astype(np.int64)
     pairs *= len(item_ids)
@@ -173,10 +178,15 @@ def _without_none(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _times(column: pl.Series, mending: Mending, where: Where) -> NDArray[np.int64] | None:
+def _times(
+    column: pl.Series, name: str | None, mending: Mending, where: Where
+) -> NDArray[np.int64] | None:
     unknown = column.is_null()
     if unknown.all():
-        mending.say("times are missing or impossible throughout: taken as unknown")
+        mending.say(
+            f"no time of {name} is understood: taken as unknown; say how they are written"
+            " (time_format)"
+        )
         return None
     rows = unknown.arg_true().to_numpy()
     mending.mend(rows, "a time missing or impossible", "taken as the oldest", where)
@@ -221,12 +231,29 @@ def _meaning(
         return np.where(without, feedback.liked_from, values), feedback
     feedback = Feedback.of(kind, levels, **given)
     low, high = feedback.scale
+    if kind == "stars" and "scale" not in given:
+        _refuse_outliers(values, levels, counts, name, where)
+        if levels[0] == 0 and len(levels) > 2 and levels[1] >= 1:
+            mending.say(f"{name} 0 is taken as the worst; if it is no rating, say implicit = 0")
     if kind == "stars" and not low <= levels[0] <= levels[-1] <= high:
         off = np.flatnonzero((values < low) | (values > high))
         raise InputError(
             f"{where(int(off[0]))}: {name} is {values[off[0]]:g}; the scale is {low:g} to {high:g}"
         )
     return values, feedback
+
+
+def _refuse_outliers(
+    values: Values, levels: Values, counts: NDArray[np.int64], name: str, where: Where
+) -> None:
+    """Refuse a few values far above all others, which would stretch the scale."""
+    far = levels > 5 * levels[np.searchsorted(np.cumsum(counts), 0.99 * counts.sum())]
+    if far.any() and levels[0] >= 0:
+        at = int(np.flatnonzero(np.isin(values, levels[far]))[0])
+        raise InputError(
+            f"{where(at)}: {name} is {values[at]:g}, and 99 % of them are at most"
+            f" {levels[~far][-1]:g}; mend it, or say scale or kind"
+        )
 
 
 def _each_pair_once(
@@ -294,6 +321,8 @@ def catalogue_of(
     if columns.title is None and title not in table.columns:
         made[title] = pl.Series([""] * len(table), dtype=pl.String)
     template = columns.text or f"{{{title}}}"
+    for name in columns_of(template):
+        check_column(name, list(dict.fromkeys([*table.columns, *made])))
     wanted = [title, *columns_of(template), *columns_of(columns.published_text or template)]
     for name in wanted:
         if name not in made and name in table.columns:
@@ -381,7 +410,7 @@ def remarks_of(
     silent = np.flatnonzero((items != NONE) & words.is_null().to_numpy())
     mending.mend(silent, "a remark without words", "left out", where)
     kept = np.flatnonzero((items != NONE) & words.is_not_null().to_numpy())
-    times = None if time is None else _times(time.gather(kept), mending, where)
+    times = None if time is None else _times(time.gather(kept), read.columns.time, mending, where)
     return Remarks(users[kept], items[kept], words.gather(kept).to_list(), times)
 
 

@@ -19,7 +19,9 @@ UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 DATES = (
     "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f%#z",
     "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d",
-    "%d.%m.%Y", "%m %d, %Y", "%Y%m%d",
+    "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%m %d, %Y", "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M",
+    "%d/%m/%Y", "%Y%m%d",
 )  # fmt: skip
 """Dates as people write them; without a zone they are UTC."""
 
@@ -130,11 +132,20 @@ def as_numbers(column: pl.Series) -> tuple[pl.Series, int | None]:
     column = column.cast(pl.String).str.strip_chars()
     values = column.cast(pl.Float64, strict=False)
     if values.null_count() > column.null_count():
-        decimal = column.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
-        values = values.fill_null(decimal)  # 3,5 of who writes so
+        values = values.fill_null(_with_commas(column).cast(pl.Float64, strict=False))
     bad = (values.is_null() & column.is_not_null() & ~column.is_in(MISSING)) | values.is_infinite()
     values = values.fill_nan(None)
     return values, int(bad.arg_true()[0]) if bad.any() else None
+
+
+def _with_commas(column: pl.Series) -> pl.Series:
+    """Numbers that people write with commas: 3,5 or 1.234,5 or, if all are so, 1,234."""
+    commas = column.filter(column.str.contains(",", literal=True))
+    if commas.str.contains(r"^-?\d{1,3}(,\d{3})+(\.\d+)?$").all():
+        return column.str.replace_all(",", "", literal=True)
+    points = column.str.contains(r"^-?\d{1,3}(\.\d{3})+,\d+$")
+    plain = column.str.replace_all(".", "", literal=True).zip_with(points, column)
+    return plain.str.replace(",", ".", literal=True)
 
 
 def guess_time(column: pl.Series) -> str:

@@ -34,11 +34,15 @@ HINTS = {
     ),
     "item": re.compile("item|product|movie|film|book|track|song|artist|article|video|game|asin"),
 }
-TITLES = "title booktitle itemtitle movietitle producttitle name itemname artistname trackname"
+STAMPED = re.compile(r"(?i)(^|_|[a-z])(at|on|date|time|timestamp|ts)$")
+"""Names of columns that may hold times."""
+TITLES = (
+    "title headline booktitle itemtitle movietitle producttitle name itemname artistname trackname"
+)
 TITLES += " artname productname originaltitle movie book song description text"
 MAKERS = "author authors bookauthor brand artist artistname director directors creator publisher"
 TOPICS = "genre genres category categories class classes topic topics movieclass maincategory tags"
-TOPICS += " subject subjects styles"
+TOPICS += " subject subjects styles section sections"
 PROSE = "description text summary overview abstract plot keywords features"
 YEARS = "year releaseyear yearofpublication publicationyear originalpublicationyear movieyear"
 COUNTER = re.compile(r"|unnamed.?\d*|index|column\d+")
@@ -123,6 +127,7 @@ def guess_columns(frame: pl.DataFrame, given: dict[str, str], named: bool = True
 
     for role in ("user", "item", "time"):
         take(role, _listed(left, NAMES[role]))
+    take("time", (name for name in left if STAMPED.search(name) and _is_time(frame[name])))
     take("value", _listed(left, f"{NAMES['stars']} {NAMES['counts']} {NAMES['likes']}"))
     for role, hint in HINTS.items():
         take(role, (name for name in left if hint.search(plain(name))))
@@ -179,8 +184,9 @@ def guess_item_columns(frame: pl.DataFrame, id_column: str, text: str | None = N
     strings = [name for name in names if frame.schema[name] == pl.String]
     title = next(iter(_listed(strings, TITLES)), None)
     if title is None:
-        words = [name for name in strings if not _is_number(frame[name])]
-        title = words[0] if len(words) == 1 else None
+        words = {name: frame[name].n_unique() for name in strings if not _is_number(frame[name])}
+        often = max(words, key=lambda name: words[name], default=None)
+        title = often if often is not None and words[often] > len(frame) / 2 else None
     categories = {}
     for name in _listed(names, TOPICS):
         separator = _category_separator(frame[name])
@@ -232,7 +238,7 @@ def _is_time(column: pl.Series) -> bool:
     if _is_number(column):
         middle = column.cast(pl.Float64, strict=False).median()
         return isinstance(middle, float) and middle > 3e8
-    return bool(column.drop_nulls().str.contains(r"^\d{4}-\d\d-\d\d").all())
+    return bool(column.drop_nulls().str.contains(r"^\d{1,4}[-./]\d\d?[-./]\d{2,4}").all())
 
 
 def _has_years(titles: pl.Series) -> bool:
@@ -248,7 +254,7 @@ def _category_separator(column: pl.Series) -> str | None:
         return "" if 0 < words.n_unique() <= WORDS else None
     text = column.cast(pl.String).drop_nulls()
     whole = text.n_unique()
-    for separator in ("|", ";", ", ", ",", " "):
+    for separator in ("|", ";", " > ", ", ", ",", " "):
         if text.str.contains(separator, literal=True).any():
             distinct = text.str.split(separator).explode().str.strip_chars().n_unique()
             if separator != " ":

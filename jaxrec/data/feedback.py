@@ -12,7 +12,7 @@ KINDS = ("stars", "likes", "counts")
 CONFIDENCES = ("log", "linear")
 Values = NDArray[np.floating]
 
-SCALES = ((1, 5), (0.5, 5), (0, 1), (0, 5), (1, 10), (0, 10), (-10, 10), (0, 100))
+SCALES = ((1, 5), (0.5, 5), (0, 1), (0, 5), (-1, 1), (1, 10), (0, 10), (-10, 10), (0, 100))
 """Scales of stars that are common, the likelier first."""
 LIKED_SHARE = 0.7
 """Of the scale: stars from there on are liked."""
@@ -92,15 +92,14 @@ class Feedback:
                 guessed = {"scale": (1.0, float(positive[-1])), "typical": float(typical)}
             return cls(kind, **guessed | given)
         low, high = given.pop("scale", None) or _scale(levels)
-        if not len(levels) or len(levels) > MANY_LEVELS:
-            levels = np.array([low, high])
+        ladder = 1 < len(levels) <= MANY_LEVELS
 
         def level(share: float) -> float:
             wanted = low + share * (high - low)
             above = levels[levels >= wanted - 1e-9]
-            return float(above[0]) if len(levels) > 2 and len(above) else wanted
+            return float(above[0]) if ladder and len(above) else wanted
 
-        liked = given.get("liked_from", level(LIKED_SHARE) if (low, high) != (0, 1) else 1.0)
+        liked = given.get("liked_from", level(LIKED_SHARE))
         known = {
             "liked_from": liked,
             "disliked_below": level(0.5),
@@ -160,7 +159,7 @@ def guess_kind(levels: Values, counts: NDArray[np.integer]) -> str:
     """The kind of feedback that values look like, where their column's name says nothing.
 
     All alike are likes. Whole numbers from 1 on are counts if they go beyond 100, or if 1 is the
-    commonest by a fifth. All else is stars.
+    commonest by a fifth; so are those with a few below 0, given back. All else is stars.
 
     Args:
         levels: [n] the values that occur, ascending, each once.
@@ -168,8 +167,12 @@ def guess_kind(levels: Values, counts: NDArray[np.integer]) -> str:
     """
     if len(levels) <= 1:
         return "likes"
-    whole = levels[0] >= 1 and bool((levels == np.round(levels)).all())
-    if whole and (levels[-1] > 100 or (levels[0] == 1 and counts[0] >= 1.2 * counts[1:].max())):
+    whole, ones = bool((levels == np.round(levels)).all()), counts[levels == 1].sum()
+    lead = ones >= 1.2 * counts[levels != 1].max() and levels[-1] > 1
+    given_back = counts[levels < 0].sum() <= 0.2 * counts.sum() and not (levels == 0).any()
+    if whole and (
+        (levels[0] >= 1 and levels[-1] > 100) or (lead and (levels[0] >= 1 or given_back))
+    ):
         return "counts"
     return "stars"
 

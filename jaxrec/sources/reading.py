@@ -1,5 +1,6 @@
 """A described data set is read: its files, batch by batch, into a `Dataset`."""
 
+import ast
 import json
 import os
 from collections.abc import Iterator
@@ -182,13 +183,15 @@ def _holds_lists(column: pl.Series) -> bool:
 
 
 def _lists(column: pl.Series) -> pl.Series:
-    """Lists of words of JSON lists, of lists of them too; text that is none is one word."""
+    """Lists of words of JSON or Python lists, nested ones too; text that is none is one word."""
 
     def words(text: str | None) -> list[str]:
-        try:
-            return _flat(json.loads(text)) if text else []
-        except ValueError:
-            return [text or ""]
+        for parsed in (json.loads, ast.literal_eval):
+            try:
+                return _flat(parsed(text)) if text else []
+            except (ValueError, SyntaxError):
+                continue
+        return [text or ""]
 
     return pl.Series(column.name, [words(text) for text in column], dtype=pl.List(pl.String))
 

@@ -51,9 +51,10 @@ def test_confidence_grows_with_counts_as_the_logarithm_or_as_they_do() -> None:
         (np.arange(1, 6), (1, 5), 4, 3),
         (np.arange(1, 11), (1, 10), 8, 6),
         (np.arange(0, 11), (0, 10), 7, 5),
-        (np.array([0, 1]), (0, 1), 1, 0.5),
+        (np.array([0, 1]), (0, 1), 1, 1),
+        (np.array([-1, 1]), (-1, 1), 1, 1),
         (np.linspace(-9.9, 9.9, 500), (-10, 10), 4, 0),
-        (np.array([-3.0, 200.0]), (-3, 200), 139.1, 98.5),
+        (np.array([-3.0, 200.0]), (-3, 200), 200, 200),
     ],
 )
 def test_the_upper_30_percent_of_a_scale_are_liked(
@@ -79,6 +80,8 @@ def test_stars_of_movielens_are_what_anybody_s_stars_would_be() -> None:
         ([1, 1, 1, 2, 5, 90], "counts"),
         ([3, 14, 250, 90_000], "counts"),
         ([1, 3, 4, 4, 5], "stars"),
+        ([-1, 1, 1, 1, 1, 1, 2, 3], "counts"),
+        ([-1, 1, 1, 1], "stars"),
         ([0.5, 4, 4], "stars"),
         ([0, 1, 1], "stars"),
         ([-3.2, 9.1, 120], "stars"),

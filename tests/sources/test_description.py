@@ -83,7 +83,7 @@ def test_a_description_is_plain_data(tmp_path: Path) -> None:
         ('kind = "counts"', "scale = 5", "[feedback] scale is 5; expected two numbers"),
         ('id = "no"', 'id = "number"', "no column 'number'; there are no, name, by"),
         ('user = "card"', 'user = "reader"', "no column 'reader'; there are card, shelf, book"),
-        ("{name} by {by}", "{name} by {author}", "no column 'author' of items; there are"),
+        ("{name} by {by}", "{name} by {author}", "no column 'author'; there are no, name, by"),
         ("{name} by {by}", "{name by", "is malformed"),
         ("loans-*.csv", "lent.csv", "lent.csv: no such file"),
         ("loans-*.csv", "lent-*.csv", "lent-*.csv: no such files"),

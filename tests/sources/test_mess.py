@@ -205,4 +205,5 @@ def test_times_that_are_all_impossible_are_unknown(tmp_path: Path) -> None:
     path.write_text("user,item,rating,timestamp\na,x,5,soon\na,y,4,later\n")
     data = load_dataset(path)
     assert data.interactions.times is None
-    assert data.mended == ("times are missing or impossible throughout: taken as unknown",)
+    (line,) = data.mended
+    assert line.startswith("no time of timestamp is understood: taken as unknown; say how")
