@@ -23,6 +23,7 @@ def test_inspect_says_what_it_understood_and_writes_it_down(tmp_path: Path) -> N
         "columns: user = user_id, item = book_id, value = rating",
         "feedback: stars from 1 to 5, liked from 4, disliked below 3",
         "times: unknown",
+        "files: ratings.csv, books.csv; not read: book_tags.csv, to_read.csv",
         "mended: nothing",
         "temporal: the data have no times",
     ):
@@ -34,7 +35,7 @@ def test_inspect_says_what_it_understood_and_writes_it_down(tmp_path: Path) -> N
     assert 'text = "{title} {authors}"  # what an encoder reads' in out.read_text()
     again = jaxrec("data", "inspect", out, "--json", machine)
     assert again.exit_code == 0, again.output
-    assert json.loads(machine.read_text()) == found | {"source": str(out)}
+    assert json.loads(machine.read_text()) == found | {"source": str(out), "files_not_read": []}
 
 
 def test_a_description_that_was_edited_is_kept(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@
 | a value that is no number         | refused                                                     |
 | stars off a scale that was given  | refused                                                     |
 | the value that means "no rating"  | an interaction like those of likes: just liked              |
+| one value far above all others    | refused                                                     |
 | a time missing or impossible      | taken as the oldest; where all are, times are unknown       |
 | a pair given twice                | the latest is kept (the last, without times); counts add up |
 | a count of 0 or less in all       | left out                                                    |
@@ -17,48 +18,19 @@
 Strict reading refuses what is mended here.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from jaxrec.data.batches import MISSING, Reader, Where, as_numbers, names_of
-from jaxrec.data.columns import ItemColumns, check_column, kind_by_name
+from jaxrec.data.batches import MISSING, Mending, Reader, Where, as_numbers, names_of
+from jaxrec.data.columns import ItemColumns, check_column
 from jaxrec.data.dataset import Catalogue, Interactions, Remarks, columns_of
-from jaxrec.data.feedback import Feedback, Values, guess_kind, levels_of
+from jaxrec.data.feedback import Feedback, levels_of, meaning, without_none
 from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
-
-REPEATED = 0.05
-"""If more pairs than this share come again, interactions without values are to be counted."""
-IMPLICIT_SHARE = 0.3
-"""Zeros that are so many, below a scale that starts at 1, are no ratings (Book-Crossing)."""
-
-
-@dataclass
-class Mending:
-    """What was mended, or is to be refused."""
-
-    strict: bool = False
-    lines: list[str] = field(default_factory=list)
-    """What was found, how often, and what was done."""
-
-    def mend(self, rows: NDArray[np.integer], what: str, rule: str, where: Where) -> None:
-        """Note `rows` that are wrong in the same way, or refuse the first."""
-        if not len(rows):
-            return
-        if self.strict:
-            raise InputError(
-                f"{where(int(rows[0]))}: {what} ({len(rows):,} in all); mend it, or leave"
-                f" --strict-input out: then {rule}"
-            )
-        self.lines.append(f"{len(rows):,} x {what}: {rule} (the first: {where(int(rows[0]))})")
-
-    def say(self, line: str) -> None:
-        """Note what is not wrong, but to be known."""
-        self.lines.append(line)
 
 
 def index(names: pl.Series, known: Ids | None, what: str) -> tuple[Ids, NDArray[np.int32]]:
@@ -161,21 +133,12 @@ def interactions(
     pairs = users.astype(np.int64)
     pairs *= len(item_ids)
     pairs += items
-    values, feedback = _meaning(value, pairs, given, read.columns.value or "", mending, place)
+    values, feedback = meaning(value, pairs, given, read.columns.value or "", mending, place)
     found = Interactions(users, items, values, times)
     found = _each_pair_once(found, pairs, feedback.kind == "counts", mending, place)
     if feedback.kind == "counts":  # what is typical is told when they have been added up
-        feedback = Feedback.of("counts", *levels_of(found.values), **_without_none(given))
+        feedback = Feedback.of("counts", *levels_of(found.values), **without_none(given))
     return user_ids, catalogue, found, feedback
-
-
-def _without_none(given: dict[str, Any]) -> dict[str, Any]:
-    """The fields of `Feedback` that are known."""
-    return {
-        field: value
-        for field, value in given.items()
-        if value is not None and field not in ("kind", "implicit")
-    }
 
 
 def _times(
@@ -183,77 +146,13 @@ def _times(
 ) -> NDArray[np.int64] | None:
     unknown = column.is_null()
     if unknown.all():
-        mending.say(
-            f"no time of {name} is understood: taken as unknown; say how they are written"
-            " (time_format)"
-        )
+        rule = "taken as unknown; say how they are written (time_format)"
+        mending.mend(np.arange(len(column)), f"no time of {name} is understood", rule, where)
         return None
     rows = unknown.arg_true().to_numpy()
     mending.mend(rows, "a time missing or impossible", "taken as the oldest", where)
     known = column.fill_null(column.min()) if unknown.any() else column
     return known.to_numpy().astype(np.int64)
-
-
-def _meaning(
-    column: pl.Series | None,
-    pairs: NDArray[np.int64],
-    given: dict[str, Any],
-    name: str,
-    mending: Mending,
-    where: Where,
-) -> tuple[NDArray[np.float64], Feedback]:
-    """Values, and what they mean; `given` as in `interactions`, `pairs` a number each."""
-    kind, implicit, given = given.get("kind"), given.get("implicit"), _without_none(given)
-    if column is None:
-        ones = np.ones(len(pairs))
-        repeated = 1 - len(np.unique(pairs)) / len(pairs)
-        kind = kind or ("counts" if repeated > REPEATED else "likes")
-        return ones, Feedback.of(kind, ones[:1], **given)
-    values = column.to_numpy()
-    levels, counts = levels_of(values)
-    named = "stars" if "scale" in given else kind_by_name(name) if len(levels) > 1 else None
-    kind = kind or named or guess_kind(levels, counts)
-    if kind == "likes":
-        if len(levels) > 1:
-            mending.say(f"values of {name} are not read: every interaction is a like")
-        return np.ones(len(pairs)), Feedback.of(kind, np.ones(1), **given)
-    if implicit is None and kind == "stars" and "scale" not in given:
-        above = levels[1] >= 1 and levels[-1] in (5, 10) if len(levels) > 2 else False
-        often = levels[0] == 0 and counts[0] > IMPLICIT_SHARE * len(values)
-        implicit = 0.0 if above and often else None
-    if implicit is not None:
-        feedback = Feedback.of(kind, levels[levels != implicit], **given, implicit=implicit)
-        without = values == implicit
-        mending.say(
-            f"{int(without.sum()):,} values of {implicit:g} are interactions without a rating: they"
-            f" count as just liked ({feedback.liked_from:g})"
-        )
-        return np.where(without, feedback.liked_from, values), feedback
-    feedback = Feedback.of(kind, levels, **given)
-    low, high = feedback.scale
-    if kind == "stars" and "scale" not in given:
-        _refuse_outliers(values, levels, counts, name, where)
-        if levels[0] == 0 and len(levels) > 2 and levels[1] >= 1:
-            mending.say(f"{name} 0 is taken as the worst; if it is no rating, say implicit = 0")
-    if kind == "stars" and not low <= levels[0] <= levels[-1] <= high:
-        off = np.flatnonzero((values < low) | (values > high))
-        raise InputError(
-            f"{where(int(off[0]))}: {name} is {values[off[0]]:g}; the scale is {low:g} to {high:g}"
-        )
-    return values, feedback
-
-
-def _refuse_outliers(
-    values: Values, levels: Values, counts: NDArray[np.int64], name: str, where: Where
-) -> None:
-    """Refuse a few values far above all others, which would stretch the scale."""
-    far = levels > 5 * levels[np.searchsorted(np.cumsum(counts), 0.99 * counts.sum())]
-    if far.any() and levels[0] >= 0:
-        at = int(np.flatnonzero(np.isin(values, levels[far]))[0])
-        raise InputError(
-            f"{where(at)}: {name} is {values[at]:g}, and 99 % of them are at most"
-            f" {levels[~far][-1]:g}; mend it, or say scale or kind"
-        )
 
 
 def _each_pair_once(
@@ -410,7 +309,9 @@ def remarks_of(
     silent = np.flatnonzero((items != NONE) & words.is_null().to_numpy())
     mending.mend(silent, "a remark without words", "left out", where)
     kept = np.flatnonzero((items != NONE) & words.is_not_null().to_numpy())
-    times = None if time is None else _times(time.gather(kept), read.columns.time, mending, where)
+    times = None
+    if time is not None:  # one without a time might be later than anything that is held out
+        times = time.gather(kept).fill_null(np.iinfo(np.int64).max).to_numpy().astype(np.int64)
     return Remarks(users[kept], items[kept], words.gather(kept).to_list(), times)
 
 

@@ -1,8 +1,11 @@
 """Interactions in batches: what is written becomes names, numbers and seconds, in little memory."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from jaxrec.data.columns import Columns
 from jaxrec.errors import InputError
@@ -11,6 +14,8 @@ OLDEST, NEWEST = 0, 7_258_118_400
 """Seconds from 1970 to 2200: times outside are impossible."""
 MISSING = ("", "null", "NULL", "None", "nan", "NaN", "NA", "N/A", "\\N")
 """What stands for a value or time that is missing."""
+NOBODY = ("", "NULL", "null", "NaN", "nan", "\\N")
+"""What stands for a missing name in files without types."""
 WHOLE = r"^(0|-?[1-9]\d{0,18})$"
 """A whole number as one writes it."""
 DECIMAL = r"^-?\d+\.\d+$"
@@ -18,7 +23,8 @@ UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 """Of times as numbers, in a second."""
 DATES = (
     "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f%#z",
-    "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d",
+    "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M", "%Y-%m-%d",
+    "%Y/%m/%d %H:%M:%S", "%Y/%m/%d",
     "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%m %d, %Y", "%m/%d/%Y %I:%M:%S %p",
     "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M",
     "%d/%m/%Y", "%Y%m%d",
@@ -27,6 +33,30 @@ DATES = (
 
 Where = Callable[[int], str]
 """Names the place of a row, for people."""
+
+
+@dataclass
+class Mending:
+    """What was mended, or is to be refused."""
+
+    strict: bool = False
+    lines: list[str] = field(default_factory=list)
+    """What was found, how often, and what was done."""
+
+    def mend(self, rows: NDArray[np.integer], what: str, rule: str, where: Where) -> None:
+        """Note `rows` that are wrong in the same way, or refuse the first."""
+        if not len(rows):
+            return
+        if self.strict:
+            raise InputError(
+                f"{where(int(rows[0]))}: {what} ({len(rows):,} in all); mend it, or leave"
+                f" --strict-input out: then {rule}"
+            )
+        self.lines.append(f"{len(rows):,} x {what}: {rule} (the first: {where(int(rows[0]))})")
+
+    def say(self, line: str) -> None:
+        """Note what is not wrong, but to be known."""
+        self.lines.append(line)
 
 
 class Reader:
@@ -115,7 +145,7 @@ def _names(column: pl.Series, kind: pl.DataType, written: bool) -> pl.Series:
             return column.cast(pl.Int64)
     text = column.cast(pl.String)
     text = text.str.strip_chars() if written else text
-    text = text.set(text == "", None)
+    text = text.set(text.is_in(NOBODY if written else ("",)), None)
     if written and bool(text.str.contains(WHOLE).all()):
         numbers = text.cast(pl.Int64, strict=False)
         if numbers.null_count() == text.null_count():
@@ -148,8 +178,8 @@ def _with_commas(column: pl.Series) -> pl.Series:
     return plain.str.replace(",", ".", literal=True)
 
 
-def guess_time(column: pl.Series) -> str:
-    """How times are written: `s`, `ms`, `us`, `ns`, or a date's format.
+def guess_time(column: pl.Series) -> str | None:
+    """How times are written: `s`, `ms`, `us`, `ns`, or a date's format; None if none are there.
 
     Numbers of eight digits that are dates of these centuries (20150131) are dates.
     """
@@ -157,18 +187,23 @@ def guess_time(column: pl.Series) -> str:
         return "us"
     some = column.cast(pl.String).drop_nulls().head(1000)
     some = some.filter(~some.is_in(MISSING))
+    if not len(some):
+        return None
     numbers = some.cast(pl.Float64, strict=False).drop_nulls()
     if len(numbers) >= len(some) / 2:
-        if (some.str.contains(r"^(19|20)\d\d[01]\d[0-3]\d$")).all():
-            return "%Y%m%d"
+        for date, digits in (("%Y%m%d", ""), ("%Y%m%d%H%M%S", r"\d{6}")):
+            if some.str.contains(rf"^(19|20)\d\d[01]\d[0-3]\d{digits}$").all():
+                return date
         middle = numbers.median()
         size = middle if isinstance(middle, float) else 0.0
         return next((unit for unit, per in UNITS.items() if size < 1e11 * per), "ns")
     return max(DATES, key=lambda date: seconds(some, date).count())
 
 
-def seconds(column: pl.Series, time: str) -> pl.Series:
+def seconds(column: pl.Series, time: str | None) -> pl.Series:
     """Int64 seconds since 1970-01-01 UTC; null where the time is missing or impossible."""
+    if time is None:
+        return pl.repeat(None, len(column), dtype=pl.Int64, eager=True)
     if column.dtype.is_temporal():
         stamps = column.cast(pl.Datetime("us"))
         found = stamps.dt.epoch("s")

@@ -21,6 +21,7 @@ NAMES = {
     "counts": "count counts plays play playcount playcounts listens listencount listeningcount"
     " weight quantity qty purchases clicks views viewcount frequency freq hours playtime scrobbles"
     " loans times nplays",
+    "values": "value val vote votes preference score hoursplayed",
     "likes": "like liked likes label clicked click bought purchased watched favorite favourite",
     "time": "timestamp time datetime date day when at ts unixtime unixreviewtime reviewtime"
     " eventtime createdat created ratedat ratingtimestamp timestampms utctime playedat invoicedate"
@@ -103,6 +104,11 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.partition(":")[0].casefold())
 
 
+def is_prose(name: str) -> bool:
+    """Does the name of a column speak of what people write at length: reviews, descriptions?"""
+    return plain(name) in [*PROSE.split(), *["review", "comment", "body", "content", "message"]]
+
+
 def guess_columns(frame: pl.DataFrame, given: dict[str, str], named: bool = True) -> Columns:
     """Which columns of a table of interactions are which.
 
@@ -116,7 +122,7 @@ def guess_columns(frame: pl.DataFrame, given: dict[str, str], named: bool = True
     """
     check_given(frame.columns, given)
     left = [name for name in frame.columns if name not in given.values()]
-    left = [name for name in left if not _counts_rows(name, frame[name])]
+    left = [name for name in left if not (named and _counts_rows(name, frame[name]))]
     found = dict(given)
 
     def take(role: str, names: Iterable[str]) -> None:
@@ -128,7 +134,10 @@ def guess_columns(frame: pl.DataFrame, given: dict[str, str], named: bool = True
     for role in ("user", "item", "time"):
         take(role, _listed(left, NAMES[role]))
     take("time", (name for name in left if STAMPED.search(name) and _is_time(frame[name])))
-    take("value", _listed(left, f"{NAMES['stars']} {NAMES['counts']} {NAMES['likes']}"))
+    take(
+        "value",
+        _listed(left, f"{NAMES['stars']} {NAMES['counts']} {NAMES['values']} {NAMES['likes']}"),
+    )
     for role, hint in HINTS.items():
         take(role, (name for name in left if hint.search(plain(name))))
     if not named:
@@ -139,6 +148,8 @@ def guess_columns(frame: pl.DataFrame, given: dict[str, str], named: bool = True
     elif len(left) == 1 and len(found) < len(ROLES):
         lacks = [role for role in ("user", "item") if role not in found]
         take(lacks[0] if len(lacks) == 1 else "", list(left))
+    if found.get("user", "") == found.get("item"):
+        raise InputError(f"user and item are both the column {found['user']!r}")
     for role in ("user", "item"):
         if role not in found:
             raise InputError(

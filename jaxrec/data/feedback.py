@@ -4,16 +4,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from jaxrec.data.batches import Mending, Where
+from jaxrec.data.columns import kind_by_name
 from jaxrec.errors import InputError
 
 KINDS = ("stars", "likes", "counts")
 CONFIDENCES = ("log", "linear")
 Values = NDArray[np.floating]
 
-SCALES = ((1, 5), (0.5, 5), (0, 1), (0, 5), (-1, 1), (1, 10), (0, 10), (-10, 10), (0, 100))
+SCALES = ((1, 5), (0.5, 5), (0, 1), (-1, 1), (0, 5), (1, 10), (0, 10), (-10, 10), (0, 100))
 """Scales of stars that are common, the likelier first."""
+REPEATED = 0.05
+"""If more pairs than this share come again, interactions without values are to be counted."""
+IMPLICIT_SHARE = 0.3
+"""Zeros that are so many, below a scale that starts at 1, are no ratings (Book-Crossing)."""
 LIKED_SHARE = 0.7
 """Of the scale: stars from there on are liked."""
 MANY_LEVELS = 100
@@ -71,9 +78,10 @@ class Feedback:
     ) -> "Feedback":
         """What values of a kind mean, where it is not given.
 
-        Stars: the first of `SCALES` that has room for the values, liked in its upper 30 %, disliked
-        in its lower half, each moved up to a value that occurs. Counts: every one is liked, the
-        median is typical.
+        Stars: the first of `SCALES` that has room for the values, the highest of them liked, else
+        their own ends; liked is the upper 30 % of the scale, disliked its lower half, each moved up
+        to a value that occurs. Counts: every one is liked, the median is typical. Like the scale,
+        that is told from all values.
 
         Args:
             kind: of feedback.
@@ -89,7 +97,8 @@ class Feedback:
                 weights = np.ones(len(levels)) if often is None else often
                 half = np.cumsum(weights[levels > 0])
                 typical = positive[np.searchsorted(half, half[-1] / 2)]
-                guessed = {"scale": (1.0, float(positive[-1])), "typical": float(typical)}
+                ends = float(positive[0]), float(positive[-1])
+                guessed = {"scale": ends, "liked_from": ends[0], "typical": float(typical)}
             return cls(kind, **guessed | given)
         low, high = given.pop("scale", None) or _scale(levels)
         ladder = 1 < len(levels) <= MANY_LEVELS
@@ -144,8 +153,8 @@ class Feedback:
 
     @property
     def best(self) -> float:
-        """What somebody who likes an item gives: the most stars, else once."""
-        return self.scale[1] if self.kind == "stars" else self.liked_from
+        """What somebody who likes an item gives: the most stars, or what is typical."""
+        return self.scale[1] if self.kind == "stars" else self.typical
 
     @property
     def liked_rule(self) -> str:
@@ -155,11 +164,93 @@ class Feedback:
         return "interactions" if self.kind == "likes" else f"counts of at least {self.liked_from:g}"
 
 
+def meaning(
+    column: pl.Series | None,
+    pairs: NDArray[np.int64],
+    given: dict[str, Any],
+    name: str,
+    mending: Mending,
+    where: Where,
+) -> tuple[NDArray[np.float64], Feedback]:
+    """Values, and what they mean; `given` as in `interactions`, `pairs` a number each."""
+    kind, implicit, given = given.get("kind"), given.get("implicit"), without_none(given)
+    if column is None:
+        ones = np.ones(len(pairs))
+        repeated = 1 - len(np.unique(pairs)) / len(pairs)
+        kind = kind or ("counts" if repeated > REPEATED else "likes")
+        return ones, Feedback.of(kind, ones[:1], **given)
+    values = column.to_numpy()
+    levels, counts = levels_of(values)
+    named = "stars" if "scale" in given else kind_by_name(name) if len(levels) > 1 else None
+    kind = kind or named or guess_kind(levels, counts)
+    if kind == "likes":
+        if len(levels) > 1:
+            mending.say(f"values of {name} are not read: every interaction is a like")
+        return np.ones(len(pairs)), Feedback.of(kind, np.ones(1), **given)
+    if implicit is None and kind == "stars" and "scale" not in given:
+        implicit = _implicit(levels, counts)
+    rated = levels if implicit is None else levels[levels != implicit]
+    feedback = Feedback.of(kind, rated, **given, implicit=implicit)
+    low, high = feedback.scale
+    if kind == "stars" and "scale" not in given:
+        _refuse_outliers(values, levels, counts, name, where)
+        if rated[0] == 0 and len(rated) > 2 and rated[1] >= 1:
+            mending.say(f"{name} 0 is taken as the worst; if it is no rating, say implicit = 0")
+    if kind == "stars" and not low <= rated[0] <= rated[-1] <= high:
+        off = np.flatnonzero(((values < low) | (values > high)) & (values != implicit))
+        raise InputError(
+            f"{where(int(off[0]))}: {name} is {values[off[0]]:g}; the scale is {low:g} to {high:g}"
+            " (a value that is no rating may be said: implicit)"
+        )
+    if implicit is not None:
+        without = values == implicit
+        mending.say(
+            f"{int(without.sum()):,} values of {implicit:g} are interactions without a rating: they"
+            f" count as just liked ({feedback.liked_from:g})"
+        )
+        values = np.where(without, feedback.liked_from, values)
+    share = feedback.liked(values).mean()
+    if kind == "stars" and len(values) >= 100 and not 0.02 <= share <= 0.98:
+        mending.say(f"{share:.1%} are liked, from {feedback.liked_from:g} on: is that so?")
+    return values, feedback
+
+
+def _implicit(levels: Values, counts: NDArray[np.int64]) -> float | None:
+    """A value below a scale that starts at 1 which is no rating: -1, or 0 if it is often there."""
+    if len(levels) < 3 or levels[1] < 1:
+        return None
+    often = levels[0] == 0 and counts[0] > IMPLICIT_SHARE * counts.sum()
+    return float(levels[0]) if often or levels[0] == -1 else None
+
+
+def _refuse_outliers(
+    values: Values, levels: Values, counts: NDArray[np.int64], name: str, where: Where
+) -> None:
+    """Refuse a few values far above all others, which would stretch the scale."""
+    far = levels > 5 * levels[np.searchsorted(np.cumsum(counts), 0.99 * counts.sum())]
+    if far.any() and levels[0] >= 0:
+        at = int(np.flatnonzero(np.isin(values, levels[far]))[0])
+        raise InputError(
+            f"{where(at)}: {name} is {values[at]:g}, and 99 % of them are at most"
+            f" {levels[~far][-1]:g}; mend it, or say scale or kind"
+        )
+
+
+def without_none(given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `Feedback` that are known."""
+    return {
+        field: value
+        for field, value in given.items()
+        if value is not None and field not in ("kind", "implicit")
+    }
+
+
 def guess_kind(levels: Values, counts: NDArray[np.integer]) -> str:
     """The kind of feedback that values look like, where their column's name says nothing.
 
-    All alike are likes. Whole numbers from 1 on are counts if they go beyond 100, or if 1 is the
-    commonest by a fifth; so are those with a few below 0, given back. All else is stars.
+    All alike are likes. What is never below 0 and goes beyond 100 is counts; so are whole numbers
+    from 1 on of which 1 is the commonest by a fifth, a few below 0 (given back) among them or not.
+    All else is stars.
 
     Args:
         levels: [n] the values that occur, ascending, each once.
@@ -170,9 +261,8 @@ def guess_kind(levels: Values, counts: NDArray[np.integer]) -> str:
     whole, ones = bool((levels == np.round(levels)).all()), counts[levels == 1].sum()
     lead = ones >= 1.2 * counts[levels != 1].max() and levels[-1] > 1
     given_back = counts[levels < 0].sum() <= 0.2 * counts.sum() and not (levels == 0).any()
-    if whole and (
-        (levels[0] >= 1 and levels[-1] > 100) or (lead and (levels[0] >= 1 or given_back))
-    ):
+    lead = lead and (levels[0] >= 1 or given_back)
+    if (whole and lead) or (levels[0] >= 0 and levels[-1] > 100):
         return "counts"
     return "stars"
 
@@ -192,12 +282,12 @@ def levels_of(values: Values) -> tuple[Values, NDArray[np.int64]]:
 
 
 def _scale(levels: Values) -> tuple[float, float]:
-    """The likeliest scale on which all `levels` lie, ascending."""
+    """The likeliest scale on which all `levels` lie, ascending, and the highest is liked."""
     if not len(levels):
         return SCALES[0]
-    low, high = float(levels[0]), float(levels[-1])
-    for scale in SCALES:
-        fits = scale[0] <= low and high <= scale[1]
-        if fits and (scale != (0, 1) or len(levels) == 2):
-            return scale
-    return low, high if high > low else low + 1
+    lowest, highest = float(levels[0]), float(levels[-1])
+    for low, high in SCALES:
+        liked = low + LIKED_SHARE * (high - low)
+        if low <= lowest and liked < highest <= high and (low < 0) == (lowest < 0):
+            return low, high
+    return lowest, highest if highest > lowest else lowest + 1

@@ -7,8 +7,8 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from jaxrec.data.assemble import Mending, catalogue_of, interactions
-from jaxrec.data.batches import Reader
+from jaxrec.data.assemble import catalogue_of, interactions
+from jaxrec.data.batches import Mending, Reader
 from jaxrec.data.columns import Columns, ItemColumns, guess_columns, guess_item_columns
 from jaxrec.data.dataset import Dataset, Remarks
 from jaxrec.data.feedback import Feedback

@@ -137,6 +137,7 @@ def _card(dataset: Dataset, protocol: Protocol) -> dict[str, Any]:
         "data_sha256": dataset.sha256,
         "synthetic": dataset.synthetic,
         "split": rules.split.format(seed=protocol.seed, fold=protocol.fold),
+        **({"mended": "; ".join(dataset.mended)} if dataset.mended else {}),
         "split_sha256": split.sha256(),
         "seed": protocol.seed,
         "train_interactions": len(split.train),

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ from jaxrec.data.columns import (
     ItemColumns,
     guess_columns,
     guess_item_columns,
+    is_prose,
     plain,
 )
 from jaxrec.errors import InputError
@@ -62,6 +64,8 @@ LIKELY = re.compile(
     r"(?i)^(bx-book-)?(ratings?|interactions?|events?|reviews?|u\.data|plays|user_?artists)|\.inter"
 )
 """Names of tables of interactions."""
+PARTS = 4
+"""Batches that are looked at for what interactions say of items."""
 FOUND = 0.01
 """Least share of the interactions' items that a table of items has."""
 
@@ -94,12 +98,13 @@ def describe(
     Raises:
         InputError: it cannot be told; what would tell is named.
     """
-    if path.suffix == ".toml":
-        return _told(read_description(path), columns, text)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    if path.is_dir() and (path / NAME).exists():
-        return _told(read_description(path / NAME), columns, text)
+    toml = path / NAME if path.is_dir() else path
+    if toml.suffix == ".toml" and toml.exists():
+        if items is not None:
+            raise InputError(f"{toml} says which table is of items; edit [items] there")
+        return _told(read_description(toml), columns, text)
     given, files = columns or {}, members(path)
     alone = len(files) == 1
     there = [file for file in files if alone or not NO_TABLES.search(file.name)]
@@ -117,6 +122,8 @@ def describe(
         {"scale": [0.5, 5.0]} if half else {},
     )
     described = _with_items(described, chosen, candidates, items, text)
+    if text is not None and described.items is None:
+        raise InputError("there is no table of items to make texts of; give one: --items FILE")
     remarks = [found for found in candidates if found.words and found not in same]
     if remarks and remarks[0].roles is not None:
         about = replace(remarks[0].roles, value=None, words=remarks[0].words)
@@ -128,7 +135,9 @@ def _told(described: Description, columns: dict[str, str] | None, text: str | No
     """A description that was written, with what is said now."""
     if columns:
         described = replace(described, columns=replace(described.columns, **columns))
-    if text is not None and described.item_columns is not None:
+    if text is not None:
+        if described.item_columns is None:
+            raise InputError("there is no table of items to make texts of; give one: --items FILE")
         described = replace(described, item_columns=replace(described.item_columns, text=text))
     return described
 
@@ -186,10 +195,10 @@ def _interactions(
 
 
 def _alike(chosen: Candidate, candidates: list[Candidate]) -> list[Candidate]:
-    """The parts of the table that `chosen` is one of: named and written alike but for a number."""
+    """The parts of the table that `chosen` is one of: named alike but for a number."""
 
-    def kind(found: Candidate) -> tuple[str, Layout]:
-        return re.sub(r"\d+", "0", found.path.name), found.layout
+    def kind(found: Candidate) -> tuple[str, str, Columns | None]:
+        return re.sub(r"\d+", "0", found.path.name), found.layout.format, found.roles
 
     return [found for found in candidates if kind(found) == kind(chosen)]
 
@@ -211,7 +220,7 @@ def _with_items(
         found = [
             (other, *_best_id(other, asked, chosen.roles.item))
             for other in candidates
-            if other.layout != chosen.layout and not other.words
+            if other.roles != chosen.roles and not other.words
         ]
         best = max(found, key=lambda one: one[2], default=(chosen, chosen.roles.item, 0.0))
     table, id_column, share = best
@@ -228,23 +237,42 @@ def _with_items(
 
 
 def _with_items_beside(described: Description, chosen: Candidate, text: str | None) -> Description:
-    """What the interactions say of the items themselves, if they say anything."""
+    """What the interactions say of the items themselves, if they say anything.
+
+    A column that is not the same wherever an item comes again is what users say: a review, a name.
+    Prose is never read from beside an interaction, since it would betray who wrote it.
+    """
     assert chosen.roles is not None
-    if chosen.layout.format == "jsonl":
-        return described  # what is beside is what the user wrote
-    rest = chosen.some.drop([name for name in chosen.roles.all if name != chosen.roles.item])
-    columns = guess_item_columns(rest, chosen.roles.item, text)
-    title = columns.title
-    if title is None or not _is_said_of_items(rest, chosen.roles.item, title):
+    item, names = chosen.roles.item, chosen.some.columns
+    rest = [name for name in names if name not in chosen.roles.all and not is_prose(name)]
+    rest = [name for name in rest if not chosen.some.schema[name].is_nested()]
+    if not rest or chosen.layout.format == "jsonl":
+        return described
+    opened = Opened(described.folder, described.interactions)
+    rest = [name for name in rest if all(name in layout.columns for layout in opened.layouts)]
+    if not rest:
+        return described
+    frame = pl.concat(list(islice(opened.batches([item, *rest]), PARTS)), how="vertical_relaxed")
+    known = [name for name in rest if _is_said_of_items(frame, item, name)]
+    items = frame.select(item, *known).unique(item, keep="first", maintain_order=True)
+    columns = guess_item_columns(items, item, text)
+    if columns.title is None:
         return described
     return replace(described, items=described.interactions, item_columns=columns)
 
 
-def _is_said_of_items(rest: pl.DataFrame, item: str, title: str) -> bool:
-    """Has each item one title wherever it comes again, and most another than the others?"""
-    pairs = rest.select(item, title).unique()
-    items = pairs[item].n_unique()
-    return len(pairs) <= 1.05 * items and pairs[title].n_unique() >= items / 2
+def _is_said_of_items(frame: pl.DataFrame, item: str, name: str) -> bool:
+    """Is it one wherever an item comes again, for enough items, and does it tell items apart?"""
+    told = frame.select(item, name).drop_nulls().group_by(item).agg(
+        pl.len().alias("rows"), pl.col(name).n_unique().alias("said"), pl.col(name).first()
+    )  # fmt: skip
+    again = told.filter(pl.col("rows") > 1)
+    enough = len(again) >= max(10, len(told) / 5)
+    return (
+        enough
+        and float((again["said"] == 1).sum()) >= 0.99 * len(again)
+        and told[name].n_unique() >= len(told) / 2
+    )
 
 
 def _item_table(path: Path) -> Candidate:
@@ -279,7 +307,8 @@ def _read_listed(table: Candidate) -> pl.DataFrame:
 
 def _table(folder: Path, parts: list[Candidate]) -> Table:
     names = tuple(_beside(found.path, folder) for found in parts)
-    return Table(names, *_how(parts[0].layout))
+    ways = {_how(found.layout) for found in parts}
+    return Table(names, *(ways.pop() if len(ways) == 1 else ()))
 
 
 def _beside(path: Path, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from jaxrec.data.dataset import Dataset, Interactions, columns_of
 from jaxrec.data.features import item_texts
 from jaxrec.sources.description import Description
+from jaxrec.sources.encodings import members
 from jaxrec.sources.reading import Opened
 
 BYTES_A_CELL = 32
@@ -30,10 +32,11 @@ def inspect(dataset: Dataset, described: Description) -> dict[str, Any]:
 
     Keys: `name`, `source`, `users`, `items`, `interactions`, `density`, `feedback` (stars, likes or
     counts), `scale`, `liked`, `liked_share`, `disliked`, `columns`, `not_read` (further ones),
-    `times`, `texts`, `remarks`, `mended`, `run` (what one takes: `gigabytes`, `minutes`).
+    `files`, `files_not_read`, `times`, `texts`, `remarks`, `mended`, `run` (what one takes: `gigabytes`, `minutes`).
     """
     found, feedback = dataset.interactions, dataset.feedback
     n = len(found.users)
+    files, left = _files(described, Path(dataset.source))
     cells, cubes = dataset.users * dataset.items, dataset.items**3
     size = BYTES_AT_LEAST + BYTES_A_CELL * (cells + dataset.items**2)
     seconds = SECONDS_AT_LEAST + SECONDS_A_TEXT * dataset.items + SECONDS_A_CELL * cells
@@ -53,6 +56,8 @@ def inspect(dataset: Dataset, described: Description) -> dict[str, Any]:
             role: name for role, name in vars(described.columns).items() if name is not None
         },
         "not_read": _not_read(described),
+        "files": files,
+        "files_not_read": left,
         "interactions_a_user": _spread(np.bincount(found.users)),
         "interactions_an_item": _spread(np.bincount(found.items, minlength=dataset.items)),
         "times": None if found.times is None else _times(found, found.times),
@@ -78,10 +83,14 @@ def in_words(found: dict[str, Any]) -> list[str]:
     users, items = found["interactions_a_user"], found["interactions_an_item"]
     texts, times, run = found["texts"], found["times"], found["run"]
     columns = ", ".join(f"{role} = {name}" for role, name in found["columns"].items())
+    files = ", ".join(found["files"])
+    if found["files_not_read"]:
+        files += f"; not read: {', '.join(found['files_not_read'])}"
     if found["not_read"]:
         columns += f"; not read: {', '.join(found['not_read'])}"
     lines = [
         f"{found['name']}: {found['source']}",
+        f"files: {files}",
         f"columns: {columns}",
         f"users: {found['users']:,}, with {users['median']:g} interactions in the middle"
         f" ({users['least']} to {users['most']:,}; {users['below_5']:,} have fewer than 5)",
@@ -108,7 +117,7 @@ def in_words(found: dict[str, Any]) -> list[str]:
     for protocol, held in found.get("protocols", {}).items():
         lines.append(f"{protocol}: {held}" if isinstance(held, str) else _held(protocol, held))
     lines.append(
-        f"`jaxrec run` takes about {run['gigabytes']:g} GB and {run['minutes']:.0f} minutes on two"
+        f"`jaxrec run` takes about {run['gigabytes']:g} GB and {run['minutes']:.0f} min on two"
         " cores, roughly"
     )
     return lines
@@ -166,6 +175,15 @@ def _not_read(described: Description) -> list[str]:
         own = described.item_columns
         taken |= {own.title or "", *columns_of(own.text or "{}"), *own.categories, *own.numbers}
     return [name for name in first.columns if name not in taken]
+
+
+def _files(described: Description, source: Path) -> tuple[list[str], list[str]]:
+    """The files of the data set, and those of the folder or archive that are not read."""
+    tables = described.interactions, described.items, described.remarks
+    paths = [path for table in tables if table for path in Opened(described.folder, table).paths]
+    beside = [] if source.suffix == ".toml" else members(source)
+    left = [path.name for path in beside if path not in paths and path.suffix != ".toml"]
+    return [path.name for path in dict.fromkeys(paths)], left
 
 
 def _spread(counts: NDArray[np.integer]) -> dict[str, Any]:

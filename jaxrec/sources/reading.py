@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from jaxrec.data.assemble import Mending, catalogue_of, interactions, remarks_of
-from jaxrec.data.batches import DECIMAL, WHOLE, Reader
+from jaxrec.data.assemble import catalogue_of, interactions, remarks_of
+from jaxrec.data.batches import DECIMAL, WHOLE, Mending, Reader
+from jaxrec.data.columns import Columns
 from jaxrec.data.dataset import Catalogue, Dataset, Remarks
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
@@ -87,7 +88,7 @@ def read_dataset(
             mending.say(f"{path} is not UTF-8: read as {LATIN} (latin-1)")
     columns, wanted = described.columns, described.columns.all
     reader = Reader(columns, opened.written, described.interactions.time_format, opened.place)
-    for batch in opened.batches(wanted, _numbers(opened, wanted), on_bytes):
+    for batch in opened.batches(wanted, _numbers(opened, columns), on_bytes):
         reader.take(batch)
     user_ids, catalogue, found, feedback = interactions(
         reader, catalogue, feedback_of(described), mending
@@ -114,18 +115,18 @@ def feedback_of(described: Description) -> dict[str, object]:
     return found
 
 
-def _numbers(opened: Opened, wanted: list[str]) -> dict[str, pl.DataType]:
-    """The columns that look like numbers from the start, and their types."""
+def _numbers(opened: Opened, columns: Columns) -> dict[str, pl.DataType]:
+    """The columns that look like numbers from the start, and their types; decimals are no names."""
     if not opened.written:
         return {}
     some = sample(opened.paths[0], opened.layouts[0], 100)
     found: dict[str, pl.DataType] = {}
-    for name in wanted:
+    for name in columns.all:
         column = some[name].drop_nulls() if name in some.columns else pl.Series(dtype=pl.String)
         if len(column) and column.str.contains(WHOLE).all():
             short = column.cast(pl.Int32, strict=False).null_count() == 0
             found[name] = pl.Int32() if short else pl.Int64()
-        elif len(column) and column.str.contains(DECIMAL).all():
+        elif name == columns.value and len(column) and column.str.contains(DECIMAL).all():
             found[name] = pl.Float64()
     return found
 

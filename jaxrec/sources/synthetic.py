@@ -8,7 +8,8 @@ the user's mood and noise. Popular items are rated more often, as in real data.
 import numpy as np
 import polars as pl
 
-from jaxrec.data.assemble import Mending, catalogue_of
+from jaxrec.data.assemble import catalogue_of
+from jaxrec.data.batches import Mending
 from jaxrec.data.dataset import Catalogue, Dataset, Interactions, Remarks
 from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import Ids

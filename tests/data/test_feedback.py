@@ -53,6 +53,11 @@ def test_confidence_grows_with_counts_as_the_logarithm_or_as_they_do() -> None:
         (np.arange(0, 11), (0, 10), 7, 5),
         (np.array([0, 1]), (0, 1), 1, 1),
         (np.array([-1, 1]), (-1, 1), 1, 1),
+        (np.arange(1, 8), (1, 7), 6, 4),
+        (np.arange(1, 4), (1, 3), 3, 2),
+        (np.arange(0, 3), (0, 2), 2, 1),
+        (np.arange(0, 5) / 4, (0, 1), 0.75, 0.5),
+        (np.arange(1, 5), (1, 5), 4, 3),
         (np.linspace(-9.9, 9.9, 500), (-10, 10), 4, 0),
         (np.array([-3.0, 200.0]), (-3, 200), 200, 200),
     ],
@@ -85,6 +90,8 @@ def test_stars_of_movielens_are_what_anybody_s_stars_would_be() -> None:
         ([0.5, 4, 4], "stars"),
         ([0, 1, 1], "stars"),
         ([-3.2, 9.1, 120], "stars"),
+        ([0, 0.5, 7.1, 998], "counts"),
+        ([0, 35, 100], "stars"),
     ],
 )
 def test_a_kind_is_guessed_from_values(values: list[float], kind: str) -> None:

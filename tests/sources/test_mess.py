@@ -206,4 +206,4 @@ def test_times_that_are_all_impossible_are_unknown(tmp_path: Path) -> None:
     data = load_dataset(path)
     assert data.interactions.times is None
     (line,) = data.mended
-    assert line.startswith("no time of timestamp is understood: taken as unknown; say how")
+    assert line.startswith("2 x no time of timestamp is understood: taken as unknown; say how")
