@@ -32,7 +32,8 @@ def inspect(dataset: Dataset, described: Description) -> dict[str, Any]:
 
     Keys: `name`, `source`, `users`, `items`, `interactions`, `density`, `feedback` (stars, likes or
     counts), `scale`, `liked`, `liked_share`, `disliked`, `columns`, `not_read` (further ones),
-    `files`, `files_not_read`, `times`, `texts`, `remarks`, `mended`, `run` (what one takes: `gigabytes`, `minutes`).
+    `files`, `files_not_read`, `times`, `texts`, `remarks`, `mended`, `run` (what one takes:
+    `gigabytes`, `minutes`).
     """
     found, feedback = dataset.interactions, dataset.feedback
     n = len(found.users)

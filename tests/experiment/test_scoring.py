@@ -97,8 +97,8 @@ def test_without_any_row_the_reasons_are_one_line(
 
 def test_what_is_wrong_with_the_task_ends_at_once(run: RunFolder) -> None:
     told: list[str] = []
-    with pytest.raises(InputError, match=r"^k is 1000; it must"):
-        score_card(run, (1000,), on_row=told.append, only=("popularity", "ease"))
+    with pytest.raises(InputError, match=r"^k is 0; it must"):
+        score_card(run, (0,), on_row=told.append, only=("popularity", "ease"))
     assert told == ["popularity"]
 
 

@@ -19,7 +19,7 @@ def reviews(path: Path, users: int = 300, items: int = 200) -> None:
     lines = ["user_id,item_id,rating,title,nickname,summary,text\n"]
     for user in range(users):
         lines += [
-            f"u{user},i{item},{rng.integers(1, 6)},Book {item},Nick {user},{user} of {item},{user}\n"
+            f"u{user},i{item},{rng.integers(1, 6)},Book {item},N {user},{item} by {user},{user}\n"
             for item in rng.choice(items, 8, replace=False)
         ]
     path.write_text("".join(lines))
