@@ -16,7 +16,8 @@ NAMES = {
     "item": "item itemid iid parentasin asin movie movieid film filmid book bookid isbn isbn13"
     " product productid sku stockcode track trackid song songid artist artistid artistmbid album"
     " albumid game gameid appid anime animeid recipe recipeid news newsid article articleid video"
-    " videoid business businessid listing station title itemindex itemidx",
+    " videoid business businessid listing station episode episodeid podcast show showid title"
+    " itemindex itemidx",
     "stars": "rating ratings rate stars star score overall bookrating userrating reviewscore",
     "counts": "count counts plays play playcount playcounts listens listencount listeningcount"
     " weight quantity qty purchases clicks views viewcount frequency freq hours playtime scrobbles"

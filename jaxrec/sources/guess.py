@@ -61,7 +61,8 @@ TABLES = re.compile(
 )
 """Names of tables."""
 LIKELY = re.compile(
-    r"(?i)^(bx-book-)?(ratings?|interactions?|events?|reviews?|u\.data|plays|user_?artists)|\.inter"
+    r"(?i)^(bx-book-)?(ratings?|interactions?|events?|reviews?|u\.data|user_?artists)|\.inter"
+    r"|^(plays|clicks|views|loans|orders?|purchases|sales|transactions|listens|history|log)"
 )
 """Names of tables of interactions."""
 PARTS = 4
@@ -172,7 +173,7 @@ def _look(path: Path, given: dict[str, str], alone: bool) -> Candidate | None:
 def _interactions(
     path: Path, candidates: list[Candidate], items: Path | None, alone: bool
 ) -> Candidate:
-    """The likeliest: by name, then with values, then the largest."""
+    """The likeliest: by name, then whose users come again, then with values, then the largest."""
     may = [found for found in candidates if found.roles and not found.words]
     may = may or [found for found in candidates if found.roles]
     if items is not None:
@@ -186,10 +187,12 @@ def _interactions(
             " file, and --columns user=NAME,item=NAME"
         )
 
-    def rank(found: Candidate) -> tuple[bool, bool, int]:
+    def rank(found: Candidate) -> tuple[bool, bool, bool, int]:
         assert found.roles is not None
+        again = found.some[found.roles.user].n_unique() < len(found.some)
         size = found.path.stat().st_size if found.path.is_file() else len(found.some)
-        return bool(LIKELY.search(found.path.name)), found.roles.value is not None, size
+        likely = bool(LIKELY.search(found.path.name))
+        return likely, again, found.roles.value is not None, size
 
     return max(may, key=rank)
 

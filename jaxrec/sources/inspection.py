@@ -32,8 +32,8 @@ def inspect(dataset: Dataset, described: Description) -> dict[str, Any]:
 
     Keys: `name`, `source`, `users`, `items`, `interactions`, `density`, `feedback` (stars, likes or
     counts), `scale`, `liked`, `liked_share`, `disliked`, `columns`, `not_read` (further ones),
-    `files`, `files_not_read`, `times`, `texts`, `remarks`, `mended`, `run` (what one takes:
-    `gigabytes`, `minutes`).
+    `item_columns`, `files`, `files_not_read`, `times`, `texts`, `remarks`, `mended`, `run` (what
+    one takes: `gigabytes`, `minutes`).
     """
     found, feedback = dataset.interactions, dataset.feedback
     n = len(found.users)
@@ -57,6 +57,7 @@ def inspect(dataset: Dataset, described: Description) -> dict[str, Any]:
             role: name for role, name in vars(described.columns).items() if name is not None
         },
         "not_read": _not_read(described),
+        "item_columns": _item_columns(described),
         "files": files,
         "files_not_read": left,
         "interactions_a_user": _spread(np.bincount(found.users)),
@@ -93,9 +94,10 @@ def in_words(found: dict[str, Any]) -> list[str]:
         f"{found['name']}: {found['source']}",
         f"files: {files}",
         f"columns: {columns}",
+        *_items_in_words(found["item_columns"]),
         f"users: {found['users']:,}, with {users['median']:g} interactions in the middle"
         f" ({users['least']} to {users['most']:,}; {users['below_5']:,} have fewer than 5)",
-        f"items: {found['items']:,}, with {items['median']:g} in the middle"
+        f"items in all: {found['items']:,}, with {items['median']:g} in the middle"
         f" ({items['none']:,} without any)",
         f"interactions: {found['interactions']:,}, {found['density']:.3%} of all pairs",
         f"feedback: {meaning}",
@@ -178,12 +180,37 @@ def _not_read(described: Description) -> list[str]:
     return [name for name in first.columns if name not in taken]
 
 
+def _item_columns(described: Description) -> dict[str, Any] | None:
+    """What the columns of items are for, and those that are not read."""
+    own = described.item_columns
+    if described.items is None or own is None:
+        return None
+    (first, *_) = Opened(described.folder, described.items).layouts
+    roles = {"id": own.id, "title": own.title, "text": own.text}
+    beside = {"categories": list(own.categories), "numbers": list(own.numbers)}
+    taken = {own.id, own.title, *columns_of(own.text or "{title}"), *own.categories, *own.numbers}
+    taken |= {flag for flags in own.flags.values() for flag in flags}
+    left = [name for name in first.columns if name not in taken]
+    same = described.items == described.interactions
+    return roles | beside | {"not_read": [] if same else left}
+
+
+def _items_in_words(columns: dict[str, Any] | None) -> list[str]:
+    if columns is None:
+        return ["items: in no table; known by their ids alone"]
+    said = [f"{role} = {columns[role] or 'none'}" for role in ("id", "title", "text")]
+    said += [f"{role} = {', '.join(columns[role])}" for role in ("categories", "numbers")]
+    line = "items: " + ", ".join(part for part in said if not part.endswith("= "))
+    return [line + (f"; not read: {', '.join(columns['not_read'])}" if columns["not_read"] else "")]
+
+
 def _files(described: Description, source: Path) -> tuple[list[str], list[str]]:
     """The files of the data set, and those of the folder or archive that are not read."""
     tables = described.interactions, described.items, described.remarks
     paths = [path for table in tables if table for path in Opened(described.folder, table).paths]
     beside = [] if source.suffix == ".toml" else members(source)
-    left = [path.name for path in beside if path not in paths and path.suffix != ".toml"]
+    read = {path.resolve() for path in paths}
+    left = [path.name for path in beside if path.resolve() not in read and path.suffix != ".toml"]
     return [path.name for path in dict.fromkeys(paths)], left
 
 
