@@ -142,7 +142,7 @@ def _catalogue(
             f"items: {columns.id} names no item of the interactions{there}; say"
             f" item_columns=ItemColumns(id=NAME), and spell ids alike{_index_hint(items)}"
         )
-    return catalogue_of(table, columns, False, mending, _row("items"))
+    return catalogue_of(table.select(_readable(table)), columns, False, mending, _row("items"))
 
 
 def _id_column(table: pl.DataFrame, asked: set[str], item: str) -> str:
@@ -232,7 +232,12 @@ def to_polars(frame: Any, what: str) -> pl.DataFrame:
     names = list(map(str, names))
     for twice in {name for name in names if names.count(name) > 1}:
         raise InputError(f"{what}: two columns are called {twice}; rename one, or drop it")
-    return pl.DataFrame([_column(known.get_column(name)) for name in known.columns])
+    try:
+        return pl.DataFrame([_column(known.get_column(name)) for name in known.columns])
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{what}: a text holds {error.object[error.start]!r}, half a character; mend it"
+        ) from None
 
 
 def _column(column: Any) -> pl.Series:
@@ -289,4 +294,7 @@ def _utc(value: datetime.date) -> datetime.datetime:
     """A date as its midnight, a time of a zone in UTC; one without is UTC."""
     if not isinstance(value, datetime.datetime):
         return datetime.datetime.combine(value, datetime.time())
-    return value if value.tzinfo is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
+    try:
+        return value.astimezone(datetime.UTC).replace(tzinfo=None) if value.tzinfo else value
+    except OverflowError:  # the year 1 of a zone, which stands for no time
+        return value.replace(tzinfo=None)

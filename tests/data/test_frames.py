@@ -159,6 +159,8 @@ def test_objects_of_one_kind_are_of_that_kind_and_others_text() -> None:
         datetime.datetime(2020, 1, 2, 10),
         None,
     ]
+    first = datetime.datetime(1, 1, 1)
+    assert column([first.replace(tzinfo=east)], object) == [first]
     assert column([["a", "b"], np.array(["c", "d"]), "ef", 5, None], object) == [
         ["a", "b"],
         ["c", "d"],
@@ -206,6 +208,7 @@ def test_what_nothing_is_read_from_is_refused_where_it_is_used(values: list, why
         assert refusal(rows, columns={role: "odd"}) == f"interactions: odd holds {why}"
     items = pl.DataFrame({"item": [1, 2], "title": ["a", "b"], "description": values})
     assert jaxrec.Dataset.from_frames(rows, items).titles == ["a", "b"]
+    assert jaxrec.Dataset.from_frames(rows, items.with_columns(title="description")).items == 2
     assert refusal(rows, items, text="{description}") == f"items: description holds {why}"
 
 
@@ -216,6 +219,13 @@ def test_lengths_of_time_of_pandas_are_refused_where_they_are_used() -> None:
     assert refusal(frame) == (
         "interactions: plays holds lengths of time; give numbers (seconds, say)"
     )
+
+
+def test_half_a_character_is_refused() -> None:
+    pandas = pytest.importorskip("pandas")
+    rows = pandas.DataFrame({"user": [1], "item": pandas.Series(["a\udc80"], dtype=object)})
+    line = refusal(rows)
+    assert line == r"interactions: a text holds '\udc80', half a character; mend it"
 
 
 def test_remedies_are_those_of_python() -> None:
