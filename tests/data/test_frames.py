@@ -151,8 +151,10 @@ def test_objects_of_one_kind_are_of_that_kind_and_others_text() -> None:
     east = datetime.timezone(datetime.timedelta(hours=2))
     assert column([1, None, 2**60 + 1], object) == [1, None, 2**60 + 1]
     assert column([1, 2**70], object) == ["1", str(2**70)]
-    assert column([True, None], object) == [True, None]
+    assert column([np.bool_(False), None, True], object) == [False, None, True]
     assert column([1, "a", 2.5, True], object) == ["1", "a", "2.5", "True"]
+    objects = pl.DataFrame({"x": pl.Series([{1}, None, "a"], dtype=pl.Object)})
+    assert to_polars(objects, "items")["x"].to_list() == ["{1}", None, "a"]
     assert column([Decimal("1.50"), None], object) == ["1.50", None]
     assert column([day, noon.replace(tzinfo=east), None], object) == [
         datetime.datetime(2020, 1, 2),
@@ -215,10 +217,11 @@ def test_what_nothing_is_read_from_is_refused_where_it_is_used(values: list, why
 def test_lengths_of_time_of_pandas_are_refused_where_they_are_used() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"user": [1, 2], "item": [1, 2], "plays": [5, 6]})
-    frame["plays"] = pandas.to_timedelta(frame["plays"], "s")
-    assert refusal(frame) == (
-        "interactions: plays holds lengths of time; give numbers (seconds, say)"
-    )
+    for unit in ("s", "ns"):
+        plays = pandas.to_timedelta(frame["plays"], "s").astype(f"timedelta64[{unit}]")
+        assert refusal(frame.assign(plays=plays)) == (
+            "interactions: plays holds lengths of time; give numbers (seconds, say)"
+        )
 
 
 def test_half_a_character_is_refused() -> None:
@@ -264,6 +267,8 @@ def test_the_id_of_items_is_what_names_most_of_the_interactions_items() -> None:
     data = jaxrec.Dataset.from_frames(rows, books)
     assert data.item_ids.names.tolist() == [13, 12, 11]
     assert data.titles == ["a", "b", "c"]
+    data = jaxrec.Dataset.from_frames(rows, books.rename({"year": "item"}))
+    assert data.item_ids.names.tolist() == [13, 12, 11]
 
 
 def test_a_column_that_counts_rows_does_not_stand_for_the_ids_of_that_name() -> None:
