@@ -264,10 +264,13 @@ def _column(column: Any) -> pl.Series:
 
 def _of_python(name: str, values: list[Any]) -> pl.Series:
     """Values of one kind as that kind, all else as text."""
-    kinds = {_kind(value) for value in values if value is not None}
+    there = [value for value in values if value is not None]
+    kinds = {_kind(type_) for type_ in set(map(type, there))}
     if pl.List in kinds:
         return pl.Series(name, [_words(value) for value in values], pl.List(pl.String))
     kind = kinds.pop() if len(kinds) == 1 else pl.String
+    if kind is pl.Int64 and not -(2**63) <= min(there) <= max(there) < 2**63:
+        kind = pl.String
     if kind is pl.Datetime:
         values = [None if value is None else _utc(value) for value in values]
         return pl.Series(name, values, pl.Datetime("us"))
@@ -276,10 +279,8 @@ def _of_python(name: str, values: list[Any]) -> pl.Series:
     return pl.Series(name, values, kind)
 
 
-def _kind(value: Any) -> Any:
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return pl.String
-    return next((kind for types, kind in PYTHON if isinstance(value, types)), pl.String)
+def _kind(type_: type) -> Any:
+    return next((kind for types, kind in PYTHON if issubclass(type_, types)), pl.String)
 
 
 def _words(value: Any) -> list[str] | None:
