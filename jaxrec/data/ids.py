@@ -12,6 +12,8 @@ from jaxrec.errors import InputError
 
 NONE = -1
 """Position of a name that is not there."""
+LONGEST = 1_000
+"""Characters of a name: one that is longer would make all names take its room."""
 WHOLE = re.compile(r"0|-?[1-9]\d{0,18}")
 
 
@@ -25,9 +27,17 @@ class Ids:
         """`what` they name, in the singular, for errors.
 
         Raises:
-            InputError: a name is missing or there twice.
+            InputError: a name is missing, there twice, or longer than `LONGEST`.
         """
-        self.names = _as_names(names, what)
+        listed = _as_names(names, what)
+        if isinstance(listed, list):
+            for name in listed:
+                if len(name) > LONGEST:
+                    raise InputError(
+                        f"{what} {name[:40]!r}... has {len(name):,} characters, and names have at"
+                        f" most {LONGEST:,}; cut or number them"
+                    )
+        self.names = np.array(listed)
         self.what = what
         self._order = np.argsort(self.names, kind="stable")
         ordered = self.names[self._order]
@@ -52,12 +62,13 @@ class Ids:
         if not len(self.names) or not len(wanted):
             return found
         there = np.ones(len(wanted), bool)
-        if wanted.dtype.kind != self.names.dtype.kind:
-            written = [str(name) for name in wanted.tolist()]
-            wanted = np.array(written, np.str_)
-            if self.names.dtype.kind == "i":
-                there = np.array([_is_whole(name) for name in written])
-                wanted = np.where(there, wanted, "0").astype(np.int64)
+        if self.names.dtype.kind == "U":
+            longer = self.names.dtype.itemsize // 4 + 1  # than any name: so much tells it from them
+            wanted = np.array([str(name)[:longer] for name in wanted])
+        elif isinstance(wanted, list):
+            there = np.array([_is_whole(name) for name in wanted])
+            numbers = [int(name) if whole else 0 for name, whole in zip(wanted, there, strict=True)]
+            wanted = np.array(numbers, np.int64)
         place = np.searchsorted(self.names, wanted, sorter=self._order)
         place = self._order[place.clip(max=len(self.names) - 1)]
         return np.where(there & (self.names[place] == wanted), place, NONE).astype(np.int32)
@@ -99,19 +110,16 @@ class Ids:
         return b"".join(len(name).to_bytes(4, "little") + name for name in encoded)
 
 
-def _as_names(names: Iterable[Any], what: str) -> NDArray[Any]:
+def _as_names(names: Iterable[Any], what: str) -> NDArray[np.int64] | list[str]:
     """Int64 if all are whole numbers within 64 bits, else text, each as it is written."""
-    if isinstance(names, np.ndarray) and names.dtype.kind in "iu":
-        if not len(names) or int(names.max()) < 2**63:
-            return names.astype(np.int64)
-    elif isinstance(names, np.ndarray) and names.dtype.kind == "U":
-        return names
+    if isinstance(names, np.ndarray) and names.dtype.kind in "iu" and names.dtype != np.uint64:
+        return names.astype(np.int64)
     listed = list(names)
     if all(_is_number(name) and -(2**63) <= name < 2**63 for name in listed):
         return np.array(listed, np.int64)
     if any(name is None for name in listed):
         raise InputError(f"no name of {what}")
-    return np.array([str(name) for name in listed], np.str_)
+    return [str(name) for name in listed]
 
 
 def _is_number(name: Any) -> bool:

@@ -1,9 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxrec.data.ids import NONE, Ids
+from jaxrec.data.ids import LONGEST, NONE, Ids
 from jaxrec.errors import InputError
 
 
@@ -71,3 +73,24 @@ def test_the_hash_is_of_what_the_names_say() -> None:
 def test_nobody_is_found_among_nobody() -> None:
     assert Ids([]).find([1, 2]).tolist() == [NONE, NONE]
     assert Ids([1]).find([]).tolist() == []
+
+
+def test_one_long_name_does_not_make_all_take_its_room() -> None:
+    names = [f"{number:06}" for number in range(50_000)]
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"^item '(ab){20}'\.\.\. has 5,000 characters, and names"):
+        Ids([*names, "ab" * 2500], "item")
+    ids = Ids([*names, "x" * 7], "item")
+    assert ids.find([*names, "x" * 5000, "x" * 7])[-3:].tolist() == [49_999, NONE, 50_000]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6  # in characters of 4 bytes, the long name's width makes 1 GB
+
+
+def test_the_longest_name_is_found_where_it_is() -> None:
+    ids = Ids(["x" * LONGEST, "x" * (LONGEST - 1)])
+    assert ids.find(["x" * (LONGEST - 1), "x" * LONGEST, "x" * (LONGEST + 1)]).tolist() == [
+        1,
+        0,
+        NONE,
+    ]
