@@ -33,12 +33,19 @@ MARKS = {
 
 
 def members(path: Path) -> list[Path]:
-    """Files in a folder, or in a zip archive as if it were one; those of a file itself."""
+    """Files in a folder, or in a zip archive as if it were one; those of a file itself.
+
+    Raises:
+        InputError: the archive is damaged.
+    """
     if path.is_dir():
         return sorted(found for found in path.iterdir() if found.is_file())
     if path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [name for name in archive.namelist() if not name.endswith("/")]
+        except DAMAGED as error:
+            raise _damaged(path, error) from None
         return sorted(path / name for name in names if not Path(name).name.startswith("."))
     return [path]
 
@@ -58,23 +65,33 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     Raises:
         InputError: it is absent, damaged, or an archive of several tables.
     """
-    archive = next((folder for folder in path.parents if folder.is_file()), None)
     with ExitStack() as stack:
         try:
-            if archive is None:
-                file: Any = stack.enter_context(path.open("rb"))
-            else:
-                opened = stack.enter_context(zipfile.ZipFile(archive))
-                name = path.relative_to(archive).as_posix()
-                file = io.BufferedReader(cast(io.RawIOBase, opened.open(name)))
-        except (KeyError, FileNotFoundError):
-            raise InputError(f"{path}: no such file") from None
-        except IsADirectoryError:
-            raise InputError(f"{path}: a folder, not a table") from None
-        try:
-            yield stack.enter_context(_unpacked(file, path))
-        except DAMAGED as error:
-            raise InputError(f"{path}: damaged or cut short ({error}); fetch it again") from None
+            yield stack.enter_context(_unpacked(_opened(path, stack), path))
+        except (*DAMAGED, OSError) as error:
+            if isinstance(error, OSError) and error.errno:  # of the machine, not of what is read
+                raise
+            raise _damaged(path, error) from None
+
+
+def _opened(path: Path, stack: ExitStack) -> io.BufferedReader:
+    archive = next((folder for folder in path.parents if folder.is_file()), None)
+    try:
+        if archive is None:
+            return stack.enter_context(path.open("rb"))
+        inside = stack.enter_context(zipfile.ZipFile(archive))
+        name = path.relative_to(archive).as_posix()
+        return io.BufferedReader(cast(io.RawIOBase, stack.enter_context(inside.open(name))))
+    except (KeyError, FileNotFoundError):
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: a folder, not a table") from None
+    except (PermissionError, RuntimeError) as error:  # a password, an unknown compression
+        raise InputError(f"{path} cannot be opened ({error}); unpack it") from None
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: damaged or cut short ({error}); fetch it again")
 
 
 @contextmanager
@@ -89,8 +106,11 @@ def _unpacked(file: io.BufferedReader, path: Path) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, plain)
     elif start.startswith(b"PK\x03\x04"):
         inside = members(path)
+        if inside == [path]:
+            raise zipfile.BadZipFile("its list of files is missing")
         if len(inside) != 1:
-            raise InputError(f"{path} holds {len(inside)} files; name one, as in {inside[0]}")
+            one = f"; name one, as in {inside[0]}" if inside else ""
+            raise InputError(f"{path} holds {len(inside)} files{one}")
         with open_bytes(inside[0]) as only:
             yield only
     else:
@@ -105,8 +125,8 @@ def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
         InputError: no such encoding, or the text is not in it; the line is named.
     """
     try:
-        codecs.lookup(encoding)
-    except LookupError:
+        "a".encode(encoding)  # looks whether it is one of text, too
+    except (LookupError, ValueError):
         raise InputError(f"no encoding {encoding!r}; utf-8, utf-16 and latin-1 are some") from None
     with open_bytes(path) as file:
         text = io.TextIOWrapper(cast(io.BufferedReader, file), encoding, newline="")

@@ -255,7 +255,11 @@ def _with_items_beside(described: Description, chosen: Candidate, text: str | No
     rest = [name for name in rest if all(name in layout.columns for layout in opened.layouts)]
     if not rest:
         return described
-    frame = pl.concat(list(islice(opened.batches([item, *rest]), PARTS)), how="vertical_relaxed")
+    try:
+        parts = list(islice(opened.batches([item, *rest]), PARTS))
+    except InputError:
+        return described  # said when what is wanted is read
+    frame = pl.concat(parts, how="vertical_relaxed")
     known = [name for name in rest if _is_said_of_items(frame, item, name)]
     items = frame.select(item, *known).unique(item, keep="first", maintain_order=True)
     columns = guess_item_columns(items, item, text)

@@ -19,6 +19,9 @@ from jaxrec.sources.description import Description, Table
 from jaxrec.sources.encodings import LATIN, members
 from jaxrec.sources.tables import OnBytes, nobody, place_of, read, sample, sniff
 
+FLAGS = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
+"""What people and programs write for yes and no."""
+
 
 class Opened:
     """The files of a table, and how they are written."""
@@ -89,7 +92,7 @@ def read_dataset(
     columns, wanted = described.columns, described.columns.all
     reader = Reader(columns, opened.written, described.interactions.time_format, opened.place)
     for batch in opened.batches(wanted, _numbers(opened, columns), on_bytes):
-        reader.take(batch)
+        reader.take(_of_one_value(batch, columns))
     user_ids, catalogue, found, feedback = interactions(
         reader, catalogue, feedback_of(described), mending
     )
@@ -103,6 +106,19 @@ def read_dataset(
         remarks=_read_remarks(described, user_ids, catalogue.ids, mending),
         mended=tuple(mending.lines),
     )
+
+
+def _of_one_value(batch: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    """Interactions with 1 and 0 for a value of true and false; InputError for lists."""
+    for column in batch:
+        if column.dtype.is_nested():
+            raise InputError(
+                f"column {column.name!r} ({column.dtype}) holds several values a row; name another"
+            )
+    value = columns.value
+    if value is None or batch.schema[value] != pl.String:
+        return batch
+    return batch.with_columns(pl.col(value).replace(FLAGS))
 
 
 def feedback_of(described: Description) -> dict[str, object]:
@@ -168,8 +184,13 @@ def _read_remarks(
 def _expanded(folder: Path, name: str) -> list[Path]:
     """The files of a name with patterns, in order; within archives too."""
     path = Path(os.path.normpath(folder / name))
-    if any(sign in name for sign in "*?["):
-        found = sorted(folder.glob(name))
+    if any(sign in name for sign in "*?[") and not path.exists():
+        given = Path(name)
+        start = Path(given.anchor) if given.is_absolute() else folder
+        try:
+            found = sorted(start.glob(str(given.relative_to(given.anchor))))
+        except ValueError as error:
+            raise InputError(f"{path}: no pattern of files ({error})") from None
         if not found:
             raise InputError(f"{path}: no such files")
         return found

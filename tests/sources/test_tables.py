@@ -10,7 +10,7 @@ import pytest
 from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
 from jaxrec.sources.library import load_dataset
-from jaxrec.sources.tables import Layout, place_of, read, sniff
+from jaxrec.sources.tables import place_of, read, sniff
 
 GOOD = "user,item,rating,ts\n" + "".join(
     f"u{n % 9},i{n % 7},{n % 5 + 1},{10**9 + n}\n" for n in range(60)
@@ -29,7 +29,16 @@ def load(folder: Path, content: str | bytes, name: str = "shop.csv") -> Dataset:
         ("shop.csv", "", "line 1: the file is empty"),
         ("shop.csv", " \n\n", "line 1: the file is empty"),
         ("shop.csv", "user,item,rating\n", "no interactions; is the file cut short?"),
-        ("shop.csv", 'user,item\na,"b\nc,d\n', "line 3: unexpected end of data"),
+        ("shop.csv", 'user,item\na,"b\nc,d\n', "line 2: unexpected end of data; close"),
+        (
+            "shop.csv",
+            'user,item\na,"b"c\nd,e\n',
+            "line 2: ',' expected after",
+        ),
+        ("shop.csv", b"PK\x03\x04garbage", "damaged or cut short"),
+        ("shop.csv", b"BZh9garbage", "damaged or cut short"),
+        ("shop.csv", GOOD + "a\u0000b,c,1,2,9\n", "line 62: 5 fields; expected 4"),
+        ("a.jsonl", '{"a":' * 9000, "line 1"),
         ("shop.csv", "only\none\ncolumn\n", "one column only"),
         ("shop.csv", bytes(3000), "one column only"),
         ("shop.csv.gz", gzip.compress(GOOD.encode())[:-30], "damaged or cut short"),
@@ -114,5 +123,5 @@ def test_odd_numbers_are_no_numbers(tmp_path: Path) -> None:
     for odd in ("007", "+7", "-0"):
         path.write_text(f"user,item\n1,2\n{odd},3\n")
         kinds: dict[str, pl.DataType] = {"user": pl.Int32()}
-        (batch,) = read(path, Layout(columns=("user", "item")), ["user"], kinds)
+        (batch,) = read(path, sniff(path), ["user"], kinds)
         assert batch["user"].to_list() == ["1", odd]

@@ -1,0 +1,4 @@
+"""How a table is written, as Python reads it.
+
+`rows` gives its rows, `beginning` what its first lines tell, `blocks` finds what is somewhere.
+"""
