@@ -134,12 +134,23 @@ class Catalogue:
 
 
 def columns_of(template: str) -> list[str]:
-    """The columns that a template names, each once; InputError if it is malformed."""
+    """The columns that a template names, each once.
+
+    What stands in braces is a name as it is, points included (`{user.id}`).
+
+    Raises:
+        InputError: the template is malformed, or asks for more than a column's value.
+    """
     try:
-        names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
+        parts = list(string.Formatter().parse(template))
     except ValueError as error:
         raise InputError(f"the text {template!r} is malformed ({error})") from None
-    return list(dict.fromkeys(names))
+    if any(form or conversion or (name or "").isdigit() for _, name, form, conversion in parts):
+        raise InputError(
+            f"the text {template!r} asks for more than columns; their names alone stand in braces,"
+            " as in {title}"
+        )
+    return list(dict.fromkeys(name for _, name, _, _ in parts if name))
 
 
 @dataclass(frozen=True)

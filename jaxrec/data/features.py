@@ -1,5 +1,6 @@
 """What is known of an item beside its interactions: as text, and as numbers."""
 
+import string
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,10 @@ def item_texts(
 
 def _filled(template: str, row: dict[str, Any]) -> str:
     """The template with an item's columns."""
-    return template.format(**{name: _written(value) for name, value in row.items()}).strip()
+    parts = string.Formatter().parse(template)
+    return "".join(
+        between + (_written(row[name]) if name else "") for between, name, _, _ in parts
+    ).strip()
 
 
 def _written(value: Any) -> str:

@@ -2,14 +2,18 @@
 
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import tomlkit
 
+from jaxrec.data.batches import UNITS
 from jaxrec.data.columns import Columns, ItemColumns
+from jaxrec.data.dataset import columns_of
 from jaxrec.errors import InputError
 from jaxrec.files import whole_file
 
@@ -104,18 +108,24 @@ def read_description(path: Path) -> Description:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML ({error})") from None
     known = {"name", "licence", *SAYS}
     for key in content:
         _check(path, key in known, f"no {key!r}; there are {', '.join(sorted(known))}")
+    for key in ("name", "licence"):
+        _check(
+            path, _is_text(content.get(key, "")), f"{key} is {content.get(key)!r}; expected text"
+        )
     parts = {part: content.get(part, {}) for part in SAYS}
     for part, keys in parts.items():
         _check(path, isinstance(keys, dict), f"{part} is to be a table: [{part}]")
         for key, value in keys.items():
             says = ", ".join(SAYS[part])
             _check(path, key in SAYS[part], f"[{part}] has no {key!r}; there are {says}")
-            _check_type(path, part, key, value)
+            _check_value(path, part, key, value)
     given, items, remarks = parts["interactions"], parts["items"], parts["remarks"]
     needed = {
         "interactions": "files user item",
@@ -222,22 +232,78 @@ def _item_columns(keys: dict[str, Any]) -> ItemColumns:
     return ItemColumns(**own | {"missing": tuple(own.get("missing", ()))})
 
 
-def _check_type(path: Path, part: str, key: str, value: Any) -> None:
-    """Refuse a value of another type than its key has."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    right, wanted = isinstance(value, str), "text"
-    if key in ("files", "columns", "missing"):
-        right = isinstance(value, list) and all(isinstance(each, str) for each in value)
-        right, wanted = right or (key == "files" and isinstance(value, str)), "a list of texts"
-    elif key == "scale":
-        right = isinstance(value, list) and len(value) == 2
-        right = right and all(isinstance(each, int | float) for each in value)
-        wanted = "two numbers, the lowest and the highest"
-    elif key in ("liked", "disliked", "neutral", "typical", "implicit"):
-        right, wanted = number, "a number"
-    elif key in ("categories", "numbers", "flags", "extract"):
-        right, wanted = isinstance(value, dict), "a table, as in { genres = '|' }"
-    _check(path, right, f"[{part}] {key} is {value!r}; expected {wanted}")
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _by_name(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(map(right, value.values()))
+
+
+TEXT = (_is_text, "text")
+NUMBER = (_is_number, "a number")
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "files": (
+        lambda value: bool(value) and (_is_text(value) or _are_texts(value)),
+        "the name of a file, or a list of names",
+    ),
+    "columns": (
+        lambda value: _are_texts(value) and len(set(value)) == len(value),
+        "a list of different names",
+    ),
+    "separator": (
+        lambda value: _is_text(value) and bool(value) and not set(value) & set('"\r\n'),
+        "what stands between fields, as in ','",
+    ),
+    "time_format": (
+        lambda value: _is_text(value) and (value in UNITS or "%" in value),
+        WRITTEN["time_format"],
+    ),
+    "missing": (_are_texts, "a list of texts"),
+    "scale": (
+        lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)),
+        "two numbers, the lowest and the highest",
+    ),
+    **dict.fromkeys(("liked", "disliked", "neutral", "typical", "implicit"), NUMBER),
+    "categories": (_by_name(_is_text), "a table of separators, as in { genres = '|' }"),
+    "numbers": (
+        _by_name(lambda value: _is_number(value) and value > 0),
+        "a table of distances above 0, as in { year = 10 }",
+    ),
+    "flags": (_by_name(_are_texts), "a table of columns, as in { genres = ['War', 'Crime'] }"),
+    "extract": (
+        _by_name(lambda value: _are_texts(value) and len(value) == 2),
+        "a column and a pattern for each name, as in { year = ['title', '([0-9]{4})'] }",
+    ),
+}
+"""What the value of a key has to be, where that is not `TEXT`, and how to say so."""
+
+
+def _check_value(path: Path, part: str, key: str, value: Any) -> None:
+    """Refuse a value that its key cannot have."""
+    right, wanted = KINDS.get(key, TEXT)
+    _check(path, right(value), f"[{part}] {key} is {value!r}; expected {wanted}")
+    if key in ("text", "published_text"):
+        try:
+            columns_of(value)
+        except InputError as error:
+            raise InputError(f"{path}: [{part}] {error}") from None
+    for name, (_, pattern) in value.items() if key == "extract" else ():
+        try:
+            groups = len(pl.Series([""]).str.extract_groups(pattern).struct.fields)
+        except pl.exceptions.PolarsError as error:
+            wrong = str(error).strip().splitlines()[-1]
+        else:
+            wrong = "" if groups else "no group in brackets"
+        _check(path, not wrong, f"[{part}] {key}: {name} has a bad pattern {pattern!r} ({wrong})")
 
 
 def _check(path: Path, right: bool, wrong: str) -> None:

@@ -11,8 +11,8 @@ import polars as pl
 
 from jaxrec.data.assemble import catalogue_of, interactions, remarks_of
 from jaxrec.data.batches import DECIMAL, WHOLE, Mending, Reader
-from jaxrec.data.columns import Columns
-from jaxrec.data.dataset import Catalogue, Dataset, Remarks
+from jaxrec.data.columns import Columns, ItemColumns
+from jaxrec.data.dataset import Catalogue, Dataset, Remarks, columns_of
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.sources.description import Description, Table
@@ -34,6 +34,7 @@ class Opened:
         ]
         self.written = all(layout.format != "parquet" for layout in self.layouts)
         self._rows: list[int] = []
+        self._wanted: list[str] = []
 
     def batches(
         self,
@@ -44,7 +45,7 @@ class Opened:
         """The wanted columns of all files, see `tables.read`."""
         sizes = [path.stat().st_size if path.is_file() else 0 for path in self.paths]
         done, size = 0, sum(sizes)
-        self._rows = []
+        self._rows, self._wanted = [], wanted
         for path, layout, own in zip(self.paths, self.layouts, sizes, strict=True):
 
             def told(read: int, of: int, done: int = done, own: int = own) -> None:
@@ -60,7 +61,7 @@ class Opened:
         """File and line of a row of all that was read."""
         for path, layout, rows in zip(self.paths, self.layouts, self._rows, strict=False):
             if row < rows or path == self.paths[len(self._rows) - 1]:
-                return place_of(path, layout, row)
+                return place_of(path, layout, row, self._wanted)
             row -= rows
         return str(self.paths[0])
 
@@ -157,10 +158,24 @@ def _read_items(described: Description, mending: Mending) -> Catalogue | None:
     if described.items is None or described.item_columns is None:
         return None
     opened, columns = Opened(described.folder, described.items), described.item_columns
-    frame = read_all(opened, list(opened.layouts[0].columns))
+    frame = read_all(opened, _named(columns, opened.layouts[0].columns))
     if described.items.files == described.interactions.files:  # what is said of them beside
         frame = frame.unique(columns.id, keep="first", maintain_order=True)
     return catalogue_of(frame, columns, opened.written, mending, opened.place)
+
+
+def _named(columns: ItemColumns, there: tuple[str, ...]) -> list[str]:
+    """The columns of a table of items that have a role."""
+    flags = [flag for own in columns.flags.values() for flag in own]
+    texts = [*columns_of(columns.text or ""), *columns_of(columns.published_text or "")]
+    taken = [column for column, _ in columns.extract.values()]
+    made = {*columns.extract, *columns.flags}
+    if columns.title is None:  # then it may be called so, and need not be there
+        texts.append("title")
+        made |= {"title"} - set(there)
+    roles = [columns.title or columns.id, *texts, *columns.categories, *columns.numbers]
+    read = [name for name in roles if name not in made]
+    return list(dict.fromkeys([columns.id, *read, *flags, *taken]))
 
 
 def _read_remarks(

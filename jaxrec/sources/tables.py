@@ -215,11 +215,18 @@ def _batches(
         return
 
 
-def place_of(path: Path, layout: Layout, row: int) -> str:
-    """File and line of a data row, for people; slow."""
+def place_of(path: Path, layout: Layout, row: int, wanted: list[str]) -> str:
+    """File and line of a row of the wanted columns, for people; slow."""
     if layout.format == "parquet":
         return f"{path}, row {row + 1}"
-    line, _ = next(islice(lines_of(path, layout), row, None), (None, []))
+    places = [place for place, name in enumerate(layout.columns) if name in wanted]
+
+    def is_read(fields: list[str | None]) -> bool:
+        there = (fields[at] is not None for at in places if at < len(fields))
+        return layout.format == "jsonl" or any(there)
+
+    lines = (line for line, fields in lines_of(path, layout) if is_read(fields))
+    line = next(islice(lines, row, None), None)
     return str(path) if line is None else f"{path}, line {line}"
 
 

@@ -1,5 +1,8 @@
 from collections.abc import Callable
 
+import polars as pl
+
+from jaxrec.data.columns import ItemColumns
 from jaxrec.data.dataset import Dataset
 from jaxrec.data.features import item_texts
 
@@ -38,3 +41,11 @@ def test_every_film_has_a_text(movielens: Dataset) -> None:
     assert len(texts) == 9_742
     assert texts[0] == "Toy Story Adventure Animation Children Comedy Fantasy pixar pixar fun"
     assert all(texts)
+
+
+def test_braces_hold_the_name_of_a_column_as_it_is() -> None:
+    items = pl.DataFrame({"id": [1, 2], "at.x": ["a", None], "b [m]": [1.5, 2.0]})
+    columns = ItemColumns("id", title="at.x", text="{{{at.x}}} {b [m]}")
+    pairs = pl.DataFrame({"user": [1, 1], "item": [1, 2]})
+    data = Dataset.from_frames(pairs, items, item_columns=columns)
+    assert item_texts(data) == ["{a} 1.5", "{} 2.0"]

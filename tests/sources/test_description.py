@@ -5,6 +5,7 @@ import pytest
 
 from jaxrec.data.columns import Columns
 from jaxrec.errors import InputError
+from jaxrec.sources import tables
 from jaxrec.sources.description import read_description
 from jaxrec.sources.library import load_dataset
 
@@ -58,6 +59,34 @@ def test_a_described_data_set_is_read_as_described(tmp_path: Path) -> None:
     assert data.catalogue.numbers == {"year": 20}
 
 
+def test_a_field_of_items_may_come_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "JSON_LOOKED_AT", 1000)
+    toml = TOML.replace("books.csv", "books.jsonl").replace("{name} by {by}. {subjects}", "{blurb}")
+    toml = toml.replace('title = "name"', 'title = "by.first"').partition("categories")[0]
+    lines = [f'{{"no": {n}, "by": {{"first": "A{n}"}}}}\n' for n in range(1, 3000)]
+    (tmp_path / "books.jsonl").write_text("".join([*lines, '{"no": 3000, "blurb": "late"}\n']))
+    catalogue = load_dataset(write(tmp_path, toml)).catalogue
+    assert catalogue.titles[1] == "A2"
+    assert catalogue.table["blurb"][-1] == "late"
+
+
+def test_the_name_of_a_file_is_no_pattern_where_there_is_one(tmp_path: Path) -> None:
+    toml = write(tmp_path, TOML.replace("loans-*.csv", "loans[12].csv"))
+    (tmp_path / "loans[12].csv").write_text("c;9;1;2\n")
+    assert load_dataset(toml).user_ids.names.tolist() == ["c"]
+
+
+def test_patterns_may_be_whole_paths(tmp_path: Path) -> None:
+    folder = tmp_path / "in [brackets]"
+    folder.mkdir()
+    (tmp_path / "dataset.toml").write_text(
+        write(folder, TOML.replace("loans-*.csv", f"{tmp_path}/in*/loans-*.csv"))
+        .read_text()
+        .replace("books.csv", f"{folder}/books.csv")
+    )
+    assert load_dataset(tmp_path).users == load_dataset(folder).users == 2
+
+
 def test_a_folder_with_a_description_is_what_it_says(tmp_path: Path) -> None:
     assert load_dataset(write(tmp_path).parent).sha256 == load_dataset(tmp_path).sha256
     assert load_dataset(tmp_path).name == "library"
@@ -85,6 +114,38 @@ def test_a_description_is_plain_data(tmp_path: Path) -> None:
         ('user = "card"', 'user = "reader"', "no column 'reader'; there are card, shelf, book"),
         ("{name} by {by}", "{name} by {author}", "no column 'author'; there are no, name, by"),
         ("{name} by {by}", "{name by", "is malformed"),
+        (
+            "{name} by {by}",
+            "{name:.2f}",
+            "[items] the text '{name:.2f}. {subjects}' asks for more",
+        ),
+        (
+            "{name} by {by}",
+            "{name!r}",
+            "their names alone stand in braces, as in {title}",
+        ),
+        ("{name} by {by}", "{0}", "names alone stand in braces"),
+        ("{name} by {by}", "{name.x}", "no column 'name.x'; there are no, name, by"),
+        ("{name} by {by}", "{name[0]}", "no column 'name[0]'; there are no, name, by"),
+        ('"loans-*.csv"', "", "[interactions] files is []; expected the name of a file, or a list"),
+        ('"loans-*.csv"', "3", "[interactions] files is [3]; expected the name of a file"),
+        ('"loans-*.csv"', '"**x"', "no pattern of files"),
+        ('"card", "shelf"', '"card", "card"', "expected a list of different names"),
+        ('separator = ";"', 'separator = ""', "separator is ''; expected what stands between"),
+        ('separator = ";"', 'encoding = "hex"', "no encoding 'hex'; utf-8, utf-16"),
+        ('separator = ";"', 'time_format = "milliseconds"', "expected s, ms, us or ns since 1970"),
+        ('subjects = ","', "subjects = 3", "expected a table of separators, as in"),
+        ("year = 20", 'year = "20"', "expected a table of distances above 0"),
+        ("year = 20", "year = 0", "expected a table of distances above 0"),
+        ('["?"]', "[3]", "[items] missing is [3]; expected a list of texts"),
+        ("missing", 'flags = { a = "year" }\nmissing', "expected a table of columns, as in"),
+        ("missing", 'extract = { a = "year" }\nmissing', "expected a column and a pattern"),
+        ("missing", 'extract = { a = ["year"] }\nmissing', "expected a column and a pattern"),
+        ("missing", 'extract = { a = ["year", "("] }\nmissing', "a has a bad pattern '('"),
+        ("missing", 'extract = { a = ["year", "b"] }\nmissing', "'b' (no group in brackets)"),
+        ("typical = 1", "typical = nan", "[feedback] typical is nan; expected a number"),
+        ("typical = 1", "scale = [true, 5]", "expected two numbers, the lowest and the highest"),
+        ('licence = "CC0"', "licence = 0", "licence is 0; expected text"),
         ("loans-*.csv", "lent.csv", "lent.csv: no such file"),
         ("loans-*.csv", "lent-*.csv", "lent-*.csv: no such files"),
         ('"card", "shelf", ', '"card", ', "4 fields, and 3 names of columns (card, book, times)"),

@@ -115,7 +115,7 @@ def test_what_is_no_number_after_all_is_read_as_text(tmp_path: Path) -> None:
     assert batches[-1].schema["user"] == pl.String
     everything = [str(name) for batch in batches for name in batch["user"]]
     assert everything == [*map(str, range(600_000)), "x"]
-    assert place_of(path, layout, 600_000) == f"{path}, line 600002"
+    assert place_of(path, layout, 600_000, ["user", "item"]) == f"{path}, line 600002"
 
 
 def test_odd_numbers_are_no_numbers(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from jaxrec.errors import InputError
 from jaxrec.sources.guess import describe
 from jaxrec.sources.library import load_dataset
 from jaxrec.sources.reading import read_dataset
-from jaxrec.sources.tables import place_of, read, sample, sniff
+from jaxrec.sources.tables import Layout, place_of, read, sample, sniff
 
 ROWS = "a,x,3\nb,x,4\nb,y,5\n"
 BAD = "b,z,good\n"
@@ -153,7 +153,7 @@ def test_a_json_field_may_come_late(tmp_path: Path) -> None:
     early = [f'{{"user": {n}, "item": {n % 9}}}\n' for n in range(3000)]
     path.write_text("".join([*early, '{"user": 1, "item": 1, "rating": 4}\n']))
     assert sniff(path).columns == ("user", "item", "rating")
-    late = sniff(path).__class__("jsonl", ("user", "item"))
+    late = Layout("jsonl", ("user", "item"))
     (batch,) = read(path, late, ["user", "rating"])
     assert batch["rating"].drop_nulls().to_list() == ["4"]
     with pytest.raises(InputError, match="no column 'stars'; there are user, item"):
@@ -221,7 +221,16 @@ def test_a_damaged_list_of_an_archive_is_named(tmp_path: Path) -> None:
         load_dataset(path)
 
 
+def test_rows_without_what_is_wanted_are_counted(tmp_path: Path) -> None:
+    more = "user,item,rating,device\na,x,3,\n,,,later\n \nb,y,4,\n"
+    *_, line = load(tmp_path, more).mended
+    assert line.startswith("1 x no user or no item: left out")
+    assert line.endswith("shop.csv, line 4)")
+    with pytest.raises(InputError, match=r"shop.csv, line 6: rating is 'good'"):
+        load(tmp_path, more + "b,z,good,\n")
+
+
 def test_a_place_is_right_below_a_row_of_several_lines(tmp_path: Path) -> None:
     path = tmp_path / "shop.csv"
     path.write_text('\nuser,item\n\na,"x\ny"\nb,z\n')
-    assert place_of(path, sniff(path), 1) == f"{path}, line 6"
+    assert place_of(path, sniff(path), 1, ["item"]) == f"{path}, line 6"

@@ -64,7 +64,7 @@ def lines_of(path: Path, layout: Layout) -> Iterator[tuple[int, list[str | None]
         try:
             for row in rows:
                 end = layout.skip + rows.line_num
-                if any(map(str.strip, row)):
+                if any(row):
                     yield end, [field or None for field in row]
         except csv.Error as error:
             raise unclosed(path, end + 1, error) from None
