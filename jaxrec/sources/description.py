@@ -68,6 +68,19 @@ SAYS = {
 }
 """The keys of every part of the file, and what to say of each."""
 
+EXAMPLES = {
+    "value": '"rating"',
+    "time": '"timestamp"',
+    "time_format": '"%d.%m.%Y"',
+    "implicit": "0",
+    "id": '"item_id"',
+    "title": '"title"',
+    "text": '"{title} by {author}. {genres}"',
+    "categories": '{ genres = "|" }',
+    "numbers": "{ year = 10.0 }",
+}
+"""What to write for keys that are worth a line though nothing was found for them."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -178,7 +191,7 @@ def _from(here: Path, folder: Path, files: tuple[str, ...]) -> Iterator[str]:
 
 def _lines(described: Description, found: list[str]) -> Iterator[str]:
     yield "# What jaxrec understood of these files; edit it, keep it, and give it to --data."
-    yield from (f"# {line}" for line in found)
+    yield from (f"# {' '.join(line.split())}" for line in found)
     yield f"name = {_toml(described.name)}"
     yield f"licence = {_toml(described.licence or '')}"
     columns, items, of_items = described.columns, described.items, described.item_columns
@@ -199,12 +212,12 @@ def _lines(described: Description, found: list[str]) -> Iterator[str]:
             value = values.get(key)
             if value is not None and value not in ((), {}):
                 yield f"{key} = {_toml(value)}  # {says}"
-        if part == "interactions" and columns.value is None:
-            yield f'# value = "..."  # {SAYS[part]["value"]}'
+            elif key in EXAMPLES and (part == "interactions" or key != "time_format"):
+                yield f"# {key} = {EXAMPLES[key]}  # {says}"
     if items is None:
         yield "\n# [items]  # a table of the items, for their texts"
-        yield '# files = ["items.csv"]\n# id = "item_id"\n# title = "title"'
-        yield '# text = "{title} by {author}. {genres}"'
+        yield '# files = ["items.csv"]'
+        yield from (f"# {key} = {EXAMPLES[key]}" for key in ("id", "title", "text"))
 
 
 def _toml(value: Any) -> str:
