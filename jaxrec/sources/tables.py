@@ -1,8 +1,8 @@
 """One table as it is written: CSV and its relatives, JSON lines or Parquet, compressed or not.
 
 What polars cannot read as it stands (compressed, not UTF-8, separated by `::`) is first written
-anew to a temporary file. Where it refuses a table, or quotes stand where they should not, Python
-reads it row by row, and names the line that is wrong. What separates a table, and whether double
+anew to a temporary file. Where it refuses a table, as one with a quote within a field, Python reads
+it row by row, and names the line that is wrong. What separates a table, and whether double
 quotes enclose its fields, is told of its first lines; between commas and semicolons they always do.
 """
 
@@ -28,7 +28,7 @@ from jaxrec.sources.written.beginning import (
     json_columns,
     sample_rows,
 )
-from jaxrec.sources.written.blocks import loose_quotes, odd_numbers, somewhere
+from jaxrec.sources.written.odd_numbers import has_odd_numbers
 from jaxrec.sources.written.rows import PLAIN, Layout, lines_of
 
 SAMPLE = 2000
@@ -165,9 +165,6 @@ def read(
     for anew in (False, True):
         with _plain(path, layout, wanted, anew) as (place, simple):
             size, a_row = place.stat().st_size, _bytes_a_row(place)
-            quoted = simple.format == "csv" and simple.quoted
-            if quoted and not anew and somewhere(place, loose_quotes(simple.separator)):
-                continue
             try:
                 for batch in _batches(place, simple, wanted, numbers or {}, done):
                     if layout.format == "parquet":
@@ -198,7 +195,7 @@ def _batches(
 ) -> Iterator[pl.DataFrame]:
     """The rows after `done` of a file that polars can read."""
     typed = numbers if layout.format == "csv" else {}
-    if typed and somewhere(place, odd_numbers(layout.separator)):
+    if typed and has_odd_numbers(place, layout.separator):
         typed = {}
     while True:
         frame = _scan(place, layout, typed, wanted)

@@ -162,10 +162,13 @@ def test_a_json_field_may_come_late(tmp_path: Path) -> None:
 
 def test_nan_in_json_is_missing(tmp_path: Path) -> None:
     lines = '{"user": 1, "item": 2, "rating": 3}\n{"user": 1, "item": 3, "rating": NaN}\n'
-    data = load(tmp_path, lines + '{"user": 2, "item": 3, "rating": 4}\n', "a.jsonl")
+    lines += '{"user": NaN, "item": 3, "rating": 5}\n{"user": 2, "item": 3, "rating": 4}\n'
+    data = load(tmp_path, lines, "a.jsonl")
     assert rows_of(data) == [(1, 2, 3), (2, 3, 4)]
-    assert data.mended[0].startswith("1 x no value: left out")
-    assert data.mended[0].endswith("a.jsonl, line 2)")
+    user, value = data.mended
+    assert user.startswith("1 x no user or no item: left out")
+    assert value.startswith("1 x no value: left out")
+    assert value.endswith("a.jsonl, line 2)")
 
 
 @pytest.mark.parametrize("yes", ["true", "True"])
