@@ -32,6 +32,9 @@ from jaxrec.data.feedback import Feedback, levels_of, meaning, without_none
 from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
 
+CACHED = 2**17
+"""Rows that are worked on at once."""
+
 
 def index(names: pl.Series, known: Ids | None, what: str) -> tuple[Ids, NDArray[np.int32]]:
     """Ids of `names` that `known` has, or of all ascending, and the position of each name.
@@ -65,13 +68,21 @@ def _codes(names: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.in
     if high - low > 8 * len(names) + 1024:
         ordered, codes = np.unique(names.astype(np.int64), return_inverse=True)
         return ordered, codes.astype(np.int32)
-    shifted = names - low  # numbers close together need no search
-    there = np.zeros(high - low + 1, bool)
-    there[shifted] = True
+    there = np.zeros(high - low + 1, bool)  # numbers close together need no search
+    for part in _parts(len(names)):
+        there[names[part] - low] = True
     ordered = np.flatnonzero(there)
     place = np.zeros(len(there), np.int32)
     place[ordered] = np.arange(len(ordered), dtype=np.int32)
-    return ordered + low, place[shifted]
+    found: NDArray[np.int32] = np.empty(len(names), np.int32)
+    for part in _parts(len(names)):
+        found[part] = place[names[part] - low]
+    return (ordered + low).astype(np.int64), found
+
+
+def _parts(n: int) -> list[slice]:
+    """Of n rows, so many at a time that what is made of them stays in the processor's cache."""
+    return [slice(start, start + CACHED) for start in range(0, n, CACHED)]
 
 
 def interactions(
@@ -130,11 +141,15 @@ def interactions(
         catalogue = lengthened(catalogue, item_ids)
     times = _times(time, read.columns.time, mending, place) if time is not None else None
     del time
-    pairs = users.astype(np.int64)
-    pairs *= len(item_ids)
-    pairs += items
-    values, feedback = meaning(value, pairs, given, read.columns.value or "", mending, place)
+    pairs = None if _are_ascending(users, items) else users.astype(np.int64) * len(item_ids) + items
+    again = 0.0
+    if value is None and pairs is not None:
+        again = 1 - len(np.unique(pairs)) / len(pairs)
+    rows, name = len(users), read.columns.value or ""
+    values, feedback = meaning(value, rows, again, given, name, mending, place)
     found = Interactions(users, items, values, times)
+    if pairs is None:
+        pairs = np.zeros(0, np.int64)
     found = _each_pair_once(found, pairs, feedback.kind == "counts", mending, place)
     if feedback.kind == "counts":  # what is typical is told when they have been added up
         feedback = Feedback.of("counts", *levels_of(found.values), **without_none(given))
@@ -144,6 +159,8 @@ def interactions(
 def _times(
     column: pl.Series, name: str | None, mending: Mending, where: Where
 ) -> NDArray[np.int64] | None:
+    if not column.null_count():
+        return column.to_numpy().astype(np.int64)
     unknown = column.is_null()
     if unknown.all():
         rule = "taken as unknown; say how they are written (time_format)"
@@ -151,8 +168,16 @@ def _times(
         return None
     rows = unknown.arg_true().to_numpy()
     mending.mend(rows, "a time missing or impossible", "taken as the oldest", where)
-    known = column.fill_null(column.min()) if unknown.any() else column
-    return known.to_numpy().astype(np.int64)
+    return column.fill_null(column.min()).to_numpy().astype(np.int64)
+
+
+def _are_ascending(users: NDArray[np.int32], items: NDArray[np.int32]) -> bool:
+    """Are they in the order of users, then of items? Then no pair comes again."""
+    for part in _parts(len(users) - 1):
+        u, i = (side[part.start : part.stop + 1] for side in (users, items))
+        if not ((u[1:] > u[:-1]) | ((u[1:] == u[:-1]) & (i[1:] > i[:-1]))).all():
+            return False
+    return True
 
 
 def _each_pair_once(
@@ -162,8 +187,11 @@ def _each_pair_once(
     mending: Mending,
     where: Where,
 ) -> Interactions:
-    """The latest of each pair in the order of the rows, counts added up; then counts above 0."""
-    ordered = pairs if (pairs[1:] > pairs[:-1]).all() else np.sort(pairs)
+    """The latest of each pair in the order of the rows, counts added up; then counts above 0.
+
+    `pairs` is a number for each, or empty where none comes again.
+    """
+    ordered = np.sort(pairs)
     again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     del ordered
     kept = None

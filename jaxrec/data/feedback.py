@@ -166,18 +166,21 @@ class Feedback:
 
 def meaning(
     column: pl.Series | None,
-    pairs: NDArray[np.int64],
+    rows: int,
+    again: float,
     given: dict[str, Any],
     name: str,
     mending: Mending,
     where: Where,
 ) -> tuple[NDArray[np.float64], Feedback]:
-    """Values, and what they mean; `given` as in `interactions`, `pairs` a number each."""
+    """Values, and what they mean; `given` as in `interactions`.
+
+    `again` is the share of the rows whose pair of user and item has been there before.
+    """
     kind, implicit, given = given.get("kind"), given.get("implicit"), without_none(given)
     if column is None:
-        ones = np.ones(len(pairs))
-        repeated = 1 - len(np.unique(pairs)) / len(pairs)
-        kind = kind or ("counts" if repeated > REPEATED else "likes")
+        ones = np.ones(rows)
+        kind = kind or ("counts" if again > REPEATED else "likes")
         return ones, Feedback.of(kind, ones[:1], **given)
     values = column.to_numpy()
     levels, counts = levels_of(values)
@@ -186,7 +189,7 @@ def meaning(
     if kind == "likes":
         if len(levels) > 1:
             mending.say(f"values of {name} are not read: every interaction is a like")
-        return np.ones(len(pairs)), Feedback.of(kind, np.ones(1), **given)
+        return np.ones(rows), Feedback.of(kind, np.ones(1), **given)
     if implicit is None and kind == "stars" and "scale" not in given:
         implicit = _implicit(levels, counts)
     rated = levels if implicit is None else levels[levels != implicit]
