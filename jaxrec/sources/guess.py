@@ -110,7 +110,7 @@ def describe(
     alone = len(files) == 1
     there = [file for file in files if alone or not NO_TABLES.search(file.name)]
     candidates = [found for file in there if (found := _look(file, given, alone)) is not None]
-    chosen = _interactions(path, candidates, items, alone)
+    chosen = _interactions(path, candidates, items)
     assert chosen.roles is not None
     same = _alike(chosen, candidates)
     folder = path if path.is_dir() else path.parent
@@ -170,9 +170,7 @@ def _look(path: Path, given: dict[str, str], alone: bool) -> Candidate | None:
     return Candidate(path, layout, some, roles, words if roles is not None else None)
 
 
-def _interactions(
-    path: Path, candidates: list[Candidate], items: Path | None, alone: bool
-) -> Candidate:
+def _interactions(path: Path, candidates: list[Candidate], items: Path | None) -> Candidate:
     """The likeliest: by name, then whose users come again, then with values, then the largest."""
     may = [found for found in candidates if found.roles and not found.words]
     may = may or [found for found in candidates if found.roles]
