@@ -38,6 +38,12 @@ def test_inspect_says_what_it_understood_and_writes_it_down(tmp_path: Path) -> N
     assert json.loads(machine.read_text()) == found | {"source": str(out), "files_not_read": []}
 
 
+def test_what_is_made_from_a_seed_has_no_files(tmp_path: Path) -> None:
+    done = jaxrec("data", "inspect", "synthetic", "--out", tmp_path / "x.toml")
+    assert done.exit_code == 2
+    assert "synthetic is made from a seed" in done.output
+
+
 def test_a_description_that_was_edited_is_kept(tmp_path: Path) -> None:
     path, _ = FORMATS["JSON lines"](tmp_path)
     out = tmp_path / "dataset.toml"

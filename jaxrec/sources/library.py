@@ -77,6 +77,8 @@ def load_dataset(
 def find(name_or_path: str | Path, progress: bool = False) -> Path:
     """The file or folder of a data set that is named, or a path; see `load_dataset`."""
     name = str(name_or_path)
+    if name == SYNTHETIC:
+        raise InputError(f"{SYNTHETIC} is made from a seed: there is no file to look at")
     if isinstance(name_or_path, Path) or os.sep in name or Path(name).exists():
         return Path(name)
     places = [cache_folder() / name]
