@@ -15,7 +15,7 @@
 | an item given twice               | the first is kept                                           |
 | an item without id                | left out                                                    |
 
-Strict reading refuses what is mended here.
+Strict reading refuses what is mended here, but for a value that means "no rating".
 """
 
 from dataclasses import replace
@@ -130,15 +130,7 @@ def interactions(
     for ids in (user_ids, item_ids):
         for name in set(MISSING).intersection(ids.names.tolist()):
             mending.say(f"{name!r} is taken as the name of a {ids.what}")
-    if catalogue is None:
-        catalogue = nameless(item_ids)
-    elif len(item_ids) > len(catalogue.ids):
-        unknown = np.flatnonzero(items >= len(catalogue.ids))
-        what = f"an item that no table of items has ({len(item_ids) - len(catalogue.ids):,} items)"
-        mending.mend(unknown, what, "kept, known by its id alone", place)
-        if len(unknown) > len(items) / 2:
-            mending.say("most items are in no table of items: are their ids spelled alike?")
-        catalogue = lengthened(catalogue, item_ids)
+    catalogue = _with_all(catalogue, item_ids, items, mending, place)
     times = _times(time, read.columns.time, mending, place) if time is not None else None
     del time
     pairs = None if _are_ascending(users, items) else users.astype(np.int64) * len(item_ids) + items
@@ -154,6 +146,24 @@ def interactions(
     if feedback.kind == "counts":  # what is typical is told when they have been added up
         feedback = Feedback.of("counts", *levels_of(found.values), **without_none(given))
     return user_ids, catalogue, found, feedback
+
+
+def _with_all(
+    catalogue: Catalogue | None,
+    ids: Ids,
+    items: NDArray[np.int32],
+    mending: Mending,
+    where: Where,
+) -> Catalogue:
+    """The catalogue of all `ids`; those that it lacks are known by their ids alone."""
+    if catalogue is None:
+        return nameless(ids)
+    unknown = np.flatnonzero(items >= len(catalogue.ids))
+    what = f"an item that no table of items has ({len(ids) - len(catalogue.ids):,} items)"
+    mending.mend(unknown, what, "kept, known by its id alone", where)
+    if len(unknown) > len(items) / 2:
+        mending.say("most items are in no table of items: are their ids spelled alike?")
+    return lengthened(catalogue, ids) if len(unknown) else catalogue
 
 
 def _times(
@@ -237,12 +247,12 @@ def catalogue_of(
     taken = [name for name, _ in columns.extract.values()]
     for column in (columns.id, *columns.categories, *numbers, *flags, *taken):
         check_column(column, table.columns)
-    names = table[columns.id].cast(pl.String)
-    lacks = (names.is_null() | (names == "")).fill_null(True)
-    mending.mend(lacks.arg_true().to_numpy(), "an item without id", "left out", where)
-    again = ~lacks & ~names.is_first_distinct()
-    mending.mend(again.arg_true().to_numpy(), "an item given again", "the first is kept", where)
-    table = table.filter(~lacks & names.is_first_distinct())
+    names = names_of(table[columns.id], written)
+    there, first = names.is_not_null(), names.is_first_distinct()
+    mending.mend((~there).arg_true().to_numpy(), "an item without id", "left out", where)
+    again = (there & ~first).arg_true().to_numpy()
+    mending.mend(again, "an item given again", "the first is kept", where)
+    table, names = table.filter(there & first), names.filter(there & first)
     made = _made_columns(table, columns)
     title = columns.title or "title"
     if columns.title is None and title not in table.columns:
@@ -255,7 +265,7 @@ def catalogue_of(
         if name not in made and name in table.columns:
             made[name] = _without(table[name], columns.missing)
     return Catalogue(
-        Ids(names_of(table[columns.id], written), "item"),
+        Ids(names.to_list(), "item"),
         pl.DataFrame(made),
         title=title,
         text=template,

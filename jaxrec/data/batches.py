@@ -80,7 +80,7 @@ class Reader:
         """One more batch; InputError for a value that is no number."""
         columns, found = self.columns, {}
         for role, kind in zip(("user", "item"), self._kinds, strict=True):
-            found[role] = _names(batch[getattr(columns, role)], kind, self.written)
+            found[role] = names_of(batch[getattr(columns, role)], self.written, kind)
         if columns.value is not None:
             found["value"] = self._numbers(batch[columns.value])
         if columns.time is not None:
@@ -126,13 +126,14 @@ def _small(column: pl.Series) -> pl.Series:
     return column.cast(pl.Int32) if fits else column
 
 
-def names_of(column: pl.Series, written: bool) -> list[int] | list[str]:
-    """Names as whole numbers if all are, as one writes them; else as text."""
-    return _names(column, pl.String(), written).to_list()
+def names_of(column: pl.Series, written: bool, kind: pl.DataType | None = None) -> pl.Series:
+    """Names as whole numbers if all are, as one writes them, else as text; null where missing.
 
-
-def _names(column: pl.Series, kind: pl.DataType, written: bool) -> pl.Series:
-    """Names as Int64 if all are whole numbers, as one writes them; else of a kind of text."""
+    Args:
+        column: as it was read.
+        written: are numbers written as text, in files without types?
+        kind: of text; String by default.
+    """
     if column.dtype == pl.Int32:
         return column
     if column.dtype.is_integer():
@@ -150,7 +151,7 @@ def _names(column: pl.Series, kind: pl.DataType, written: bool) -> pl.Series:
         numbers = text.cast(pl.Int64, strict=False)
         if numbers.null_count() == text.null_count():
             return numbers
-    return text.cast(kind)
+    return text if kind is None else text.cast(kind)
 
 
 def as_numbers(column: pl.Series) -> tuple[pl.Series, int | None]:

@@ -314,8 +314,8 @@ def _scan(
             glob=False,
         )
         .select(wanted)
-        .filter(~pl.all_horizontal(pl.all().is_null()))
-    )  # blank lines
+        .filter(~pl.all_horizontal(pl.all().is_null()))  # no blank lines
+    )
 
 
 def _bytes_a_row(place: Path) -> float:

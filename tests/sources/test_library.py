@@ -1,3 +1,4 @@
+import gc
 import hashlib
 import io
 import threading
@@ -11,8 +12,16 @@ import pytest
 from jaxrec.sources import library
 from jaxrec.sources.library import AbsentError, Release, download, load_dataset
 
-# pooch leaves the socket of a refused answer to the garbage collector
+# pooch leaves the socket of a refused answer to the garbage collector: see `collected`
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What a test leaves behind is complained of here, not in the middle of a later one."""
+    yield
+    gc.collect()
+
 
 FILES = {
     "ratings.csv": b"userId,movieId,rating,timestamp\n1,1,4.0,1\n",

@@ -142,6 +142,18 @@ def test_what_cannot_be_mended_is_named_by_file_and_line(
     assert "\n" not in str(raised.value)
 
 
+def test_names_of_items_are_read_as_those_of_interactions_are(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("user,item\nu1,a\nu2,a\nu1,b\nu3, b\n")
+    (tmp_path / "items.csv").write_text("item,title\na,One\na ,Two\nNULL,Three\n b,Four\n")
+    data = load_dataset(tmp_path)
+    assert data.item_ids.names.tolist() == ["a", "b"]
+    assert data.titles == ["One", "Four"]
+    assert [line.split(" (")[0] for line in data.mended] == [
+        "1 x an item without id: left out",
+        "1 x an item given again: the first is kept",
+    ]
+
+
 def test_blank_lines_are_passed_over_but_counted(tmp_path: Path) -> None:
     assert len(read(tmp_path, ratings=RATINGS + "\n\n").interactions.users) == 3
     data = read(tmp_path, ratings=RATINGS + "\n5,7,4.0,5\n")
