@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
     from jaxrec.evaluation.card import ScoreCard
     from jaxrec.experiment.folder import RunFolder
+    from jaxrec.experiment.rows import Row
     from jaxrec.experiment.scoring import Fusion
     from jaxrec.pmf.objective import PmfSettings
     from torch_embed.training.recipe import Recipe
@@ -454,50 +455,253 @@ def _evaluate(
 
 @main.command()
 @on_run_folder(_mistakes)
+@ask.fit_options
+@ask.memory_option
+def fit(session: Session, out: Path, row: str | None, segments: Path | None, memory: int) -> None:
+    """Fit what an experiment chose on everything, into a folder that serves.
+
+    The figures it is chosen by stay those of the experiment.
+    """
+    from jaxrec.serving import fit as fitting
+    from jaxrec.serving.additions import read_segments
+    from jaxrec.serving.folder import check_place, in_words, write_model
+
+    check_place(out)
+    opened, terminal = _open_existing(session), session.terminal
+    of_card, card = fitting.choose_row(opened, row, memory * 2**20)
+    members = None if segments is None else read_segments(segments, opened.dataset.user_ids)
+    E, embedded, encoder = _embedded(opened, of_card, terminal)
+    says = fitting.model_card(opened, of_card, card, embedded)
+    with resumable():
+        model = fitting.fit_model(opened, of_card, says, E, members, memory * 2**20)
+    write_model(out, model, encoder)
+    terminal.result(*in_words(says))
+    terminal.say(f"written: {out}; now `jaxrec recommend --model {out} --user ID`")
+
+
+def _embedded(
+    opened: RunFolder, row: Row, terminal: Terminal
+) -> tuple[Any, dict[str, Any] | None, Path | None]:
+    """Embeddings for a model that knows all remarks, their card, and a fine-tuned encoder.
+
+    Texts that an experiment may not read in full are encoded anew, where that can be done.
+    """
+    import tempfile
+
+    from jaxrec.border.embeddings import read_embeddings
+    from jaxrec.border.texts import texts_sha256, write_texts
+    from jaxrec.data.features import item_texts
+    from jaxrec.experiment.choices import chosen_embeddings
+    from jaxrec.experiment.rows import reads_texts
+
+    name = chosen_embeddings(opened) if reads_texts([row]) else None
+    if name is None:
+        return None, None, None
+    E, card = opened.read_embeddings(name, "honest")
+    encoder = opened.encoder_path(name, "honest")
+    if encoder.exists():
+        return E, card, encoder  # of several folds: an item is embedded by that of its own
+    texts, honest = item_texts(opened.dataset), opened.texts("honest")
+    if texts == honest:
+        return E, card, None
+    differ = sum(one != other for one, other in zip(texts, honest, strict=True))
+    try:
+        from torch_embed.encoding.encode import embed_file
+        from torch_embed.encoding.encoder import load_encoder
+
+        how = {key: card[key] for key in ("dim", "nf4", "dtype", "prompt", "long")}
+        loaded = load_encoder(card["model"], **how)
+    except Exception as error:
+        if (why := excuse(error, (ModuleNotFoundError, *_mistakes()))) is None:
+            raise
+        terminal.say(f"{name}: {differ:,} texts keep to what the experiment could read ({why})")
+        return E, card, None
+    with tempfile.TemporaryDirectory() as scratch:
+        asked, made = Path(scratch) / "texts.parquet", Path(scratch) / "E.safetensors"
+        write_texts(asked, opened.dataset, texts)
+        with terminal.count(f"{name}, texts with every remark", len(texts)) as on_batch:
+            embed_file(loaded, asked, made, on_batch, [opened.embeddings_path(name, "honest")])
+        sha256 = texts_sha256(opened.dataset, texts)
+        E, card = read_embeddings(made, len(texts), sha256, "jaxrec fit")
+    terminal.say(f"{name}: {differ:,} texts hold remarks that the experiment could not read")
+    return E, card, None
+
+
+@main.group("model")
+def on_model() -> None:
+    """Change a model that `jaxrec fit` made."""
+
+
+@on_model.command("add-items")
+@ask.the_model_option
+@click.argument("items", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--encoder", help="What encodes their texts.  [default: what encoded the others]")
+@speaking(_mistakes)
+def add_items(terminal: Terminal, model: Path, items: Path, encoder: str | None) -> None:
+    """Place new items, which nobody has interacted with, by their texts, without a refit."""
+    from jaxrec.data.features import template_texts
+    from jaxrec.serving.additions import new_items
+    from jaxrec.serving.folder import read_model, write_model
+    from jaxrec.serving.model import check_places_items
+
+    served = read_model(model)
+    check_places_items(served)
+    catalogue, said = new_items(served, items)
+    terminal.say(*said)
+    E, own = None, model / "encoder"
+    if served.E is not None:
+        E = _encoded(encoder, own, served.card["encoder"], template_texts(catalogue))
+    placed = served.with_items(catalogue, E)
+    write_model(model, placed, own if own.exists() else None)
+    terminal.say(f"{len(catalogue.ids):,} placed; {model} has {len(placed.catalogue.ids):,} items")
+
+
+def _encoded(asked: str | None, own: Path, card: dict[str, Any], texts: list[str]) -> Any:
+    """Embeddings of texts by the encoder of a model; of several folds the mean."""
+    try:
+        import numpy as np
+
+        from torch_embed.encoding.encode import encode
+        from torch_embed.encoding.encoder import load_encoder
+    except ModuleNotFoundError as missing:
+        raise InputError(f"new texts need {missing.name}; pip install 'jaxrec[embed]'") from None
+    folders = [str(asked)] if asked else [str(path) for path in sorted(own.glob("fold-*"))]
+    folders = folders or [str(own) if own.exists() else card["model"]]
+    how = {key: card[key] for key in ("dim", "nf4", "dtype", "prompt", "long") if key in card}
+    loaded = [load_encoder(folder, **how) for folder in folders]
+    hashes = [encoder.weights_sha256 for encoder in loaded]
+    if (hashes if len(hashes) > 1 else hashes[0]) != card["weights_sha256"]:
+        raise InputError(
+            f"{', '.join(folders)} is not what encoded the model's items; give that: --encoder"
+        )
+    E = np.mean([encode(encoder, texts) for encoder in loaded], axis=0)
+    return E / np.linalg.norm(E, axis=1, keepdims=True)
+
+
+@main.command()
+@on_run_folder(_mistakes)
 @ask.recommend_options
 @ask.memory_option
 def recommend(
     session: Session,
+    model: Path | None,
     user: str | None,
     liked: tuple[str, ...],
     everyone: bool,
     k: int,
     row: str | None,
     out: Path | None,
+    only: Path | None,
+    exclude: Path | None,
+    interactions: Path | None,
+    segment: str | None,
+    as_evaluated: bool,
     memory: int,
 ) -> None:
-    """Recommend unseen items to one user, to somebody new who likes some items, or to all.
+    """Recommend items to a user, to somebody new, or to all: never one that the user has.
 
     Fusion and alpha of the published rows are those of the last `jaxrec eval`.
     """
-    if (user is not None) + everyone + bool(liked) != 1:
+    who = (user is not None) + everyone + bool(liked)
+    if who != 1 and not (who == 0 and segment is not None):
         raise click.UsageError("give --user ID, --liked ITEM, or --all with --out FILE")
     if everyone != (out is not None):
         raise click.UsageError("--all and --out FILE go together")
-    opened, terminal = _open(session), session.terminal
-    from jaxrec.serving.newcomers import COLD_ROW, list_for_newcomer
-    from jaxrec.serving.recommend import DEFAULT_ROW, list_for_user, write_all
+    ask.refuse_of_other_source(
+        model is not None,
+        {"--row": row, "--as-evaluated": as_evaluated},
+        {"--interactions": interactions, "--segment": segment},
+    )
+    from jaxrec.serving import lists
+    from jaxrec.serving.additions import wishes, with_interactions
 
-    how = k, row or (COLD_ROW if liked else DEFAULT_ROW), memory * 2**20
+    terminal, memory = session.terminal, memory * 2**20
     if out is not None:
-        terminal.say(*write_all(opened, out, *how))
-    elif user is not None:
-        terminal.result(*list_for_user(opened, user, *how))
+        lists.check_format(out)
+    if model is None:
+        opened = _open_existing(session)
+        dataset = opened.dataset
+        wanted, said = wishes(dataset.user_ids, dataset.item_ids, k, only, exclude)
+        terminal.say(*said)
+        if not liked:
+            from jaxrec.serving import evaluated
+
+            how = wanted, row or evaluated.DEFAULT_ROW, as_evaluated, memory
+            if out is None:
+                terminal.result(*evaluated.in_lines_for(opened, str(user), *how))
+                return
+            table, by = evaluated.in_table(opened, *how)
+            told = lists.write_table(out, [table], dataset.name)
+            terminal.say(f"{by} {told} in {out}")
+            return
+        from jaxrec.experiment.rows import rows_of
+        from jaxrec.serving.fit import model_of_train
+
+        (of_card,) = rows_of(opened, (row or "pmf+text",))
+        served = model_of_train(opened, of_card, memory)
     else:
-        terminal.result(*list_for_newcomer(opened, liked, *how))
+        from jaxrec.serving.folder import read_model
+
+        served = read_model(model)
+        if interactions is not None:
+            served, said = with_interactions(served, interactions)
+            terminal.say(*said)
+        wanted, said = wishes(served.user_ids, served.catalogue.ids, k, only, exclude)
+        terminal.say(*said)
+    if out is not None:
+        tables = lists.for_everybody(served, wanted, memory)
+        told = lists.write_table(out, tables, served.card["data"]["name"])
+        terminal.say(f"Recommended by {served.row}: {told} in {out}")
+    elif user is not None:
+        terminal.result(*lists.for_user(served, user, wanted, segment, memory))
+    elif liked:
+        terminal.result(*lists.for_somebody(served, liked, wanted, memory))
+    else:
+        terminal.result(*lists.for_stranger(served, "somebody new", wanted, segment, memory))
 
 
 @main.command()
 @on_run_folder(_mistakes)
+@ask.fitted_option
 @click.option("--item", required=True, help="Id or title.")
 @ask.list_length
 @ask.memory_option
-def similar(session: Session, item: str, k: int, memory: int) -> None:
-    """List the items most like one, by factors and by text."""
-    opened = _open(session)
-    from jaxrec.serving.similar import list_similar
+def similar(session: Session, model: Path | None, item: str, k: int, memory: int) -> None:
+    """List the items most like one, by the vectors of a row and by text."""
+    from jaxrec.serving.lists import similar_in_lines
 
-    session.terminal.result(*list_similar(opened, item, k, memory * 2**20))
+    if model is None:
+        from jaxrec.experiment.rows import rows_of
+        from jaxrec.serving.fit import model_of_train
+
+        opened = _open_existing(session)
+        served = model_of_train(opened, rows_of(opened, ("pmf+text",))[0], memory * 2**20)
+    else:
+        from jaxrec.serving.folder import read_model
+
+        served = read_model(model)
+    session.terminal.result(*similar_in_lines(served, item, k))
+
+
+@main.command()
+@ask.export_options
+@speaking(_mistakes)
+def export(terminal: Terminal, model: Path, to: Path, form: str) -> None:
+    """Write the vectors of users and items of every row that is a product of two."""
+    from jaxrec.serving.export import check_format, export_model
+
+    from jaxrec.serving.folder import read_model
+
+    check_format(form)
+    terminal.say(*export_model(read_model(model), to, form))
+
+
+def _open_existing(session: Session) -> RunFolder:
+    """Open a run folder that is there: what has measured nothing has nothing to serve."""
+    from jaxrec.experiment.folder import check_run
+
+    check_run(session.path)
+    return _open(session)
 
 
 def _open(session: Session, path: Path | None = None, **asked: Any) -> RunFolder:

@@ -14,7 +14,7 @@ True
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # What there is stands in __init__.pyi; each name is imported on first use, so that
 # `jaxrec --help` need not wait for JAX.

@@ -67,13 +67,17 @@ def text_hash(text: str) -> bytes:
 
 
 def read_encoded(path: Path, encoder: dict[str, Any]) -> dict[bytes, NDArray[np.float32]]:
-    """Embeddings by `text_hash`, if the encoder with the card `encoder` made them; else none."""
+    """Embeddings by `text_hash`, if the encoder with the card `encoder` made them; else none.
+
+    What it is called decides nothing.
+    """
     card_path = path.with_suffix(".json")
     if not path.exists() or not card_path.exists():
         return {}
     content = path.read_bytes()
     card = json.loads(card_path.read_text(encoding="utf-8"))
-    same = all(card.get(key) == value for key, value in encoder.items())
+    decides = {key: value for key, value in encoder.items() if key != "name"}
+    same = all(card.get(key) == value for key, value in decides.items())
     if not same or card.get("sha256") != hashlib.sha256(content).hexdigest():
         return {}
     arrays = load(content)

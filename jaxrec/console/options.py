@@ -94,9 +94,47 @@ def eval_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(options, command)
 
 
-def recommend_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options of recommending: to whom, how many, by which row."""
+list_length = click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
+
+
+file: dict[str, Any] = {"type": click.Path(dir_okay=False, path_type=Path)}
+folder: dict[str, Any] = {"type": click.Path(file_okay=False, path_type=Path)}
+
+
+fitted_option = click.option(
+    "--model",
+    "model",
+    help="Serve by a model that `jaxrec fit` made, not by an experiment.",
+    **folder,
+)
+
+
+the_model_option = click.option(
+    "--model", "model", required=True, help="Folder that `jaxrec fit` made.", **folder
+)
+
+
+def fit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of fitting on everything: which row, and where to."""
     options = [
+        click.option(
+            "--out", required=True, help="Folder of the model; one is replaced.", **folder
+        ),
+        click.option("--row", help="Row of the score card.  [default: hybrid]"),
+        click.option(
+            "--segments",
+            help="Table of users and the segment (country, say) of each: what its members like is"
+            " shown to those of whom nothing else is known, where validation prefers it.",
+            **file,
+        ),
+    ]
+    return _with(options, command)
+
+
+def recommend_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of recommending: to whom, how many, by which row, of what."""
+    options = [
+        fitted_option,
         click.option("--user", help="Id of the user to serve."),
         click.option(
             "--liked",
@@ -107,12 +145,45 @@ def recommend_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--all", "everyone", is_flag=True, help="Serve every user; needs --out."),
         list_length,
         click.option(
-            "--row", help="Row of the score card.  [default: hybrid; with --liked pmf+text]"
+            "--row",
+            help="Row of the experiment's score card.  [default: hybrid; with --liked pmf+text]",
         ),
         click.option(
             "--out",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="With --all: Parquet file of user_id, rank, item_id, title, score.",
+            help="With --all: file of user_id, rank, item_id, title, score (.parquet, .csv,"
+            " .jsonl).",
+            **file,
+        ),
+        click.option("--only", help="Table of the items that may be listed.", **file),
+        click.option(
+            "--exclude", help="Table of items that may not, or of pairs of user and item.", **file
+        ),
+        click.option(
+            "--interactions",
+            help="Table of what users, known or new, have done since the model was fitted.",
+            **file,
+        ),
+        click.option("--segment", help="Of somebody of whom nothing else is known."),
+        click.option(
+            "--as-evaluated",
+            is_flag=True,
+            help="The lists that an experiment measured: they may name what was held out.",
+        ),
+    ]
+    return _with(options, command)
+
+
+def export_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of taking vectors elsewhere."""
+    options = [
+        the_model_option,
+        click.option("--to", required=True, help="Folder of what is exported.", **folder),
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(["parquet", "npz", "faiss", "usearch"]),
+            required=True,
+            help="Tables, arrays, or an index of the items besides.",
         ),
     ]
     return _with(options, command)
@@ -129,7 +200,6 @@ def columns_of(context: click.Context, option: click.Parameter, value: str) -> d
 
 def inspect_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of looking at data: what of them is known, and where to write what is found."""
-    file: dict[str, Any] = {"type": click.Path(dir_okay=False, path_type=Path)}
     options = [
         click.argument("path", type=click.Path(path_type=Path)),
         click.option("--items", help="Table of the items.", **file),
@@ -150,9 +220,6 @@ def inspect_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--force", is_flag=True, help="Write over a description that is there."),
     ]
     return _with(options, command)
-
-
-list_length = click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
 
 
 LOADING = ("dim", "nf4", "dtype", "prompt", "long")
@@ -276,6 +343,21 @@ def refuse_without_finetune(options: dict[str, Any]) -> None:
     if given:
         option = {"modules": "lora-module", "per_user": "pairs"}.get(given[0], given[0])
         raise click.UsageError(f"--{option.replace('_', '-')} needs --finetune")
+
+
+def refuse_of_other_source(
+    by_model: bool, of_run: dict[str, Any], of_model: dict[str, Any]
+) -> None:
+    """Refuse options of experiments beside --model, and options of models without it.
+
+    Args:
+        by_model: was --model given?
+        of_run: options that only experiments have, with what was given.
+        of_model: options that only models have.
+    """
+    wrong = [name for name, value in (of_run if by_model else of_model).items() if value]
+    if wrong:
+        raise click.UsageError(f"{wrong[0]} {'is not for' if by_model else 'needs'} --model")
 
 
 def alpha_of(given: str) -> float | None:

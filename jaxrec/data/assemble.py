@@ -273,6 +273,7 @@ def catalogue_of(
         categories=(*columns.categories, *columns.flags),
         numbers=columns.numbers,
         nameless=columns.nameless,
+        columns=columns,
     )
 
 

@@ -85,6 +85,8 @@ class Catalogue:
     """Columns of numbers, each with the distance at which items are no longer alike."""
     nameless: str = "item"
     """The text of an item of which nothing is known."""
+    columns: "ItemColumns | None" = field(default=None, compare=False)
+    """How a table of items became this one; None where there was none."""
 
     def __post_init__(self) -> None:
         """Raise InputError if a role names a column that is not there, or a text no column."""
@@ -172,6 +174,8 @@ class Dataset:
     """True for data that was made, not observed."""
     mended: tuple[str, ...] = field(default=(), compare=False)
     """What was wrong with what was read, how often, and the rule by which it was mended."""
+    licence: str | None = field(default=None, compare=False)
+    """Under which it may be used, if it is known."""
 
     @classmethod
     def from_frames(

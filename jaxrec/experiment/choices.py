@@ -19,6 +19,7 @@ from jaxrec.evaluation.task import Task, calibration_task, validation_tasks
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.kept import Identity, as_json, hash_on_card
 from jaxrec.files import file_sha256, read_json, write_json
+from jaxrec.fusion.gate import Familiarity, Learned, familiarity
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.model import Evidence, Settings
 from jaxrec.models.registry import MODELS, fit
@@ -27,7 +28,7 @@ from jaxrec.topk.blocks import MEMORY
 from jaxrec.topk.scorer import Product, Table
 
 if TYPE_CHECKING:
-    from jaxrec.fusion.gate import Familiarity, Learned, Part
+    from jaxrec.fusion.learning import Part
 
 Made = TypeVar("Made")
 
@@ -152,8 +153,8 @@ def validation_ndcg(run: RunFolder, E: NDArray[np.float32], memory: int = MEMORY
         E: unit embeddings.
         memory: bytes that the arrays of ranking may take.
     """
-    from jaxrec.fusion.gate import Part
-    from jaxrec.fusion.gate import learn_fusion as learn
+    from jaxrec.fusion.learning import Part
+    from jaxrec.fusion.learning import learn_fusion as learn
 
     tasks = validation_tasks(run.dataset, run.protocol)
     lacking: dict[str, str] = {}
@@ -188,7 +189,7 @@ def learn_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
     """
     # Flax and optax take most of a second to import; a fit of PMF does without
     from jaxrec.fusion.calibration import calibrate
-    from jaxrec.fusion.gate import learn_fusion as learn
+    from jaxrec.fusion.learning import learn_fusion as learn
 
     kept = learned_fusion(run)
     if kept is not None:
@@ -211,8 +212,6 @@ def learn_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
 
 def learned_fusion(run: RunFolder) -> Learned | None:
     """The fusion as it was kept; None where there is none of what there is now."""
-    from jaxrec.fusion.gate import Learned
-
     if not run.hybrid_path.exists():
         return None
     found = read_json(run.hybrid_path)
@@ -227,8 +226,6 @@ def _fusion_identity(run: RunFolder) -> Identity:
 
 def familiarity_of(run: RunFolder, split: Split) -> Familiarity:
     """How much a split knows of users and items."""
-    from jaxrec.fusion.gate import familiarity
-
     interactions = run.dataset.interactions
     users = np.bincount(interactions.users[split.known], minlength=run.dataset.users)
     items = np.bincount(interactions.items[split.train], minlength=run.dataset.items)
@@ -247,7 +244,7 @@ def of_signal(row: str, make: Callable[[str], Made]) -> Made:
 
 def _part(run: RunFolder, inner: Evidence, task: Task) -> Part:
     """The signals fitted on an inner split, and what they are judged by."""
-    from jaxrec.fusion.gate import Part
+    from jaxrec.fusion.learning import Part
 
     def fit_own(row: str) -> Product | Table:
         return fit(row, inner, settings_of(run, row))

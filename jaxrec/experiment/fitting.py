@@ -4,7 +4,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from jaxrec.evaluation.task import validation_tasks
 from jaxrec.experiment.choices import (
     SIGNALS,
     evidence,
+    evidence_with,
     familiarity_of,
     identity_with_settings,
     learn_fusion,
@@ -30,9 +30,10 @@ from jaxrec.experiment.choices import (
 )
 from jaxrec.experiment.folder import RunFolder, nobody
 from jaxrec.experiment.kept import Arrays, Identity, as_json, holds, keep, write
+from jaxrec.fusion.gate import fused_scorer
 from jaxrec.fusion.published import content_profiles, published_fusion
-from jaxrec.models.factorization import pmf_settings
-from jaxrec.models.registry import fit
+from jaxrec.models.factorization import of_factors, pmf_settings
+from jaxrec.models.registry import ask, learn
 from jaxrec.pmf.fit import fit_pmf
 from jaxrec.pmf.objective import Factors, PmfSettings, training_pairs
 from jaxrec.pmf.sequential import fit_sequential
@@ -272,8 +273,8 @@ def _factors_identity(run: RunFolder, settings: PmfSettings, part: str) -> Ident
     return as_json(settings._asdict() | own | run.identity())
 
 
-def fitted(run: RunFolder, row: str) -> Product | Table:
-    """A row's model of the train part, fitted or as it was kept."""
+def learned(run: RunFolder, row: str) -> Arrays:
+    """What a row has learned of the train part, now or as it was kept."""
 
     def make() -> Arrays:
         own, settings = evidence(run, run.protocol.split, row), settings_of(run, row)
@@ -283,15 +284,33 @@ def fitted(run: RunFolder, row: str) -> Product | Table:
                 run.say("text: fits PMF anew, for the factors of row pmf have other settings")
             else:
                 own.plain[pmf_settings(settings)] = factors
-        model = fit(row, own, settings)
-        if isinstance(model, Table):
-            return {"scores": np.asarray(model.scores)}
-        return {"U": np.asarray(model.left), "V": np.asarray(model.right)}
+        return learn(row, own, settings)
 
-    arrays = keep(run.model_path(row), identity_with_settings(run, row), make, run.say)
-    if "scores" in arrays:
-        return Table(jnp.asarray(arrays["scores"]))
-    return Product(jnp.asarray(arrays["U"]), jnp.asarray(arrays["V"]))
+    return keep(run.model_path(row), identity_with_settings(run, row), make, run.say)
+
+
+def fitted(run: RunFolder, row: str) -> Product | Table:
+    """What a row that has learned of the train part scores for all users."""
+    asking = evidence(run, run.protocol.split, row).asking
+    return ask(row, learned(run, row), asking, settings_of(run, row))
+
+
+def learned_pmf(run: RunFolder) -> Arrays:
+    """What the factors of row `pmf` are as `learned` gives them.
+
+    Raises:
+        InputError: the factors are absent or of another experiment.
+    """
+    items = run.dataset.interactions.items[run.protocol.split.train]
+    rated = np.bincount(items, minlength=run.dataset.items) > 0
+    return of_factors(run.read_factors("pmf")[0], rated)
+
+
+def fitted_pmf(run: RunFolder) -> Product | Table:
+    """What the factors of row `pmf` score for all users; those who are given are folded in."""
+    settings = settings_on(run.read_factors("pmf")[1])
+    asking = evidence_with(run, run.protocol.split, None).asking
+    return ask("pmf", learned_pmf(run), asking, settings._asdict())
 
 
 def _factors_of_pmf(run: RunFolder) -> Factors | None:
@@ -308,17 +327,8 @@ def _pmf_identity(run: RunFolder, row: str) -> Identity:
     return _factors_identity(run, pmf_settings(settings_of(run, row)), "train")
 
 
-def fitted_factors(run: RunFolder, row: str) -> Factors:
-    """A row's model that is a product of two factors."""
-    model = fitted(run, row)
-    assert isinstance(model, Product), f"{row} has no factors"
-    return Factors(np.asarray(model.left), np.asarray(model.right))
-
-
 def fused(run: RunFolder, memory: int = MEMORY) -> Scorer:
     """The row `hybrid`: signals of the whole train part, fused as was learned on validation."""
-    from jaxrec.fusion.gate import fused_scorer
-
     learned = learn_fusion(run, memory)
     signals: tuple[Scorer, ...] = tuple(of_signal(row, partial(fitted, run)) for row in SIGNALS)
     return fused_scorer(learned, signals, familiarity_of(run, run.protocol.split))

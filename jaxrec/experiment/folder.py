@@ -293,6 +293,16 @@ def open_run(
     return replace(run, say=say)
 
 
+def check_run(path: Path) -> None:
+    """Raise InputError unless `path` is a run folder that is there."""
+    if (path / "experiment.json").exists():
+        return
+    cells = sorted(card.parent for card in path.glob("*/experiment.json"))
+    if cells:
+        raise InputError(f"{path} holds several run folders; give one of them, as --run {cells[0]}")
+    raise InputError(f"{path} is no run folder; `jaxrec run --run {path}` makes one")
+
+
 def _check_asked(card_path: Path, card: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raise InputError if the card is damaged or old, or contradicts what is asked for."""
     if not {"data", "protocol", "seed", "split_sha256"} <= set(card):

@@ -32,6 +32,7 @@ from jaxrec.experiment.fitting import (
     describe,
     fitted,
     fitted_as_tuned,
+    fitted_pmf,
     fused,
     pmf_is_stale,
     refresh_pmf,
@@ -42,7 +43,6 @@ from jaxrec.experiment.kept import hash_on_card, identity_sha256
 from jaxrec.experiment.rows import Row, lacking, reads_texts, rows_of
 from jaxrec.files import whole_file
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
-from jaxrec.models.factorization import with_given
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.sweeps import OnSweep
 from jaxrec.topk.blocks import MEMORY
@@ -329,15 +329,9 @@ def scorer_of(
         return scorer, {"fusion": learned.winner}
     if row.learned:
         return fitted(run, row.name), {"settings": settings_of(run, row.name)}
-    factors = None
-    if row.factors is not None:
-        factors, card = run.read_factors(row.factors)
-        split, ratings = run.protocol.split, run.dataset.interactions
-        if len(split.given):
-            rated = task.item_counts > 0
-            factors = with_given(
-                factors, ratings.at(split.given), run.dataset.feedback, settings_on(card), rated
-            )
+    if row.name == "pmf":
+        return fitted_pmf(run), {}
+    factors = None if row.factors is None else run.read_factors(row.factors)[0]
     if row.embeddings is None:
         assert factors is not None, "a row needs factors, embeddings or a model"
         return product(*factors), {}

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec.evaluation.measure import evaluate
-from jaxrec.fusion.gate import FOLDS, UNRATED, K, Learned, Part, fused_scorer
+from jaxrec.fusion.gate import UNRATED, Learned, fused_scorer
+from jaxrec.fusion.learning import FOLDS, K, Part
 from jaxrec.topk.blocks import MEMORY
 
 BONUSES = np.arange(-30, 31) / 10

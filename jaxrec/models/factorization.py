@@ -1,13 +1,23 @@
 """PMF: without text, with a text prior, and text alone mapped to factors."""
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrec.data.dataset import Interactions
-from jaxrec.data.feedback import Feedback
-from jaxrec.models.model import Evidence, Model, Range, Settings
+from jaxrec.errors import InputError
+from jaxrec.models.model import (
+    NOBODY,
+    Arrays,
+    Asking,
+    Evidence,
+    Model,
+    Range,
+    Settings,
+    appended,
+)
 from jaxrec.pmf.fit import fit_pmf, fold_in
-from jaxrec.pmf.objective import Factors, PmfSettings, observe, training_pairs
+from jaxrec.pmf.objective import Factors, Observed, PmfSettings, observe, ridges, training_pairs
+from jaxrec.pmf.text_prior import TextPrior
 from jaxrec.topk.scorer import Product, product
 
 KEPT = 8
@@ -21,67 +31,104 @@ def pmf_settings(settings: Settings) -> PmfSettings:
     )
 
 
-def _factors(
-    evidence: Evidence, settings: PmfSettings, E: NDArray[np.float32] | None = None
-) -> Factors:
-    """Factors learned from train."""
-    pairs = training_pairs(evidence.train, evidence.dataset.feedback, settings)
-    users, items = evidence.shape
-    return fit_pmf(pairs, users, items, settings, seed=evidence.seed, item_features=E)[0]
+def of_factors(factors: Factors, rated: NDArray[np.bool_]) -> Arrays:
+    """What row `pmf` has learned; `rated` [items] have interactions in train."""
+    return {"U": factors.U, "V": factors.V, "rated": rated.astype(np.uint8)}
 
 
-def _with_given(evidence: Evidence, factors: Factors, settings: PmfSettings) -> Factors:
-    """Users who are given folded in."""
-    rated = np.bincount(evidence.train.items, minlength=evidence.shape[1]) > 0
-    feedback = evidence.dataset.feedback
-    return with_given(factors, evidence.given, feedback, settings, rated)
+def user_factors(arrays: Arrays, asking: Asking, settings: PmfSettings) -> NDArray[np.floating]:
+    """[users, factors] as they were learned; of others the minimum with V held (`fold_in`).
 
-
-def with_given(
-    factors: Factors,
-    given: Interactions,
-    feedback: Feedback,
-    settings: PmfSettings,
-    rated: NDArray[np.bool_],
-) -> Factors:
-    """Factors with the users of `given` folded in; `rated` [items] were trained on."""
-    new = np.unique(given.users)
+    Raises:
+        InputError: somebody is to be folded in, and these factors have biases.
+    """
+    factors = Factors(arrays["U"], arrays["V"])
+    U = factors.U[asking.trained]  # of nobody the last, for a moment
+    new = np.flatnonzero(asking.trained == NOBODY)
     if not len(new):
-        return factors
-    U = factors.U.copy()
-    pairs = observe(given, feedback, settings)
-    U[new] = fold_in(pairs, len(U), factors, settings, paired=rated)[new]
-    return Factors(U, factors.V)
+        return U
+    if settings.biases:
+        raise InputError("factors with biases know nobody new; run `jaxrec train-pmf` without")
+    pairs, place = observe(asking.known, asking.feedback, settings), np.full(len(U), NOBODY)
+    place[new] = np.arange(len(new))
+    own = place[pairs.users] != NOBODY
+    pairs = Observed(*(column[own] for column in pairs))
+    pairs = pairs._replace(users=place[pairs.users].astype(np.int32))
+    U[new] = fold_in(pairs, len(new), factors, settings, paired=arrays["rated"] > 0)
+    return U
 
 
-def _plain_factors(evidence: Evidence, settings: Settings) -> Factors:
+def ask_factors(arrays: Arrays, asking: Asking, settings: PmfSettings) -> Product:
+    """U_u . V_i of whoever asks."""
+    return product(user_factors(arrays, asking, settings), arrays["V"])
+
+
+def item_factors(arrays: Arrays) -> NDArray[np.floating]:
+    """V."""
+    return arrays["V"]
+
+
+def _pairs(evidence: Evidence, settings: PmfSettings) -> Observed:
+    return training_pairs(evidence.train, evidence.dataset.feedback, settings)
+
+
+def _plain_factors(evidence: Evidence, settings: Settings) -> Arrays:
     """Without text, of these settings fitted once."""
     how = pmf_settings(settings)
     if how not in evidence.plain:
         while len(evidence.plain) >= KEPT:
             evidence.plain.pop(next(iter(evidence.plain)))
-        evidence.plain[how] = _factors(evidence, how)
-    return _with_given(evidence, evidence.plain[how], how)
+        pairs = _pairs(evidence, how)
+        evidence.plain[how] = fit_pmf(pairs, *evidence.shape, how, seed=evidence.seed)[0]
+    counts = np.bincount(evidence.train.items, minlength=evidence.dataset.items)
+    return of_factors(evidence.plain[how], counts > 0)
 
 
-def _pmf(evidence: Evidence, settings: Settings) -> Product:
-    return product(*_plain_factors(evidence, settings))
+def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
+    return ask_factors(arrays, asking, pmf_settings(settings))
 
 
-def _pmf_with_text(evidence: Evidence, settings: Settings) -> Product:
-    how = pmf_settings(settings)
-    factors = _factors(evidence, how, evidence.features(settings["metadata"]))
-    return product(*_with_given(evidence, factors, how))
+def _pmf_with_text(evidence: Evidence, settings: Settings) -> Arrays:
+    """Factors, and W [features, factors] of the items' prior means."""
+    how, E = pmf_settings(settings), evidence.features(settings["metadata"])
+    pairs, (users, items) = _pairs(evidence, how), evidence.shape
+    factors, _ = fit_pmf(pairs, users, items, how, seed=evidence.seed, item_features=E)
+    counts = np.bincount(pairs.items, minlength=items)
+    rated = counts > 0
+    ridge = ridges(counts[rated], users, how, "items").astype(factors.V.dtype)
+    W = TextPrior.of(E[rated], ridge, how.lambda_w).fit(jnp.asarray(factors.V[rated]))[0]
+    return of_factors(factors, rated) | {"W": np.asarray(W)}
 
 
-def _text(evidence: Evidence, settings: Settings) -> Product:
-    """`pmf`, each item's factors replaced by what a ridge of all factors on features says."""
-    U, V = _plain_factors(evidence, settings)
-    E = evidence.features(settings["metadata"]).astype(np.float64)
+def _place_factors(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
+    """Items at their prior means."""
+    V = appended(arrays["V"], features @ arrays["W"])
+    return arrays | {"V": V, "rated": appended(arrays["rated"], len(features))}
+
+
+def _text(evidence: Evidence, settings: Settings) -> Arrays:
+    """`pmf`, and `right`: what a ridge of all factors on features says of each item's."""
+    plain = _plain_factors(evidence, settings)
+    V, E = plain["V"], evidence.features(settings["metadata"]).astype(np.float64)
     weights = np.sqrt(np.bincount(evidence.train.items, minlength=len(V)))
     gram = (E.T * weights) @ E + settings["ridge"] * np.eye(E.shape[1])
     W = np.linalg.solve(gram, (E.T * weights) @ V)
-    return product(U, (E @ W).astype(np.float32))
+    return plain | {"right": (E @ W).astype(np.float32), "W": W.astype(np.float32)}
+
+
+def _ask_text(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
+    return product(user_factors(arrays, asking, pmf_settings(settings)), arrays["right"])
+
+
+def _place_text(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
+    """Items where their features say; `pmf` itself knows nothing of them."""
+    right = appended(arrays["right"], features @ arrays["W"])
+    unknown = {name: appended(arrays[name], len(features)) for name in ("V", "rated")}
+    return arrays | unknown | {"right": right}
+
+
+def _mapped(arrays: Arrays) -> NDArray[np.float32]:
+    return arrays["right"]
 
 
 PMF_SPACE: dict[str, Range | tuple] = {
@@ -99,19 +146,27 @@ TEXT_SPACE: dict[str, Range | tuple] = {
 ALL_PAIRS = PmfSettings()._asdict()
 
 MODELS = {
-    "pmf": Model("PMF of train-pmf", _pmf, ALL_PAIRS, PMF_SPACE),
+    "pmf": Model(
+        "PMF of train-pmf", _plain_factors, _ask, ALL_PAIRS, PMF_SPACE, vectors=item_factors
+    ),
     "text": Model(
         "text mapped to factors",
         _text,
+        _ask_text,
         ALL_PAIRS | {"metadata": 1.0, "ridge": 0.2},
         {"metadata": Range(0.3, 5.0), "ridge": Range(0.01, 100.0)},
         text=True,
+        place=_place_text,
+        vectors=_mapped,
     ),
     "pmf+text": Model(
         "PMF with text prior",
         _pmf_with_text,
+        _ask,
         ALL_PAIRS | {"metadata": 1.0, "lambda_w": 3.0, "item_lambda": 0.3, "item_nu": 0.5},
         PMF_SPACE | TEXT_SPACE,
         text=True,
+        place=_place_factors,
+        vectors=item_factors,
     ),
 }

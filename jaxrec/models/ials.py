@@ -6,16 +6,17 @@ from io import StringIO
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from jaxrec.models.factorization import PMF_SPACE
-from jaxrec.models.model import Evidence, Model, Range, Settings
-from jaxrec.topk.scorer import Product, product
+from jaxrec.models.factorization import PMF_SPACE, ask_factors, item_factors
+from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings
+from jaxrec.pmf.objective import PmfSettings
+from jaxrec.topk.scorer import Product
 
 
-def _ials(evidence: Evidence, settings: Settings) -> Product:
+def _ials(evidence: Evidence, settings: Settings) -> Arrays:
     """The iALS of irspack, of liked ratings, with item features as side information."""
     from irspack.recommenders import IALSRecommender
 
-    X, asking = evidence.matrices("liked")
+    X = evidence.matrix("liked")
     model = IALSRecommender(
         csr_matrix(X),
         n_components=settings["factors"],
@@ -29,11 +30,14 @@ def _ials(evidence: Evidence, settings: Settings) -> Product:
     )
     with redirect_stdout(StringIO()):  # a progress bar that cannot be turned off
         model.learn()
-    U = np.array(model.get_user_embedding())
-    if len(evidence.split.given):
-        new = np.unique(evidence.given.users)
-        U[new] = model.compute_user_embedding(csr_matrix(asking)[new])
-    return product(U, np.asarray(model.get_item_embedding()))
+    U, V = model.get_user_embedding(), model.get_item_embedding()
+    return {"U": np.array(U), "V": np.array(V), "rated": np.ones(len(V), np.uint8)}
+
+
+def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
+    """Its objective for a user is that of all-pairs PMF (Rendle 2021), and so is her minimum."""
+    own = {name: settings[name] for name in ("factors", "lambda_", "nu", "w0")}
+    return ask_factors(arrays, asking, PmfSettings(target="liked", **own))
 
 
 SPACE = PMF_SPACE | {"metadata": Range(0.3, 5.0), "lambda_w": Range(0.01, 100.0)}
@@ -42,10 +46,12 @@ MODELS = {
     "ials": Model(
         "irspack iALS with item features",
         _ials,
+        _ask,
         {"factors": 192, "lambda_": 0.27, "nu": 0.5, "w0": 0.08, "metadata": 0.5, "lambda_w": 3.0}
         | {"sweeps": 15},
         SPACE,
         text=True,
         needs="irspack",
+        vectors=item_factors,
     ),
 }

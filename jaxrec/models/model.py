@@ -1,4 +1,9 @@
-"""What a row that learns is, and what it may learn from."""
+"""What a row that learns is, what it may learn from, and who asks it.
+
+A row first learns arrays from the train part, and these are what is kept of it; whoever asks is
+then scored by them: users it was learned from, and users who were not there. So a model is used in
+an experiment, and years later, in the same way.
+"""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -16,6 +21,30 @@ from jaxrec.pmf.objective import Factors, PmfSettings
 from jaxrec.topk.scorer import Product, Table
 
 Settings = dict[str, Any]
+Arrays = dict[str, NDArray[Any]]
+"""What a row has learned, by name; the first axis of `right` and `V` is that of the items."""
+NOBODY = -1
+"""Of `Asking.trained`: no user who was learned from."""
+
+
+class Asking(NamedTuple):
+    """Users who ask, and what is known of them."""
+
+    known: Interactions
+    """Of users numbered from 0, whoever they are."""
+    trained: NDArray[np.int32]
+    """[users] where a user was among those learned from, with exactly these interactions; or
+    `NOBODY`."""
+    feedback: Feedback
+
+    @property
+    def users(self) -> int:
+        """How many ask."""
+        return len(self.trained)
+
+    def matrix(self, items: int, target: str) -> sparse.csr_array:
+        """X [users, items] of what is known; see `matrix`."""
+        return matrix(self.known, self.feedback, self.users, items, target)
 
 
 class Evidence(NamedTuple):
@@ -36,9 +65,12 @@ class Evidence(NamedTuple):
         return self.dataset.interactions.at(self.split.train)
 
     @property
-    def given(self) -> Interactions:
-        """What those give who are not learned from."""
-        return self.dataset.interactions.at(self.split.given)
+    def asking(self) -> Asking:
+        """All users of the data set, as far as they are known."""
+        interactions = self.dataset.interactions
+        trained = np.arange(self.dataset.users, dtype=np.int32)
+        trained[interactions.users[self.split.given]] = NOBODY
+        return Asking(interactions.at(self.split.known), trained, self.dataset.feedback)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -49,14 +81,9 @@ class Evidence(NamedTuple):
         """[items, features] of embeddings, and of what else the catalogue says times `metadata`."""
         return item_features(self.dataset.catalogue, self.E, metadata)
 
-    def matrices(self, target: str) -> tuple[sparse.csr_array, sparse.csr_array]:
-        """X [users, items] of train, and X of everybody who asks; see `matrix`."""
-        known = self.dataset.interactions.at(self.split.known)
-        feedback = self.dataset.feedback
-        return (
-            matrix(self.train, feedback, *self.shape, target),
-            matrix(known, feedback, *self.shape, target),
-        )
+    def matrix(self, target: str) -> sparse.csr_array:
+        """X [users, items] of train; see `matrix`."""
+        return matrix(self.train, self.dataset.feedback, *self.shape, target)
 
 
 class Range(NamedTuple):
@@ -76,7 +103,10 @@ class Model(NamedTuple):
     """A row that learns."""
 
     label: str
-    fit: Callable[[Evidence, Settings], Product | Table]
+    learn: Callable[[Evidence, Settings], Arrays]
+    """From evidence."""
+    ask: Callable[[Arrays, Asking, Settings], Product | Table]
+    """Scores of users who ask, numbered as they are there."""
     settings: Settings
     """Of the best that `jaxrec run --seeds 5 --trials 15` found on validation."""
     space: dict[str, Range | tuple]
@@ -87,11 +117,23 @@ class Model(NamedTuple):
     """A package that may be absent."""
     ungraded: str | None = None
     """The row that it would be again where values are no grades."""
+    place: Callable[[Arrays, NDArray[np.float32], Settings], Arrays] | None = None
+    """With further items of these features [items, features], which nobody has interacted with;
+    None where features say nothing."""
+    vectors: Callable[[Arrays], NDArray[Any]] | None = None
+    """[items, dim] the items' side of scores that are products; None where they are not."""
 
     @property
     def lacks(self) -> str | None:
         """The package that is absent, if one is."""
         return self.needs if self.needs is not None and find_spec(self.needs) is None else None
+
+
+def appended(array: NDArray[Any], more: NDArray[Any] | int) -> NDArray[Any]:
+    """An array with further rows behind its own: these, or so many that are zero."""
+    if isinstance(more, int):
+        more = np.zeros((more, *array.shape[1:]), array.dtype)
+    return np.concatenate([array, more.astype(array.dtype)])
 
 
 def matrix(

@@ -1,7 +1,8 @@
 """Popularity, item neighbours and random walks.
 
-X [users, items] holds what is learned from (see `model.matrix`); a model is learned from the users
-of train, X of whoever asks may come from elsewhere.
+X [users, items] holds what is learned from, and the same of whoever asks (see `model.matrix`).
+Neighbours are learned as weights W [items, items], sparse: w_ji is what an interaction with item j
+says of item i, and the scores of X are X W.
 """
 
 from collections.abc import Callable
@@ -11,24 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from jaxrec.models.model import Evidence, Model, Range, Settings
-from jaxrec.topk.scorer import Product, Table
+from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings
+from jaxrec.topk.scorer import Product, Table, product
 
 BLOCK = 512
 """Items whose similarities are dense at a time."""
 
 
-def popularity(liked: NDArray[np.integer], users: int, items: int) -> Product:
-    """How often each item is liked, the same for everyone; `liked` [n] are the liked items."""
-    count = np.bincount(liked, minlength=items)
-    ones = jnp.ones((users, 1), jnp.float32)
-    return Product(ones, jnp.asarray(count[:, None], jnp.float32))
-
-
-def item_neighbours(
-    X: sparse.csr_array, asking: sparse.csr_array, neighbours: int, shrinkage: float
-) -> Table:
-    """Item KNN: cosines of item columns, shrunk, the best `neighbours` of each item kept.
+def item_neighbours(X: sparse.csr_array, neighbours: int, shrinkage: float) -> sparse.csr_array:
+    """W of item KNN: cosines of item columns, shrunk, the best `neighbours` of each item kept.
 
     S_ij = x_i . x_j / (|x_i| |x_j| + shrinkage); the score of i is the sum of S_ij over the user's
     items j (Deshpande & Karypis 2004).
@@ -40,13 +32,13 @@ def item_neighbours(
         products = (columns[start:stop] @ X).toarray()
         return products / (np.outer(norms[start:stop], norms) + shrinkage + 1e-12)
 
-    return _neighbour_scores(similarity, asking, neighbours)
+    return _weights(similarity, X.shape[1], neighbours)
 
 
 def random_walks(
-    X: sparse.csr_array, asking: sparse.csr_array, alpha: float, beta: float, neighbours: int
-) -> Table:
-    """RP3beta (Paudel et al. 2017): three steps of a random walk from the user to items.
+    X: sparse.csr_array, alpha: float, beta: float, neighbours: int
+) -> sparse.csr_array:
+    """W of RP3beta (Paudel et al. 2017): three steps of a random walk from the user to items.
 
     Transition probabilities are raised to `alpha`, and the probability of an item is divided by
     its popularity to the power `beta`. As in Ferrari Dacrema et al. 2019 the best `neighbours` of
@@ -67,17 +59,14 @@ def random_walks(
         ends = sparse.csr_array(to_items[:, start:stop])
         return (to_users @ ends).toarray().T * penalty[start:stop, None]
 
-    return _neighbour_scores(similarity, asking, neighbours)
+    return _weights(similarity, X.shape[1], neighbours)
 
 
-def _neighbour_scores(
-    similarity: Callable[[int, int], NDArray[np.floating]],
-    asking: sparse.csr_array,
-    neighbours: int,
-) -> Table:
-    """Scores of the sparse rows that `similarity(start, stop)` makes, cut to the best of each."""
-    items = asking.shape[1]
-    scores = np.zeros(asking.shape, np.float32)
+def _weights(
+    similarity: Callable[[int, int], NDArray[np.floating]], items: int, neighbours: int
+) -> sparse.csr_array:
+    """W of the sparse rows that `similarity(start, stop)` makes, cut to the best of each."""
+    blocks = []
     for start in range(0, items, BLOCK):
         stop = min(start + BLOCK, items)
         block = similarity(start, stop)
@@ -85,39 +74,62 @@ def _neighbour_scores(
         kept = np.argpartition(-block, min(neighbours, items - 1), axis=1)[:, :neighbours]
         row = np.repeat(np.arange(stop - start), kept.shape[1])
         value = np.take_along_axis(block, kept, axis=1).ravel()
-        weights = sparse.csr_array((value, (row, kept.ravel())), shape=block.shape)
-        scores[:, start:stop] = (asking @ weights.T).toarray()
-    return Table(jnp.asarray(scores))
+        there = value != 0
+        places = row[there], kept.ravel()[there]
+        blocks.append(sparse.csr_array((value[there], places), shape=block.shape))
+    return sparse.csr_array(sparse.vstack(blocks, format="csr").T)
 
 
-def _popularity(evidence: Evidence, settings: Settings) -> Product:
+def _arrays(W: sparse.csr_array) -> Arrays:
+    return {"weights": W.data, "columns": W.indices, "starts": W.indptr}
+
+
+def _ask_neighbours(arrays: Arrays, asking: Asking, settings: Settings) -> Table:
+    items = len(arrays["starts"]) - 1
+    own = arrays["weights"], arrays["columns"], arrays["starts"]
+    W = sparse.csr_array(own, shape=(items, items))
+    scores = (asking.matrix(items, settings["target"]) @ W).toarray()
+    return Table(jnp.asarray(scores, jnp.float32))
+
+
+def _popularity(evidence: Evidence, settings: Settings) -> Arrays:
     liked = evidence.train.liked(evidence.dataset.feedback)
-    return popularity(liked.items, *evidence.shape)
+    return {"liked": np.bincount(liked.items, minlength=evidence.dataset.items)}
 
 
-def _item_neighbours(evidence: Evidence, settings: Settings) -> Table:
-    X, asking = evidence.matrices(settings["target"])
-    return item_neighbours(X, asking, settings["neighbours"], settings["shrinkage"])
+def _ask_popularity(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
+    return product(np.ones((asking.users, 1)), _liked(arrays))
 
 
-def _random_walks(evidence: Evidence, settings: Settings) -> Table:
-    X, asking = evidence.matrices(settings["target"])
-    return random_walks(X, asking, settings["alpha"], settings["beta"], settings["neighbours"])
+def _liked(arrays: Arrays) -> NDArray[np.floating]:
+    return arrays["liked"][:, None].astype(np.float32)
+
+
+def _item_neighbours(evidence: Evidence, settings: Settings) -> Arrays:
+    X = evidence.matrix(settings["target"])
+    return _arrays(item_neighbours(X, settings["neighbours"], settings["shrinkage"]))
+
+
+def _random_walks(evidence: Evidence, settings: Settings) -> Arrays:
+    X = evidence.matrix(settings["target"])
+    return _arrays(random_walks(X, settings["alpha"], settings["beta"], settings["neighbours"]))
 
 
 SPACE: dict[str, Range | tuple] = {"target": ("liked", "graded"), "neighbours": Range(10, 1000)}
 
 MODELS = {
-    "popularity": Model("most liked", _popularity, {}, {}),
+    "popularity": Model("most liked", _popularity, _ask_popularity, {}, {}, vectors=_liked),
     "itemknn": Model(
         "item neighbours",
         _item_neighbours,
+        _ask_neighbours,
         {"target": "graded", "neighbours": 84, "shrinkage": 0.65},
         SPACE | {"shrinkage": Range(0.1, 1000.0)},
     ),
     "rp3beta": Model(
         "random walks",
         _random_walks,
+        _ask_neighbours,
         {"target": "liked", "neighbours": 128, "alpha": 0.5, "beta": 0.4},
         SPACE | {"alpha": Range(0.3, 2.0), "beta": Range(0.0, 1.0, log=False)},
     ),

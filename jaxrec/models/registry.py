@@ -14,13 +14,26 @@
 """
 
 from jaxrec.models import ease, factorization, ials, neighbours
-from jaxrec.models.model import Evidence, Settings
+from jaxrec.models.model import Arrays, Asking, Evidence, Settings
 from jaxrec.topk.scorer import Product, Table
+
+Scored = Product | Table
 
 MODELS = neighbours.MODELS | ease.MODELS | ials.MODELS | factorization.MODELS
 
 
-def fit(name: str, evidence: Evidence, settings: Settings | None = None) -> Product | Table:
-    """Fit a row; settings that are not given are the defaults."""
+def learn(name: str, evidence: Evidence, settings: Settings | None = None) -> Arrays:
+    """What a row learns; settings that are not given are the defaults."""
     model = MODELS[name]
-    return model.fit(evidence, model.settings | (settings or {}))
+    return model.learn(evidence, model.settings | (settings or {}))
+
+
+def ask(name: str, arrays: Arrays, asking: Asking, settings: Settings | None = None) -> Scored:
+    """Scores of users who ask a row that has learned `arrays`; settings as it was learned with."""
+    model = MODELS[name]
+    return model.ask(arrays, asking, model.settings | (settings or {}))
+
+
+def fit(name: str, evidence: Evidence, settings: Settings | None = None) -> Scored:
+    """Learn a row, and ask it for all users of the evidence."""
+    return ask(name, learn(name, evidence, settings), evidence.asking, settings)

@@ -1,5 +1,7 @@
-"""What an experiment recommends.
+"""A fitted model in use.
 
-`recommend` to its users, `newcomers` to somebody who says what she likes; `similar` items. Imports
-`experiment` and what that imports.
+`fit` makes one of what an experiment chose, `model` is it in memory, `folder` on disk; `strangers`
+are users of whom nothing is known, `additions` what comes later; `lists` are lines, tables and
+files, `evaluated` those of an experiment itself; `export` takes vectors elsewhere. `fit` and
+`evaluated` import `experiment` and what that imports; the others what a model needs to serve.
 """

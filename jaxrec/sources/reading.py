@@ -106,6 +106,7 @@ def read_dataset(
         feedback=feedback,
         remarks=_read_remarks(described, user_ids, catalogue.ids, mending),
         mended=tuple(mending.lines),
+        licence=described.licence,
     )
 
 

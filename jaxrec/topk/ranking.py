@@ -39,6 +39,7 @@ def rank(
     catalogue: Array,
     k: int,
     tie_order: Array | None = None,
+    allowed: Array | None = None,
 ) -> tuple[Array, Array]:
     """Items and scores of the `k` best unseen items of each user.
 
@@ -49,12 +50,15 @@ def rank(
         catalogue: [items] bool.
         k: how many.
         tie_order: [items] in the order in which equal scores are ranked; by index if it is None.
+        allowed: [items] bool, which of the catalogue may be listed; all by default. What else is
+            unseen still is a candidate, so that its absence moves no score.
 
     Returns:
         items: [block, k] int32, best first; -1 where a user has fewer than k candidates.
         scores: [block, k]; -inf there, NaN throughout where a candidate's score is not a number.
     """
-    return best(unseen_scores(scorer, users, seen, catalogue), catalogue, k, tie_order)
+    scores = unseen_scores(scorer, users, seen, catalogue)
+    return best(scores, catalogue if allowed is None else catalogue & allowed, k, tie_order)
 
 
 def unseen_scores(
@@ -166,10 +170,13 @@ def _rank_unseen(
     k: int,
     width: int | None,
     tie_order: Array | None,
+    allowed: Array | None,
 ) -> tuple[Array, Array]:
     if width is None:
-        return rank(scorer, users, seen, catalogue, k, tie_order)
+        return rank(scorer, users, seen, catalogue, k, tie_order, allowed)
     assert isinstance(scorer, Product)
+    if allowed is not None:
+        catalogue = catalogue & allowed
     return rank_by_item_blocks(scorer, users, seen, catalogue, k, width, tie_order)
 
 
@@ -181,6 +188,7 @@ def top_k(
     k: int,
     memory: int = MEMORY,
     tie_order: NDArray[np.int32] | None = None,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
     """The `k` best items of each user that the user has not seen.
 
@@ -194,6 +202,7 @@ def top_k(
             users' scores, a `Product` is ranked by blocks of items too.
         tie_order: [items] in the order in which equal scores are ranked, as `Task` has it; by index
             by default.
+        allowed: [items] which of them may be listed (see `rank`); all by default.
 
     Returns:
         items: [n, k] int32, best first; -1 where a user has fewer than k unseen items.
@@ -215,7 +224,7 @@ def top_k(
     def serve(
         block: NDArray[np.int32], pairs: tuple[NDArray[np.int32], NDArray[np.int32]]
     ) -> tuple[Array, Array]:
-        return _rank_unseen(scorer, block, pairs, catalogue, k, width, tie_order)
+        return _rank_unseen(scorer, block, pairs, catalogue, k, width, tie_order, allowed)
 
     lists, scores = over_users(serve, users, width or items, (seen,), memory, place)
     check_scores(scores)

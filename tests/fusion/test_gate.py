@@ -9,15 +9,8 @@ from numpy.typing import NDArray
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import Task
 from jaxrec.fusion.calibration import calibrate
-from jaxrec.fusion.gate import (
-    Gate,
-    Learned,
-    Part,
-    familiarity,
-    fused_scorer,
-    learn_fusion,
-    standardise,
-)
+from jaxrec.fusion.gate import Learned, familiarity, fused_scorer, standardise
+from jaxrec.fusion.learning import Gate, Part, learn_fusion
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.scorer import Table
 from tests.conftest import make_ratings

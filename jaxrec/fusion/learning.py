@@ -1,0 +1,243 @@
+"""Learns the gate of several signals, and the convex combination of the first two.
+
+The convex combination's one weight alpha (of the first signal, 1 - alpha of the second) is searched
+on a grid. The gate starts there and is learned by softmax cross-entropy over each user's
+candidates: the gain is the log-probability of drawing the user's held-out liked items. Those
+ratings must be unknown to the models behind the signals (out-of-fold), or the gate learns to trust
+whoever has memorised them. Of the two the better one on validation is kept; the gate's figure is
+cross-fitted, each user ranked by a gate that was learned on others.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+from numpy.typing import NDArray
+
+from jaxrec.errors import InputError
+from jaxrec.evaluation import metrics
+from jaxrec.evaluation.task import Task
+from jaxrec.fusion.gate import Familiarity, Learned, Weights, gated, standardised
+from jaxrec.topk.blocks import MEMORY, over_users
+from jaxrec.topk.ranking import membership, rank
+from jaxrec.topk.scorer import Scorer
+
+STEPS = 20
+"""Of L-BFGS; the loss is convex in the gate's weights."""
+PENALTY = 0.01
+"""L2 weight of the gate's distance from the convex combination."""
+DEPTH = 500
+"""Candidates of a user that the gate is learned on: the best by the mean of the signals."""
+LEARNERS = 5000
+"""At most so many users teach the gate."""
+GRID = 20
+"""alpha is chosen among 0, 1/20, ..., 1."""
+FOLDS = 5
+K = 25
+
+
+class Gate(nnx.Module):
+    """The weights of `jaxrec.fusion.gate`, at first those of the convex combination `a`."""
+
+    def __init__(self, a: Array, user_features: int, item_features: int):
+        self.a = nnx.Param(a)
+        self.b = nnx.Param(jnp.zeros((len(a), user_features)))
+        self.d = nnx.Param(jnp.zeros((len(a), item_features)))
+        self.h = nnx.Param(jnp.zeros(item_features))
+        self.H = nnx.Param(jnp.zeros((user_features, item_features)))
+
+    def __call__(self, z: Array, users: Array, items: Array) -> Array:
+        """Fused scores; see `jaxrec.fusion.gate.gated`."""
+        return gated(nnx.to_pure_dict(nnx.state(self)), z, users, items)
+
+
+class Part(NamedTuple):
+    """Signals and what they are judged by."""
+
+    signals: tuple[Scorer, ...]
+    """Models that do not know the relevant items of `task`."""
+    familiarity: Familiarity
+    """How much those models know."""
+    task: Task
+    """Of validation."""
+
+
+class Examples(NamedTuple):
+    """Candidates of the users that the gate is learned on."""
+
+    z: Array
+    """[signals, users, depth]"""
+    users: Array
+    """[users, user features]"""
+    items: Array
+    """[users, depth, item features]"""
+    there: Array
+    """[users, depth] bool: a candidate?"""
+    relevant: Array
+    """[users, depth] bool"""
+    relevant_in_all: Array
+    """[users]"""
+
+
+def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Learned:
+    """Learn the gate and alpha, and keep the better one.
+
+    Args:
+        parts: each with two or more signals; the convex combination is that of the first two.
+        seed: of the users' folds.
+        memory: bytes that the arrays of a block of users may take.
+    """
+    drawn = [_learners(part.task, seed, LEARNERS // len(parts)) for part in parts]
+    examples = _examples(parts, drawn, memory)
+    familiarity = parts[0].familiarity
+    rest = [0.0] * (len(parts[0].signals) - 2)
+    curve = []
+    for step in range(GRID + 1):
+        a = jnp.asarray([step / GRID, 1 - step / GRID, *rest], jnp.float32)
+        curve.append([step / GRID, float(jnp.mean(_ndcg(_start(a, familiarity), examples)))])
+    learned = Learned("convex", {}, curve, {}, {})
+    start = _start(jnp.asarray([learned.alpha, 1 - learned.alpha, *rest], jnp.float32), familiarity)
+    # a user who is in several parts is in one fold
+    users, place = np.unique(np.concatenate(drawn), return_inverse=True)
+    fold = np.random.default_rng(seed).integers(0, FOLDS, len(users))[place]
+    total = 0.0
+    for held in range(FOLDS):
+        weights = _learn(start, examples, jnp.asarray(fold != held, jnp.float32))
+        total += float(jnp.sum(jnp.where(fold == held, _ndcg(weights, examples), 0)))
+    ndcg = {"convex": max(point[1] for point in curve), "gate": total / len(fold)}
+    if ndcg["gate"] > ndcg["convex"]:
+        learned = learned._replace(winner="gate")
+        start = _learn(start, examples, jnp.ones(len(fold), jnp.float32))
+    return learned._replace(weights=jax.tree.map(lambda w: w.tolist(), start), ndcg=ndcg)
+
+
+def _start(a: Array, familiarity: Familiarity) -> Weights:
+    gate = Gate(a, familiarity.users.shape[1], familiarity.items.shape[1])
+    return nnx.to_pure_dict(nnx.state(gate))
+
+
+def _gate(weights: Weights) -> Gate:
+    gate = Gate(weights["a"], *weights["H"].shape)
+    nnx.update(gate, weights)
+    return gate
+
+
+def _learners(task: Task, seed: int, most: int) -> NDArray[np.int32]:
+    """At most so many of the users who have something to find."""
+    users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
+    if not len(users):
+        raise InputError("no user has a relevant item in the validation part to learn from")
+    if len(users) > most:
+        users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
+    return users
+
+
+def _examples(parts: Sequence[Part], drawn: list[NDArray[np.int32]], memory: int) -> Examples:
+    found = [_of_part(part, users, memory) for part, users in zip(parts, drawn, strict=True)]
+    z, users, items, there, relevant, in_all = (
+        np.concatenate(column, axis=axis)
+        for column, axis in zip(zip(*found, strict=True), (1, 0, 0, 0, 0, 0), strict=True)
+    )
+    # a feature that is the same everywhere would weigh on items that were never seen here
+    items = items * (np.ptp(items[there], axis=0) > 1e-6)
+    return Examples(*(jnp.asarray(array) for array in (z, users, items, there, relevant, in_all)))
+
+
+def _of_part(part: Part, users: NDArray[np.int32], memory: int) -> tuple[NDArray, ...]:
+    """The arrays of `Examples`."""
+    signals, familiarity, task = part
+    depth = min(DEPTH, len(task.catalogue))
+
+    def find(block: NDArray[np.int32], *pairs: Any) -> tuple[Array, Array, Array, Array]:
+        return _best_candidates(signals, block, *pairs, task.catalogue, task.tie_order, depth)
+
+    z, items, there, relevant = over_users(
+        find,
+        users,
+        len(task.catalogue),
+        (task.seen, task.relevant),
+        memory // (1 + len(signals)),
+    )
+    return (
+        np.moveaxis(z, 1, 0),
+        np.asarray(familiarity.users)[users],
+        np.asarray(familiarity.items)[np.maximum(items, 0)],
+        there,
+        relevant,
+        task.relevant.lengths[users],
+    )
+
+
+@partial(jax.jit, static_argnames="depth")
+@jax.default_matmul_precision("highest")
+def _best_candidates(
+    scorers: tuple[Scorer, ...],
+    users: Array,
+    seen: tuple[Array, Array],
+    relevant: tuple[Array, Array],
+    catalogue: Array,
+    tie_order: Array | None,
+    depth: int,
+) -> tuple[Array, Array, Array, Array]:
+    """Of each user the `depth` best by the mean of the signals: signals [block, signals, depth],
+    items, whether they are candidates, and whether relevant [block, depth].
+
+    They are in the order in which equal scores are ranked, if there is one: were they left in that
+    of the mean, a combination that ranks items alike would borrow from it.
+    """
+    shape = len(users), len(catalogue)
+    candidates = catalogue & ~membership(seen, *shape)
+    z = standardised(scorers, users, candidates)
+    mean = jnp.mean(z, axis=0)
+    items, _ = rank(lambda *_: mean, users, seen, catalogue, depth, tie_order)
+    if tie_order is not None:
+        place = jnp.zeros_like(tie_order).at[tie_order].set(jnp.arange(len(tie_order)))
+        last = jnp.where(items >= 0, place[items], len(tie_order))
+        items = jnp.take_along_axis(items, jnp.argsort(last, axis=1), axis=1)
+    place = jnp.maximum(items, 0)
+    hits = jnp.take_along_axis(membership(relevant, *shape), place, axis=1) & (items >= 0)
+    best = jnp.moveaxis(jnp.take_along_axis(z, place[None], axis=2), 0, 1)
+    return best, items, items >= 0, hits
+
+
+@jax.jit
+def _ndcg(weights: Weights, of: Examples) -> Array:
+    """[users] NDCG@25 within the candidates."""
+    y = jnp.where(of.there, _gate(weights)(of.z, of.users, of.items), -jnp.inf)
+    _, best = jax.lax.top_k(y, min(K, y.shape[1]))
+    return metrics.ndcg(
+        jnp.take_along_axis(of.relevant, best, axis=1), of.relevant_in_all, best.shape[1]
+    )
+
+
+@jax.jit
+def _learn(start: Weights, of: Examples, weight: Array) -> Weights:
+    """The gate's weights, users weighted by `weight` [users]."""
+    count = weight * jnp.sum(of.relevant, axis=1)
+
+    def loss(weights: Weights) -> Array:
+        y = _gate(weights)(of.z, of.users, of.items)
+        total = jax.nn.logsumexp(jnp.where(of.there, y, -jnp.inf), axis=1)
+        gained = weight * jnp.sum(jnp.where(of.relevant, y, 0), axis=1)
+        away = jax.tree.map(lambda now, before: jnp.sum((now - before) ** 2), weights, start)
+        entropy = jnp.sum(count * total - gained) / jnp.maximum(jnp.sum(count), 1)
+        return entropy + PENALTY * sum(jax.tree.leaves(away))
+
+    optimiser = optax.lbfgs()
+
+    def step(_: Array, state: tuple) -> tuple:
+        weights, memory = state
+        value, gradient = optax.value_and_grad_from_state(loss)(weights, state=memory)
+        updates, memory = optimiser.update(
+            gradient, memory, weights, value=value, grad=gradient, value_fn=loss
+        )
+        return optax.apply_updates(weights, updates), memory
+
+    weights, _ = jax.lax.fori_loop(0, STEPS, step, (start, optimiser.init(start)))
+    return weights

@@ -1,0 +1,139 @@
+"""Recommends to the users of an experiment, by a row of its score card."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from jaxrec.errors import InputError
+from jaxrec.evaluation.card import read_card
+from jaxrec.evaluation.task import evaluation_task
+from jaxrec.experiment.fitting import refresh_pmf
+from jaxrec.experiment.folder import RunFolder
+from jaxrec.experiment.rows import Row, lacking, rows_of
+from jaxrec.experiment.scoring import PUBLISHED_FUSION, Fusion, made_from, scorer_of
+from jaxrec.serving.lists import as_table, in_lines, latest
+from jaxrec.serving.model import Lists, Wanted, had, ranked_by
+from jaxrec.serving.strangers import of_strangers
+from jaxrec.topk.blocks import MEMORY
+from jaxrec.topk.scorer import Scorer
+
+DEFAULT_ROW = "hybrid"
+
+
+def of_run(
+    run: RunFolder,
+    users: NDArray[np.int32],
+    wanted: Wanted,
+    row: str = DEFAULT_ROW,
+    as_evaluated: bool = False,
+    memory: int = MEMORY,
+) -> tuple[Lists, dict[str, Any]]:
+    """The best items for users of an experiment, by a row as it was measured.
+
+    Args:
+        run: has what the row needs.
+        users: [n] positions in `dataset.user_ids`.
+        wanted: how many, and of what.
+        row: a row of the score card. Fusion and alpha of the published rows are those of the last
+            score card, or the published ones if there is none or it is stale.
+        as_evaluated: give the lists that were measured, held-out items included; else an item that
+            a user has interacted with is not named, held out or not.
+        memory: bytes that the arrays of ranking may take.
+
+    Returns:
+        The lists, and how they were made: the row, its fusion and alpha.
+
+    Raises:
+        InputError: the row cannot be made, or the last score card, whose fusion is asked for, is
+            of another version; `as_evaluated`, and nothing is known of a user.
+    """
+    (of_card,) = rows_of(run, (row,))
+    needed = lacking(run, of_card)
+    if needed is not None:
+        raise InputError(f"row {row} is absent: {needed}")
+    if of_card.factors == "pmf":
+        refresh_pmf(run)
+    task, dataset = evaluation_task(run.dataset, run.protocol), run.dataset
+    strange = task.seen.lengths[users] == 0
+    for user in users[strange & as_evaluated]:
+        raise InputError(
+            f"user {dataset.user_ids[user]} has no train interaction and was not evaluated; the"
+            f" {run.protocol.name} split leaves users with few of them out"
+        )
+    scorer, how = scorer_of(run, of_card, task, _last_fusion(run, of_card), memory)
+    how.pop("settings", None)
+    split = run.protocol.split
+    rated = dataset.interactions
+    rated = rated.at(split.known) if as_evaluated else rated
+    everybody = np.arange(dataset.users, dtype=np.int32)
+    seen = had(rated, wanted.apart, everybody, dataset.users)
+
+    def of_nobody() -> Scorer:
+        chosen = of_strangers(dataset, split.train, split.train, run.protocol.seed)
+        how["strangers"] = chosen.in_words(None)
+        return chosen.scorer(dataset.users, None)
+
+    ranked = [(~strange, lambda: scorer), (strange, of_nobody)]
+    order = task.tie_order
+    found = ranked_by(ranked, users, seen, task.catalogue, wanted, order, memory)
+    return Lists(*found, strange), {"row": row} | how
+
+
+def _last_fusion(run: RunFolder, row: Row) -> Fusion:
+    if row.embeddings is None or not run.results_path.exists():
+        return PUBLISHED_FUSION
+    measured = read_card(run.results_path).measured.get(row.name)
+    if measured is None or measured.fusion is None:
+        return PUBLISHED_FUSION
+    used = read_card(run.results_path).made_from.get("rows", {}).get(row.name)
+    if used != made_from(run, [row])["rows"][row.name]:
+        return PUBLISHED_FUSION
+    alpha = PUBLISHED_FUSION.alpha if measured.alpha is None else measured.alpha
+    return Fusion(measured.fusion, alpha)
+
+
+def in_words(how: dict[str, Any]) -> str:
+    """By what was recommended."""
+    settings = [f"{name} {how[name]}" for name in ("fusion", "alpha") if name in how]
+    return f"Recommended by {', '.join([how['row'], *settings])}:"
+
+
+def in_lines_for(
+    run: RunFolder,
+    user: str,
+    wanted: Wanted,
+    row: str = DEFAULT_ROW,
+    as_evaluated: bool = False,
+    memory: int = MEMORY,
+) -> list[str]:
+    """`of_run` in lines: a user's latest train interactions, then what is recommended."""
+    dataset = run.dataset
+    (position,) = positions = dataset.user_ids.positions([user])
+    found, how = of_run(run, positions, wanted, row, as_evaluated, memory)
+    known = dataset.interactions.at(run.protocol.split.known)
+    own = known.at(np.flatnonzero(known.users == position))
+    told = in_words(how)
+    if found.strange[0]:
+        told = f"Nothing is known of user {user}: {how['strangers']}:"
+    return [
+        *(["SYNTHETIC DATA made by jaxrec"] if dataset.synthetic else []),
+        f"User {user}, latest interactions:",
+        *latest(dataset.catalogue, dataset.feedback, own),
+        told,
+        *in_lines(dataset.catalogue, found.items[0], found.scores[0]),
+    ]
+
+
+def in_table(
+    run: RunFolder,
+    wanted: Wanted,
+    row: str = DEFAULT_ROW,
+    as_evaluated: bool = False,
+    memory: int = MEMORY,
+) -> tuple[pl.DataFrame, str]:
+    """`of_run` of every user with train interactions as a table, and in words by what."""
+    known = np.unique(run.dataset.interactions.users[run.protocol.split.known])
+    found, how = of_run(run, known, wanted, row, as_evaluated, memory)
+    return as_table(run.dataset.catalogue, run.dataset.user_ids[known], found), in_words(how)

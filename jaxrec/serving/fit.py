@@ -1,0 +1,222 @@
+"""From a run folder to a fitted model: what the experiment chose, of its train part or of all."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxrec import __version__
+from jaxrec.data.features import FeatureSpace
+from jaxrec.errors import InputError
+from jaxrec.evaluation.card import ScoreCard, read_card
+from jaxrec.evaluation.measure import evaluate
+from jaxrec.evaluation.split import Split
+from jaxrec.evaluation.task import drawn_order, evaluation_task, validation_tasks
+from jaxrec.experiment.choices import (
+    SIGNALS,
+    chosen_embeddings,
+    evidence,
+    evidence_with,
+    learn_fusion,
+    of_signal,
+    settings_of,
+)
+from jaxrec.experiment.fitting import learned, learned_pmf, refresh_pmf, settings_on
+from jaxrec.experiment.folder import RunFolder
+from jaxrec.experiment.rows import Row, lacking, reads_texts, rows_of
+from jaxrec.experiment.scoring import made_from
+from jaxrec.fusion.gate import Learned
+from jaxrec.models.model import Arrays, Settings
+from jaxrec.models.registry import MODELS, fit, learn
+from jaxrec.serving.model import FittedModel
+from jaxrec.serving.strangers import Segments, of_strangers
+from jaxrec.topk.blocks import MEMORY
+
+DEFAULT_ROW = "hybrid"
+PATHS = ("encoder", "name", "notes", "training", "history", "sha256", "data", "items")
+"""On the card of embeddings what a model does without: paths, and what is of the experiment."""
+
+
+def choose_row(run: RunFolder, asked: str | None, memory: int = MEMORY) -> tuple[Row, ScoreCard]:
+    """The row that is to be fitted, and the score card that has its figures.
+
+    That is the row asked for, or `hybrid`; where it was not measured, of the others the best on
+    validation.
+
+    Raises:
+        InputError: nothing was measured, not that row, or it has become stale.
+    """
+    remedy = f"run `jaxrec eval --run {run.path}`"
+    if asked is not None and asked not in MODELS and asked != "hybrid":
+        rows_of(run, (asked,))
+        raise InputError(
+            f"row {asked} is of the published table, and knows nobody new; take another --row, as"
+            f" {DEFAULT_ROW}"
+        )
+    if not run.results_path.exists():
+        raise InputError(f"{run.path} has measured nothing that a model is chosen by; {remedy}")
+    card = read_card(run.results_path)
+    name = asked or DEFAULT_ROW
+    if name not in card.measured and asked is None:
+        name = _best_on_validation(run, card, memory)
+    if name not in card.measured:
+        raise InputError(f"{run.path} has no figures of row {name}; {remedy}")
+    (row,) = rows_of(run, (name,))
+    if (lacks := lacking(run, row)) is not None:
+        raise InputError(f"row {name} is absent: {lacks}")
+    if card.made_from["rows"].get(name) != made_from(run, [row])["rows"][name]:
+        raise InputError(f"the figures of row {name} are of other settings or embeddings; {remedy}")
+    return row, card
+
+
+def _best_on_validation(run: RunFolder, card: ScoreCard, memory: int) -> str:
+    """Of the measured rows that learn; said with its figure."""
+    figures = {}
+    for row in [name for name in card.measured if name in MODELS]:
+        found = [
+            evaluate(
+                fit(row, evidence(run, split, row), settings_of(run, row)), task, (25,), memory
+            )
+            for split, task in validation_tasks(run.dataset, run.protocol)
+        ]
+        figures[row] = float(np.mean([of.metrics["ndcg@25"] for of in found]))
+    if not figures:
+        raise InputError(f"{run.path} has measured no row that learns; run `jaxrec eval`")
+    best = max(figures, key=lambda row: figures[row])
+    run.say(f"{DEFAULT_ROW} was not measured: {best} is the best on validation")
+    return best
+
+
+def fit_model(
+    run: RunFolder,
+    row: Row,
+    card: dict[str, Any],
+    E: NDArray[np.float32] | None,
+    segments: Segments | None = None,
+    memory: int = MEMORY,
+) -> FittedModel:
+    """Fit a row with what the experiment chose on everything: train, test and whatever is known.
+
+    Args:
+        run: the experiment.
+        row: see `choose_row`.
+        card: how it came about; see `model_card`.
+        E: [items, dim] embeddings of texts, of all remarks perhaps; None without any.
+        segments: of users, for whom nothing else is known of.
+        memory: bytes that the arrays of ranking may take.
+    """
+    n = len(run.dataset.interactions.users)
+    everything = Split(np.arange(n), np.zeros(0, np.int64))
+    own, fusion = evidence_with(run, everything, E), _fusion(run, row, memory)
+    settings = _settings(run, row, fusion)
+
+    def fit_one(name: str) -> Arrays:
+        return learn(name, own, settings[name])
+
+    arrays = {name: of_signal(name, fit_one) for name in settings}
+    return _model(run, row, everything, settings, arrays, fusion, card, E, segments)
+
+
+def model_of_train(run: RunFolder, row: Row, memory: int = MEMORY) -> FittedModel:
+    """The same as it was measured: learned of what the experiment's users are known by."""
+    fusion = _fusion(run, row, memory)
+    settings = _settings(run, row, fusion)
+    arrays = {
+        name: learned_pmf(run) if row.name == "pmf" else of_signal(name, lambda n: learned(run, n))
+        for name in settings
+    }
+    name = chosen_embeddings(run)
+    E = None if name is None else run.read_embeddings(name, "honest").E
+    card = {"data": {"synthetic": run.dataset.synthetic}}
+    return _model(run, row, run.protocol.split, settings, arrays, fusion, card, E, None)
+
+
+def _fusion(run: RunFolder, row: Row, memory: int) -> Learned | None:
+    return learn_fusion(run, memory) if row.name == "hybrid" else None
+
+
+def _settings(run: RunFolder, row: Row, fusion: Learned | None) -> dict[str, Settings]:
+    """By signal that is heard at all; those of factors that were asked for are theirs."""
+    if row.name == "pmf":
+        refresh_pmf(run)
+        return {"pmf": settings_on(run.read_factors("pmf")[1])._asdict()}
+    heard = [row.name] if fusion is None else [SIGNALS[signal] for signal in fusion.heard()]
+    return {name: settings_of(run, name) for name in heard}
+
+
+def _model(
+    run: RunFolder,
+    row: Row,
+    split: Split,
+    settings: dict[str, Settings],
+    arrays: dict[str, Arrays],
+    fusion: Learned | None,
+    card: dict[str, Any],
+    E: NDArray[np.float32] | None,
+    segments: Segments | None,
+) -> FittedModel:
+    dataset, protocol = run.dataset, run.protocol
+    measured = split is protocol.split
+    task = evaluation_task(dataset, protocol)
+    return FittedModel(
+        row=row.name,
+        settings=settings,
+        learned=arrays,
+        fusion=None if fusion is None else fusion.of_signals(fusion.heard()),
+        feedback=dataset.feedback,
+        user_ids=dataset.user_ids,
+        catalogue=dataset.catalogue,
+        known=dataset.interactions.at(split.known),
+        trained=evidence_with(run, split, None).asking.trained,
+        item_counts=np.bincount(dataset.interactions.items[split.train], minlength=dataset.items),
+        candidates=task.catalogue if measured else np.ones(dataset.items, bool),
+        tie_order=task.tie_order if measured else drawn_order(dataset, protocol.seed),
+        strangers=of_strangers(dataset, protocol.split.train, split.known, protocol.seed, segments),
+        space=FeatureSpace.of(dataset.catalogue),
+        E=E if reads_texts([row]) else None,
+        card=card,
+    )
+
+
+def model_card(
+    run: RunFolder, row: Row, card: ScoreCard, encoder: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What a model says of itself: its data, and the figures it was chosen by.
+
+    These are of the experiment, in which it had seen a part of the data only; of the model, which
+    has seen all of it, there can be none.
+
+    Args:
+        run: the experiment.
+        row: that is fitted.
+        card: with the figures.
+        encoder: the card of the embeddings that it reads.
+    """
+    dataset = run.dataset
+    protocol = {name: value for name, value in card.protocol.items() if name != "mended"}
+    if encoder is not None:
+        encoder = {name: value for name, value in encoder.items() if name not in PATHS}
+        encoder["model"] = (
+            encoder["model"].rsplit("/", 1)[-1]
+            if encoder["model"].startswith("/")
+            else encoder["model"]
+        )
+    return {
+        "jaxrec": __version__,
+        "row": row.name,
+        "label": row.label,
+        "data": {
+            "name": dataset.name,
+            "sha256": dataset.sha256,
+            "licence": dataset.licence,
+            "synthetic": dataset.synthetic,
+            "users": dataset.users,
+            "items": dataset.items,
+            "interactions": len(dataset.interactions.users),
+        },
+        "experiment": {
+            "protocol": protocol,
+            "figures": {name: of.figures.to_json() for name, of in card.measured.items()},
+        },
+        "encoder": encoder,
+    }

@@ -1,0 +1,163 @@
+"""Lists as people and programs read them: lines, tables, files."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from jaxrec.data.dataset import Catalogue, Interactions
+from jaxrec.data.feedback import Feedback
+from jaxrec.data.ids import NONE
+from jaxrec.errors import InputError
+from jaxrec.files import whole_file
+from jaxrec.models.model import NOBODY
+from jaxrec.serving.model import FittedModel, Lists, Wanted
+from jaxrec.topk.blocks import BYTES, MEMORY
+
+FORMATS = (".parquet", ".csv", ".jsonl")
+"""Suffixes of files of lists."""
+LATEST = 5
+"""Interactions shown beside a recommendation."""
+
+
+def in_lines(
+    catalogue: Catalogue, items: NDArray[np.int32], scores: NDArray[np.floating]
+) -> list[str]:
+    """A list in lines: rank, score, id, title."""
+    shown = items[items >= 0]
+    names = [str(catalogue.ids[item]) for item in shown]
+    width, titles = max(map(len, names), default=0), catalogue.titles
+    found = enumerate(zip(shown, scores, names, strict=False), start=1)
+    return [
+        f"{rank:>4}  {score:8.4f}  {name:>{width}}  {titles[item]}".rstrip()
+        for rank, (item, score, name) in found
+    ]
+
+
+def latest(catalogue: Catalogue, feedback: Feedback, own: Interactions) -> list[str]:
+    """What a user did last, newest first, in lines."""
+    when = np.arange(len(own.users)) if own.times is None else own.times
+    order = np.argsort(-when, kind="stable")[:LATEST]
+    return [
+        f"  {feedback.written(own.values[at])}  {catalogue.called(own.items[at])}" for at in order
+    ]
+
+
+def for_user(
+    model: FittedModel, user: str, wanted: Wanted, segment: str | None, memory: int = MEMORY
+) -> list[str]:
+    """A user's latest interactions and list in lines; or what those get who are unknown."""
+    (position,) = model.user_ids.find([user])
+    if position == NONE:
+        segment = segment or model.strangers.segment_of(user)
+        return for_stranger(model, f"user {user}", wanted, segment, memory)
+    users = np.array([position], np.int32)
+    asking = model.asking(users)
+    found = model.recommend(asking, wanted, users, memory=memory)
+    folded = " (folded in)" if asking.trained[0] == NOBODY else ""
+    return [
+        *made_up(model),
+        f"User {user}, latest interactions:",
+        *latest(model.catalogue, model.feedback, asking.known),
+        f"Recommended by {model.row}{folded}:",
+        *in_lines(model.catalogue, found.items[0], found.scores[0]),
+    ]
+
+
+def for_stranger(
+    model: FittedModel, who: str, wanted: Wanted, segment: str | None, memory: int = MEMORY
+) -> list[str]:
+    """What somebody gets of whom nothing is known, and why."""
+    asking = model.somebody(np.zeros(0, np.int32))
+    found = model.recommend(asking, wanted, segment=segment, memory=memory)
+    return [
+        *made_up(model),
+        f"Nothing is known of {who}: {model.strangers.in_words(segment)}:",
+        *in_lines(model.catalogue, found.items[0], found.scores[0]),
+    ]
+
+
+def for_somebody(
+    model: FittedModel, liked: tuple[str, ...], wanted: Wanted, memory: int = MEMORY
+) -> list[str]:
+    """What goes with what somebody from outside likes, items being asked for by id or title."""
+    items = [model.catalogue.find(asked) for asked in liked]
+    found = model.recommend(model.somebody(np.array(items)), wanted, memory=memory)
+    titles = "; ".join(model.catalogue.called(item) for item in dict.fromkeys(items))
+    return [
+        *made_up(model),
+        f"For somebody who likes {titles}, by {model.row}:",
+        *in_lines(model.catalogue, found.items[0], found.scores[0]),
+    ]
+
+
+def for_everybody(
+    model: FittedModel, wanted: Wanted, memory: int = MEMORY
+) -> Iterator[pl.DataFrame]:
+    """Lists of all users as tables, so many users at a time as their scores fit the memory."""
+    items, users = len(model.catalogue.ids), len(model.user_ids)
+    most = max(memory // (BYTES * items), 1)
+    for start in range(0, users, most):
+        some = np.arange(start, min(start + most, users), dtype=np.int32)
+        found = model.recommend(model.asking(some), wanted, some, memory=memory)
+        yield as_table(model.catalogue, model.user_ids[some], found)
+
+
+def similar_in_lines(model: FittedModel, asked: str, k: int) -> list[str]:
+    """What is most like an item, asked for by id or title, in each space of items."""
+    item, lines = model.catalogue.find(asked), list[str]()
+    for space, found in model.similar(item, k).items():
+        lines.append(f"Most like {model.catalogue.called(item)} by {space}:")
+        lines += in_lines(model.catalogue, found.items[0], found.scores[0])
+    return lines or [f"{model.catalogue.called(item)} has no place among the items of {model.row}"]
+
+
+def made_up(model: FittedModel) -> list[str]:
+    """A line that says so, if the data were made."""
+    return ["SYNTHETIC DATA made by jaxrec"] if model.synthetic else []
+
+
+def as_table(catalogue: Catalogue, names: NDArray, found: Lists) -> pl.DataFrame:
+    """External `user_id`, `rank` from 1, `item_id`, `title`, `score`: a row for each place."""
+    place, rank = np.nonzero(found.items >= 0)
+    item = found.items[place, rank]
+    titles = catalogue.table[catalogue.title].fill_null("")
+    return pl.DataFrame(
+        {
+            "user_id": names[place],
+            "rank": (rank + 1).astype(np.int32),
+            "item_id": catalogue.ids[item],
+            "title": titles.gather(item),
+            "score": found.scores[place, rank],
+        }
+    )
+
+
+def check_format(out: Path) -> None:
+    """Raise InputError unless lists can be written in the format that the suffix asks for."""
+    if out.suffix not in FORMATS:
+        raise InputError(f"{out}: the suffix says the format, one of {', '.join(FORMATS)}")
+
+
+def write_table(out: Path, tables: Iterable[pl.DataFrame], data: str) -> str:
+    """Write tables of lists one below the other, in the format of the suffix.
+
+    Args:
+        out: see `check_format`.
+        tables: as `as_table` makes them.
+        data: name of the data set; Parquet has room for it.
+
+    Returns:
+        In words, how many rows and of how many users.
+    """
+    table = pl.concat(tables)
+    with whole_file(out) as partial:
+        if out.suffix == ".parquet":
+            table.write_parquet(partial, metadata={"data": data})
+        elif out.suffix == ".csv":
+            table.write_csv(partial)
+        else:
+            table.write_ndjson(partial)
+    return f"{len(table):,} rows for {table['user_id'].n_unique():,} users"

@@ -1,0 +1,355 @@
+"""A fitted model in use: what it knows of whoever asks, and the lists it gives.
+
+The same in memory whether it was fitted on the train part of an experiment or on everything, and
+whether somebody asks whom it was fitted on, who has interacted since, or who comes from outside.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from jaxrec.data.dataset import Catalogue, Interactions
+from jaxrec.data.features import FeatureSpace
+from jaxrec.data.feedback import Feedback
+from jaxrec.data.ids import NONE, Ids
+from jaxrec.errors import InputError
+from jaxrec.fusion.gate import Learned, familiarity, fused_scorer, gated
+from jaxrec.models.model import NOBODY, Arrays, Asking, Settings, appended
+from jaxrec.models.registry import MODELS, ask
+from jaxrec.serving.strangers import Strangers
+from jaxrec.topk.blocks import MEMORY
+from jaxrec.topk.item_sets import ItemSets
+from jaxrec.topk.ranking import top_k
+from jaxrec.topk.scorer import Product, Scorer, product
+
+
+class Lists(NamedTuple):
+    """What is recommended to some users, best first."""
+
+    items: NDArray[np.int32]
+    """[n, k] positions in the catalogue, -1 where nothing is left."""
+    scores: NDArray[np.floating]
+    """[n, k]"""
+    strange: NDArray[np.bool_]
+    """[n] nothing is known of the user, who got what serves such users best."""
+
+
+class Pairs(NamedTuple):
+    """Pairs of user and item, by position."""
+
+    users: NDArray[np.int32]
+    """[n]"""
+    items: NDArray[np.int32]
+    """[n]"""
+
+
+class Wanted(NamedTuple):
+    """What may be on the lists."""
+
+    k: int
+    allowed: NDArray[np.bool_]
+    """[items] What else a user does not have still is compared with, so that scores stay."""
+    apart: Pairs
+    """What a user is not to get, as if she had it."""
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A row of the score card, fitted, with what it knows of users and items."""
+
+    row: str
+    settings: dict[str, Settings]
+    """Of each signal: the rows that `hybrid` fuses, or the row itself."""
+    learned: dict[str, Arrays]
+    """What each signal has learned."""
+    fusion: Learned | None
+    """Of several signals."""
+    feedback: Feedback
+    user_ids: Ids
+    catalogue: Catalogue
+    known: Interactions
+    """All that is known of users."""
+    trained: NDArray[np.int32]
+    """[users] where a user was when it was fitted, or `NOBODY` who has interacted since."""
+    item_counts: NDArray[np.int64]
+    """[items] interactions that it was fitted on."""
+    candidates: NDArray[np.bool_]
+    """[items] what it ranks."""
+    tie_order: NDArray[np.int32] | None
+    """[items] in the order in which equal scores are ranked; by position if it is None."""
+    strangers: Strangers
+    space: FeatureSpace
+    """What items' features are written in."""
+    E: NDArray[np.float32] | None
+    """[items, dim] embeddings of the items' texts."""
+    card: dict[str, Any]
+    """How it came about, and by what figures it was chosen."""
+
+    @property
+    def synthetic(self) -> bool:
+        """Was it fitted on data that were made?"""
+        return bool(self.card["data"]["synthetic"])
+
+    def asking(self, users: NDArray[np.integer]) -> Asking:
+        """These users, with all that is known of them."""
+        place = np.full(len(self.user_ids), NONE, np.int32)
+        place[users] = np.arange(len(users), dtype=np.int32)
+        own = self.known.at(np.flatnonzero(place[self.known.users] != NONE))
+        return Asking(own._replace(users=place[own.users]), self.trained[users], self.feedback)
+
+    def somebody(self, liked: NDArray[np.integer]) -> Asking:
+        """One user from outside, who likes these items as much as one can."""
+        items = np.unique(liked).astype(np.int32)
+        values = np.full(len(items), self.feedback.best)
+        own = Interactions(np.zeros(len(items), np.int32), items, values)
+        return Asking(own, np.array([NOBODY], np.int32), self.feedback)
+
+    def scorer(self, asking: Asking) -> Scorer:
+        """Scores of those who ask, numbered as they are there."""
+        signals = {
+            row: ask(row, arrays, asking, self.settings[row])
+            for row, arrays in self.learned.items()
+        }
+        if self.fusion is None:
+            return signals[self.row]
+        counts = np.bincount(asking.known.users, minlength=asking.users)
+        return fused_scorer(
+            self.fusion, tuple(signals.values()), familiarity(counts, self.item_counts)
+        )
+
+    def recommend(
+        self,
+        asking: Asking,
+        wanted: Wanted,
+        users: NDArray[np.integer] | None = None,
+        segment: str | None = None,
+        memory: int = MEMORY,
+    ) -> Lists:
+        """The best items that are not among what is known of a user.
+
+        Args:
+            asking: to whom.
+            wanted: how many, and of what.
+            users: [n] positions of those who ask, whom `wanted` may name; None from outside.
+            segment: of those of whom nothing is known.
+            memory: bytes that the arrays of ranking may take.
+        """
+        strange = np.bincount(asking.known.users, minlength=asking.users) == 0
+        seen = had(asking.known, wanted.apart, users, asking.users)
+        how = seen, self.candidates, wanted, self.tie_order, memory
+        ranked = [
+            (~strange, lambda: self.scorer(asking)),
+            (strange, lambda: self.strangers.scorer(asking.users, segment)),
+        ]
+        return Lists(*ranked_by(ranked, np.arange(asking.users, dtype=np.int32), *how), strange)
+
+    def vectors(self) -> dict[str, NDArray[np.floating]]:
+        """By signal that is a product of two, the items' side [items, dim]."""
+        found = {}
+        for row, arrays in self.learned.items():
+            vectors = MODELS[row].vectors
+            if vectors is not None:
+                found[row] = vectors(arrays)
+        return found
+
+    def product_of(self, row: str, asking: Asking) -> Product:
+        """Both sides of the scores of a signal that is a product of two; see `vectors`."""
+        found = ask(row, self.learned[row], asking, self.settings[row])
+        assert isinstance(found, Product), f"{row} has vectors, and is no product"
+        return found
+
+    def reranked(self, asking: Asking, items: NDArray[np.integer]) -> NDArray[np.floating]:
+        """[users, n] scores of some items [users, n] alone, as an index of vectors finds them.
+
+        Signals are standardised over all items, by the mean and covariance of the items' side where
+        they are products, so that nothing is computed of an item that was not found.
+        """
+        if self.fusion is None:
+            everything = jnp.ones((asking.users, len(self.item_counts)), bool)
+            scores = np.asarray(self.scorer(asking)(jnp.arange(asking.users), everything))
+            return np.take_along_axis(scores, items, axis=1)
+        z = []
+        for row, arrays in self.learned.items():
+            own = ask(row, arrays, asking, self.settings[row])
+            if isinstance(own, Product):
+                left, right = np.asarray(own.left), np.asarray(own.right)
+                scores = np.einsum("ud,und->un", left, right[items])
+                mean, covariance = self._moments[row]
+                spread = np.sqrt(np.einsum("ud,de,ue->u", left, covariance, left))
+                z.append((scores - (left @ mean)[:, None]) / np.maximum(spread, 1e-12)[:, None])
+            else:
+                whole = np.asarray(own.scores)
+                centred = whole - whole.mean(axis=1, keepdims=True)
+                spread = np.maximum(whole.std(axis=1, keepdims=True), 1e-12)
+                z.append(np.take_along_axis(centred / spread, items, axis=1))
+        counts = np.bincount(asking.known.users, minlength=asking.users)
+        known = familiarity(counts, self.item_counts)
+        weights = {name: jnp.asarray(value) for name, value in self.fusion.weights.items()}
+        return np.asarray(gated(weights, jnp.asarray(z), known.users, known.items[items]))
+
+    @cached_property
+    def _moments(self) -> dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]]:
+        """Mean [dim] and covariance [dim, dim] of the items' vectors, by signal."""
+        return {
+            row: (vectors.mean(axis=0), np.atleast_2d(np.cov(vectors, rowvar=False, ddof=0)))
+            for row, vectors in self.vectors().items()
+        }
+
+    def similar(self, item: int, k: int) -> dict[str, Lists]:
+        """The `k` items nearest to one by cosine, in each space of items: of vectors, and of texts.
+
+        Returns:
+            By space, a list of cosines; none of a space in which the item has no place.
+        """
+        spaces = self.vectors() | ({} if self.E is None else {"texts": self.E})
+        itself = ItemSets(np.array([0, 1]), np.array([item], np.int32))
+        nearest = {}
+        for space, vectors in spaces.items():
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            if norms[item] > 0:
+                unit = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+                scorer, nobody = product(unit[[item]], unit), np.zeros(1, np.int32)
+                there = norms[:, 0] > 0
+                found = top_k(scorer, nobody, itself, there, k)
+                nearest[space] = Lists(*found, np.zeros(1, bool))
+        return nearest
+
+    def with_interactions(self, names: NDArray[Any], more: Interactions) -> "FittedModel":
+        """What users have done since, known without a refit: they are folded in when they ask.
+
+        Args:
+            names: of users, known or new.
+            more: interactions, their users numbered as `names`, their items as the catalogue. Of a
+                pair that is known the new value counts; counts add up.
+        """
+        found = self.user_ids.find(names)
+        new = np.flatnonzero(found == NONE)
+        ids = self.user_ids
+        if len(new):
+            found[new] = len(ids) + np.arange(len(new), dtype=np.int32)
+            ids = Ids([*ids.names.tolist(), *np.asarray(names)[new].tolist()], ids.what)
+        trained = np.concatenate([self.trained, np.full(len(new), NOBODY, np.int32)])
+        more = more._replace(users=found[more.users])
+        trained[np.unique(more.users)] = NOBODY
+        known = _merged(self.known, more, len(self.catalogue.ids), self.feedback)
+        return replace(self, user_ids=ids, known=known, trained=trained)
+
+    def with_items(self, catalogue: Catalogue, E: NDArray[np.float32] | None) -> "FittedModel":
+        """Items that nobody has interacted with, placed by their features behind all others.
+
+        Args:
+            catalogue: of the new items alone, its columns as those of the model's.
+            E: [new items, dim] embeddings of their texts, if the model has embeddings.
+
+        Raises:
+            InputError: a signal cannot place items, or they have no embeddings.
+        """
+        check_places_items(self)
+        n = len(catalogue.ids)
+        learned = {}
+        for row, arrays in self.learned.items():
+            metadata, place = self.settings[row]["metadata"], MODELS[row].place
+            assert place is not None
+            features = self.space.features(catalogue, E, metadata)
+            learned[row] = place(arrays, features, self.settings[row])
+        names = [*self.catalogue.ids.names.tolist(), *catalogue.ids.names.tolist()]
+        table = pl.concat([self.catalogue.table, catalogue.table], how="vertical_relaxed")
+        order, items = self.tie_order, len(self.item_counts)
+        return replace(
+            self,
+            learned=learned,
+            catalogue=replace(self.catalogue, ids=Ids(names, "item"), table=table),
+            item_counts=appended(self.item_counts, n),
+            candidates=np.append(self.candidates, np.ones(n, bool)),
+            tie_order=None if order is None else np.append(order, items + np.arange(n)),
+            strangers=self.strangers.with_items(n),
+            E=None if self.E is None or E is None else appended(self.E, E),
+        )
+
+
+def check_places_items(model: FittedModel) -> None:
+    """Raise InputError for a model whose rows do not say where an item belongs by its features."""
+    blind = [row for row in model.learned if MODELS[row].place is None]
+    if blind:
+        raise InputError(
+            f"row {', '.join(blind)} reads no texts, and cannot place items that nobody has"
+            " interacted with; fit another (`jaxrec fit --row hybrid`)"
+        )
+
+
+def had(known: Interactions, apart: Pairs, users: NDArray[np.integer] | None, n: int) -> ItemSets:
+    """What each of `n` users is not to get: what is known of her, and what is set `apart`.
+
+    Args:
+        known: of users numbered from 0.
+        apart: of users by position.
+        users: [n] their positions; None for users without.
+        n: how many.
+    """
+    if users is None or not len(apart.users):
+        return ItemSets.of(known, n)
+    place = np.full(max(int(users.max()), int(apart.users.max())) + 1, NONE, np.int32)
+    place[users] = np.arange(n, dtype=np.int32)
+    own = place[apart.users] != NONE
+    both = (
+        np.concatenate([known.users, place[apart.users[own]]]),
+        np.concatenate([known.items, apart.items[own]]),
+    )
+    return ItemSets.of(Interactions(*both, np.ones(len(both[0]))), n)
+
+
+def ranked_by(
+    scorers: Sequence[tuple[NDArray[np.bool_], Callable[[], Scorer]]],
+    users: NDArray[np.int32],
+    seen: ItemSets,
+    candidates: NDArray[np.bool_],
+    wanted: Wanted,
+    tie_order: NDArray[np.int32] | None,
+    memory: int,
+) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
+    """Items and scores [n, k] of users of whom some are scored in this way, some in that.
+
+    Args:
+        scorers: which of the users [n], and what makes their scorer.
+        users: [n] as the scorers number them.
+        seen: what each is not to get.
+        candidates: [items] what is ranked.
+        wanted: how many, and of what.
+        tie_order: [items] in the order in which equal scores are ranked.
+        memory: bytes that the arrays of ranking may take.
+    """
+    items = np.full((len(users), wanted.k), NONE, np.int32)
+    scores = np.full((len(users), wanted.k), -np.inf, np.float32)
+    allowed = None if wanted.allowed.all() else wanted.allowed
+    for those, make in scorers:
+        if those.any():
+            how = wanted.k, memory, tie_order, allowed
+            items[those], scores[those] = top_k(make(), users[those], seen, candidates, *how)
+    return items, scores
+
+
+def _merged(
+    known: Interactions, more: Interactions, items: int, feedback: Feedback
+) -> Interactions:
+    """Each pair once."""
+    pairs, new = (of.users.astype(np.int64) * items + of.items for of in (known, more))
+    again = np.isin(pairs, new)
+    if feedback.kind == "counts" and again.any():
+        before = dict(zip(pairs[again].tolist(), known.values[again].tolist(), strict=True))
+        more = more._replace(values=more.values + [before.get(pair, 0.0) for pair in new.tolist()])
+    kept = known.at(np.flatnonzero(~again))
+    times = None
+    if kept.times is not None and more.times is not None:
+        times = np.concatenate([kept.times, more.times])
+    return Interactions(
+        np.concatenate([kept.users, more.users]),
+        np.concatenate([kept.items, more.items]),
+        np.concatenate([kept.values, more.values]),
+        times,
+    )
