@@ -469,7 +469,7 @@ def fit(session: Session, out: Path, row: str | None, segments: Path | None, mem
     check_place(out)
     opened, terminal = _open_existing(session), session.terminal
     of_card, card = fitting.choose_row(opened, row, memory * 2**20)
-    members = None if segments is None else read_segments(segments, opened.dataset.user_ids)
+    members = None if segments is None else read_segments(segments)
     E, embedded, encoder = _embedded(opened, of_card, terminal)
     says = fitting.model_card(opened, of_card, card, embedded)
     with resumable():

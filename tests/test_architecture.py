@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "fusion": LISTS,
     "border": DATA | {"pmf", "evaluation"},
     "experiment": LISTS | {"sources", "pmf", "models", "fusion", "border"},
-    "serving": LISTS | {"pmf", "models", "fusion", "border", "experiment"},
+    "serving": LISTS | {"sources", "pmf", "models", "fusion", "border", "experiment"},
     "report": GROUND | {"evaluation"},
     "console": {"errors"},
 }
@@ -100,9 +100,15 @@ def test_nothing_heavy_is_imported_for_help(code: str) -> None:
 
 def test_a_fit_waits_for_nothing_it_does_not_use() -> None:
     heavy = ("flax", "optax", "optuna", "matplotlib", "orbax.checkpoint", "torch")
-    code = f"import sys, jaxrec.serving.recommend; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, jaxrec.serving.evaluated; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_model_serves_without_what_makes_one() -> None:
+    lean = ("lists", "folder", "additions", "strangers", "model")
+    for path in (ROOT / f"jaxrec/serving/{name}.py" for name in lean):
+        assert not [name for name in imported(path) if name.startswith("jaxrec.experiment")], path
 
 
 def test_the_run_folder_can_be_opened_without_jax() -> None:

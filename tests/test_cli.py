@@ -92,7 +92,7 @@ def test_recommend_all_writes_k_unseen_items_a_user(run: Path, tmp_path: Path) -
     table = pl.read_parquet(out)
     assert table.columns == ["user_id", "rank", "item_id", "title", "score"]
     assert table.group_by("user_id").len()["len"].unique().to_list() == [4]
-    split = pl.read_parquet(run / "split.parquet").filter(pl.col("part") == "train")
+    split = pl.read_parquet(run / "split.parquet")  # held out or not
     assert table.join(split, on=["user_id", "item_id"]).is_empty()
     scores = table.group_by("user_id", maintain_order=True).agg("score")["score"]
     assert all(row.to_list() == sorted(row, reverse=True) for row in scores)
@@ -122,7 +122,11 @@ def test_a_small_memory_changes_no_list(
         (["recommend"], "give --user ID, --liked ITEM, or --all"),
         (["recommend", "--liked", "zzz"], "no item 'zzz'; give an id"),
         (["recommend", "--liked", "the"], "is ambiguous, give an id: "),
-        (["recommend", "--liked", "1", "--row", "ease"], "only rows pmf and pmf+text"),
+        (["recommend", "--liked", "1", "--as-evaluated", "--model", "m"], "is not for --model"),
+        (["recommend", "--user", "1", "--interactions", "x.csv"], "--interactions needs --model"),
+        (["recommend", "--model", "/nowhere", "--user", "1"], "is no model folder"),
+        (["recommend", "--all", "--out", "x.xlsx"], "the suffix says the format"),
+        (["similar", "--item", "zzz"], "no item 'zzz'; give an id"),
         (["eval", "--row", "bpr"], "no row 'bpr'; there are mf, "),
         (["tune", "--row", "mf"], "no row 'mf' to tune; there are itemknn"),
         (["run", "--seeds", "2"], "is one run folder; give another --run"),
@@ -179,7 +183,7 @@ def test_somebody_new_gets_what_goes_with_what_is_liked(run: Path) -> None:
 def test_similar_items_are_listed_by_space(run: Path) -> None:
     result = jaxrec("similar", "--run", run, "--item", 3, "-k", 2)
     assert result.exit_code == 0, result.output
-    assert "by factors:" in result.output
+    assert "by pmf+text:" in result.output
 
 
 def test_several_seeds_make_a_summary(tmp_path: Path) -> None:

@@ -120,12 +120,10 @@ def wishes(
     Raises:
         InputError: a file cannot be read, or names no item that is known.
     """
-    allowed, said = np.ones(len(item_ids), bool), list[str]()
-    apart = Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32))
+    (_, allowed, apart), said = Wanted.best(k, len(item_ids)), list[str]()
     if only is not None:
         _, items = _pairs(user_ids, item_ids, only, said)
-        allowed[:] = False
-        allowed[items] = True
+        allowed = np.isin(np.arange(len(item_ids)), items)
     if exclude is not None:
         owners, items = _pairs(user_ids, item_ids, exclude, said)
         if owners is None:
@@ -167,7 +165,7 @@ def _share(ids: Ids, names: pl.Series) -> float:
     return float((ids.find(names.to_list()) != NONE).mean()) if len(names) else 0.0
 
 
-def read_segments(path: Path, user_ids: Ids) -> Segments:
+def read_segments(path: Path) -> Segments:
     """A table of users and what segment each belongs to.
 
     Raises:

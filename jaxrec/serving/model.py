@@ -58,6 +58,12 @@ class Wanted(NamedTuple):
     apart: Pairs
     """What a user is not to get, as if she had it."""
 
+    @classmethod
+    def best(cls, k: int, items: int) -> "Wanted":
+        """The best `k` of that many items, whatever they are."""
+        nothing = np.zeros(0, np.int32)
+        return cls(k, np.ones(items, bool), Pairs(nothing, nothing))
+
 
 @dataclass(frozen=True)
 class FittedModel:

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxrec.data.dataset import Catalogue, Dataset
-from jaxrec.data.features import category_features, item_features, number_features
+from jaxrec.data.features import FeatureSpace, item_features
 
 
 def films(make_dataset: Callable[..., Dataset]) -> Catalogue:
@@ -22,7 +22,8 @@ def test_the_year_is_the_first_of_the_last_bracket(make_dataset: Callable[..., D
 
 
 def test_near_years_are_alike(make_dataset: Callable[..., Dataset]) -> None:
-    Y = number_features(films(make_dataset), "year")
+    catalogue = films(make_dataset)
+    Y = FeatureSpace.of(catalogue).numbers(catalogue, "year")
     near = Y @ Y[0]
     assert near[1] > 0.999
     assert near[1] > near[3] > near[2]
@@ -31,7 +32,8 @@ def test_near_years_are_alike(make_dataset: Callable[..., Dataset]) -> None:
 
 
 def test_genres_are_a_set(make_dataset: Callable[..., Dataset]) -> None:
-    G = category_features(films(make_dataset), "genres")
+    catalogue = films(make_dataset)
+    G = FeatureSpace.of(catalogue).categories(catalogue, "genres")
     assert G.shape == (5, 3)
     np.testing.assert_array_equal(G[0], G[4])
     assert G[3].tolist() == [0, 0, 0]
@@ -44,3 +46,22 @@ def test_features_stand_side_by_side(make_dataset: Callable[..., Dataset]) -> No
     assert without.tolist() == np.hstack([np.ones((5, 1)), E]).tolist()
     weighted, single = item_features(catalogue, E, 2.0), item_features(catalogue, E, 1.0)
     np.testing.assert_allclose(weighted[:, 1:-5], 2 * single[:, 1:-5])
+
+
+def test_further_items_are_written_in_the_same_space(make_dataset: Callable[..., Dataset]) -> None:
+    """A year beyond all others is taken as the outermost, an unknown genre says nothing."""
+    known = films(make_dataset)
+    space = FeatureSpace.of(known)
+    new = make_dataset(
+        [(0, 0, 5.0, 0)],
+        users=1,
+        items=3,
+        titles=["Again (1995)", "Later (2031)", "Blank"],
+        genres=["Crime|Action", "Western", "Crime"],
+    ).catalogue
+    old_rows, rows = space.features(known), space.features(new)
+    assert rows.shape == (3, old_rows.shape[1])
+    np.testing.assert_allclose(rows[0], old_rows[0], atol=1e-6)
+    assert not space.categories(new, "genres")[1].any()
+    assert space.numbers(new, "year")[1].argmax() == len(space.centres["year"]) - 1
+    assert not space.numbers(new, "year")[2].any()

@@ -21,7 +21,7 @@ from jaxrec.experiment.choices import (
     learn_fusion,
     settings_of,
 )
-from jaxrec.experiment.fitting import fitted, fitted_factors, train_pmf
+from jaxrec.experiment.fitting import fitted, learned, train_pmf
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.scoring import results_are_stale, score_card
 from jaxrec.experiment.tuning import tunable, tune
@@ -138,7 +138,7 @@ def test_cold_items_are_scored_by_what_their_features_say(
 ) -> None:
     monkeypatch.setattr("jaxrec.sources.library.synthetic_dataset", synthetic_dataset)
     run = open_run(tmp_path / "run", "synthetic", "cold-items", seed=1)
-    V = fitted_factors(run, "pmf+text").V
+    V = learned(run, "pmf+text")["V"]
     task = evaluation_task(run.dataset, run.protocol)
     assert (np.abs(V[task.catalogue]).max(axis=1) > 0).all()
     text = evaluate(fitted(run, "pmf+text"), task).metrics["ndcg@25"]

@@ -18,7 +18,8 @@ from jaxrec.experiment.scoring import (
     score_card,
     set_stale_results_aside,
 )
-from jaxrec.serving.recommend import recommend
+from jaxrec.serving.evaluated import of_run
+from jaxrec.serving.model import Wanted
 
 pytestmark = pytest.mark.usefixtures("small_synthetic")
 
@@ -115,7 +116,7 @@ def test_a_folder_killed_while_it_was_made_is_completed(run: RunFolder) -> None:
 
 def test_without_factors_the_command_that_makes_them_is_named(run: RunFolder) -> None:
     with pytest.raises(InputError, match=f"row pmf is absent: jaxrec train-pmf --run {run.path}"):
-        recommend(run, np.array([0], np.int32), 5, row="pmf")
+        of_run(run, np.array([0], np.int32), Wanted.best(5, run.dataset.items), "pmf")
 
 
 def test_training_again_with_the_same_settings_gives_the_same_bytes(run: RunFolder) -> None:
@@ -195,14 +196,20 @@ def test_the_last_rows_are_those_of_the_user_s_choice(run: RunFolder) -> None:
         score_card(run, only=("bpr",))
 
 
-def test_a_user_without_train_ratings_is_told_so(run: RunFolder) -> None:
+def test_a_user_without_train_ratings_was_not_evaluated_and_is_a_stranger(run: RunFolder) -> None:
     train_pmf(run, QUICK)
     split = run.protocol.split
     others = split._replace(train=split.train[run.dataset.interactions.users[split.train] != 3])
     without = replace(run, protocol=run.protocol._replace(split=others))
     train_pmf(without, QUICK)
+    asked = without, np.array([3], np.int32), Wanted.best(5, run.dataset.items), "mf"
     with pytest.raises(InputError, match="user 4 has no train interaction"):
-        recommend(without, np.array([3], np.int32), 5, row="mf")
+        of_run(*asked, as_evaluated=True)
+    found, how = of_run(*asked)
+    assert found.strange.tolist() == [True]
+    assert how["strangers"].startswith("most liked")
+    rated = run.dataset.interactions
+    assert not np.isin(found.items[0], rated.items[rated.users == 3]).any()
 
 
 def test_a_grid_without_embeddings_fits_nothing(run: RunFolder) -> None:

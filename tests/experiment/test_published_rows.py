@@ -52,7 +52,8 @@ def test_our_rows_on_the_published_split(run: Path) -> None:
 
 def test_the_published_case_study(run: Path) -> None:
     result = CliRunner().invoke(
-        cli.main, ["recommend", "--run", str(run), "--user", "400", "-k", "5", "--row", "mf", "-q"]
+        cli.main,
+        ["recommend", "--run", str(run), *"--user 400 -k 5 --row mf --as-evaluated -q".split()],
     )
     assert result.output.splitlines()[1:6] == [
         "  4.5  Donnie Darko (2001)",
@@ -61,7 +62,7 @@ def test_the_published_case_study(run: Path) -> None:
         "  5.0  Heat (1995)",
         "  5.0  Requiem for a Dream (2000)",
     ]
-    assert [line[16:] for line in result.output.splitlines()[7:]] == [
+    assert [line[22:] for line in result.output.splitlines()[7:]] == [
         "Reservoir Dogs (1992)",
         "Grand Day Out with Wallace and Gromit, A (1989)",
         "Fight Club (1999)",

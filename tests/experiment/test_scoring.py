@@ -37,10 +37,10 @@ def ease_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, row: str, error: Exception) -> None:
-    def fit(*_: Any) -> Any:
+    def learn(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setitem(MODELS, row, MODELS[row]._replace(fit=fit))
+    monkeypatch.setitem(MODELS, row, MODELS[row]._replace(learn=learn))
 
 
 def absent(card: ScoreCard) -> dict[str, str]:

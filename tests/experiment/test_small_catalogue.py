@@ -20,9 +20,9 @@ from jaxrec.experiment.scoring import Fusion, alpha_curves, score_card
 from jaxrec.experiment.tuning import tune
 from jaxrec.files import write_json
 from jaxrec.models.registry import MODELS
-from jaxrec.serving.newcomers import recommend_liked
-from jaxrec.serving.recommend import recommend
-from jaxrec.serving.similar import similar
+from jaxrec.serving.evaluated import of_run
+from jaxrec.serving.fit import model_of_train
+from jaxrec.serving.model import Wanted
 from jaxrec.sources.synthetic import synthetic_dataset
 
 ITEMS = 8
@@ -119,20 +119,22 @@ def test_lists_hold_what_there_is(run: RunFolder) -> None:
     known = np.bincount(
         run.dataset.interactions.users[run.protocol.split.known], minlength=len(users)
     )
-    items, scores, _ = recommend(run, users, 10, row="ease")
+    (items, scores, _), _ = of_run(run, users, Wanted.best(10, ITEMS), "ease", as_evaluated=True)
     assert items.shape == (len(users), 10)
     assert ((items >= 0).sum(axis=1) == ITEMS - known).all()
     assert (np.isinf(scores) == (items < 0)).all()
-    assert (recommend_liked(run, [0, 1], 10)[0] >= 0).sum() == ITEMS - 2
-    assert (similar(run, 0, 10)["factors"][0] >= 0).sum() == ITEMS - 1
+    model = model_of_train(run, rows_of(run, ("pmf+text",))[0])
+    somebody = model.recommend(model.somebody(np.array([0, 1])), Wanted.best(10, ITEMS))
+    assert (somebody.items >= 0).sum() == ITEMS - 2
+    assert (model.similar(0, 10)["pmf+text"].items >= 0).sum() == ITEMS - 1
 
 
 def test_what_is_recommended_was_measured(run: RunFolder) -> None:
     """Also where all scores are equal, as those of this model that stands for a fitted one."""
     task = evaluation_task(run.dataset, run.protocol)
-    U, V = (np.ones((rows, 1), np.float32) for rows in (run.dataset.users, ITEMS))
     card = identity_with_settings(run, "popularity")
-    kept.write(run.model_path("popularity"), {"U": U, "V": V}, card)
+    kept.write(run.model_path("popularity"), {"liked": np.ones(ITEMS, np.int64)}, card)
     found = evaluate(fitted(run, "popularity"), task, (10,))
     assert found.tied_share > 0.9
-    assert recommend(run, found.users, 10, "popularity")[0].tolist() == found.lists.tolist()
+    listed, _ = of_run(run, found.users, Wanted.best(10, ITEMS), "popularity", as_evaluated=True)
+    assert listed.items.tolist() == found.lists.tolist()

@@ -7,10 +7,11 @@ from scipy import sparse
 
 from jaxrec.errors import InputError
 from jaxrec.models.ease import ease
-from jaxrec.models.model import matrix
-from jaxrec.models.neighbours import item_neighbours, popularity, random_walks
+from jaxrec.models.model import NOBODY, Arrays, Asking, matrix
+from jaxrec.models.neighbours import item_neighbours, random_walks
+from jaxrec.models.registry import MODELS
 from jaxrec.sources.synthetic import STARS
-from jaxrec.topk.scorer import Product, Table
+from jaxrec.topk.scorer import Table
 from tests.conftest import make_ratings
 
 
@@ -19,10 +20,9 @@ def some_matrix(users: int, items: int) -> sparse.csr_array:
     return sparse.csr_array((rng.random((users, items)) < 0.3) * rng.random((users, items)))
 
 
-def all_scores(scorer: Product | Table) -> NDArray[np.floating]:
-    if isinstance(scorer, Table):
-        return np.asarray(scorer.scores)
-    return np.asarray(scorer.left) @ np.asarray(scorer.right).T
+def linear(X: sparse.csr_array, arrays: Arrays) -> NDArray[np.floating]:
+    """Scores of the rows of X by item-item weights that are left times right."""
+    return (X @ arrays["left"] if "left" in arrays else X.toarray()) @ arrays["right"].T
 
 
 def test_targets() -> None:
@@ -33,9 +33,12 @@ def test_targets() -> None:
     )
 
 
-def test_popularity_counts_what_is_liked() -> None:
+def test_popularity_is_alike_for_everyone() -> None:
     ratings = make_ratings([(0, 0, 5.0, 0), (1, 0, 4.0, 0), (0, 1, 3.5, 0)])
-    assert all_scores(popularity(ratings.liked(STARS).items, 2, 3)).tolist() == [[2, 0, 0]] * 2
+    asking = Asking(ratings, np.full(2, NOBODY, np.int32), STARS)
+    scores = MODELS["popularity"].ask({"liked": np.array([2, 0, 0])}, asking, {})
+    assert not isinstance(scores, Table)
+    assert (np.asarray(scores.left) @ np.asarray(scores.right).T).tolist() == [[2, 0, 0]] * 2
 
 
 @pytest.mark.parametrize("shape", [(8, 20), (40, 12)], ids=["fewer users", "fewer items"])
@@ -47,7 +50,7 @@ def test_ease_is_steck_s_closed_form(shape: tuple[int, int], text: bool) -> None
     P = np.linalg.inv(A.T @ A + 7.0 * np.eye(shape[1]))
     B = -P / np.diagonal(P)
     np.fill_diagonal(B, 0)
-    found = all_scores(ease(X, X, 7.0, E, 2.0))
+    found = linear(X, ease(X, 7.0, E, 2.0))
     unseen = X.toarray() == 0
     np.testing.assert_allclose(found[unseen], (X.toarray() @ B)[unseen], rtol=1e-4, atol=1e-6)
 
@@ -55,21 +58,34 @@ def test_ease_is_steck_s_closed_form(shape: tuple[int, int], text: bool) -> None
 def test_features_of_no_column_are_no_text() -> None:
     for shape in ((8, 20), (40, 12)):
         X = some_matrix(*shape)
-        found = all_scores(ease(X, X, 7.0, np.zeros((shape[1], 0)), 2.0))
-        np.testing.assert_allclose(found, all_scores(ease(X, X, 7.0)), rtol=1e-6)
+        found = linear(X, ease(X, 7.0, np.zeros((shape[1], 0)), 2.0))
+        np.testing.assert_allclose(found, linear(X, ease(X, 7.0)), rtol=1e-6)
 
 
-def test_ease_learns_from_train_and_scores_whoever_asks() -> None:
-    X, asking = some_matrix(8, 20), some_matrix(9, 20)
-    scores = all_scores(ease(X, asking, 5.0))
-    assert scores.shape == (9, 20)
-    np.testing.assert_allclose(scores[:8], all_scores(ease(X, asking[:8], 5.0)), rtol=1e-5)
+@pytest.mark.parametrize("shape", [(8, 20), (40, 12)], ids=["fewer users", "fewer items"])
+def test_a_new_item_is_placed_as_if_it_had_been_there(shape: tuple[int, int]) -> None:
+    """Bordered by one column of features: Steck's form of the whole, up to its own small change."""
+    X, rng = some_matrix(*shape), np.random.default_rng(1)
+    E, e, settings = rng.normal(size=(shape[1], 3)), rng.normal(size=(1, 3)), {"lambda_": 7.0}
+    settings |= {"text_weight": 0.3}
+    A = np.vstack([np.pad(X.toarray(), ((0, 0), (0, 1))), 0.3 * np.vstack([E, e]).T])
+    P = np.linalg.inv(A.T @ A + 7.0 * np.eye(shape[1] + 1))
+    B = -P / np.diagonal(P)
+    place = MODELS["ease+text"].place
+    assert place is not None
+    arrays = place(ease(X, 7.0, E, 0.3), e.astype(np.float32), settings)
+    left = arrays["left"] if "left" in arrays else np.eye(shape[1])
+    if "placed" in arrays:
+        left = np.vstack([left, arrays["placed"]])
+    found = left @ arrays["right"].T
+    np.testing.assert_allclose(found[:-1, -1], B[:-1, -1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found[-1, :-1], B[-1, :-1], rtol=0.05, atol=1e-4)
 
 
 def test_ease_refuses_what_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jaxrec.models.ease.LARGEST", 5)
     with pytest.raises(InputError, match="dense system of 8 rows; 5 are possible"):
-        ease(some_matrix(8, 20), some_matrix(8, 20), 5.0)
+        ease(some_matrix(8, 20), 5.0)
 
 
 def keep_best(S: NDArray[np.floating], neighbours: int) -> NDArray[np.floating]:
@@ -88,7 +104,7 @@ def test_item_neighbours_are_shrunk_cosines(neighbours: int) -> None:
     S = dense.T @ dense / (np.outer(norms, norms) + 0.5)
     np.fill_diagonal(S, 0)
     expected = dense @ keep_best(S, neighbours).T
-    found = all_scores(item_neighbours(X, X, neighbours, 0.5))
+    found = (X @ item_neighbours(X, neighbours, 0.5)).toarray()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -102,7 +118,7 @@ def test_random_walks_take_three_steps(neighbours: int) -> None:
     W = (to_users @ to_items) / np.maximum(of_item, 1) ** 0.4
     np.fill_diagonal(W, 0)
     expected = X.toarray() @ keep_best(W.T, neighbours).T
-    found = all_scores(random_walks(X, X, 0.7, 0.4, neighbours))
+    found = (X @ random_walks(X, 0.7, 0.4, neighbours)).toarray()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -113,7 +129,7 @@ def test_random_walks_are_those_of_irspack() -> None:
     peer = irspack.RP3betaRecommender(sparse.csr_matrix(X), alpha=1.0, beta=0.6, top_k=12)
     peer.learn()
     expected = np.asarray(peer.get_score(np.arange(30)))
-    found = all_scores(random_walks(X, X, 1.0, 0.6, 12))
+    found = (X @ random_walks(X, 1.0, 0.6, 12)).toarray()
     unseen = X.toarray() == 0
     scale = found[unseen].sum() / expected[unseen].sum()
     np.testing.assert_allclose(found[unseen], scale * expected[unseen], rtol=1e-4)

@@ -1,0 +1,147 @@
+"""What comes to a model from outside: tables of interactions, items, wishes, segments."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from jaxrec.errors import InputError
+from jaxrec.experiment.folder import RunFolder
+from jaxrec.serving.additions import new_items, read_segments, wishes, with_interactions
+from jaxrec.serving.lists import FORMATS, check_format, for_everybody, write_table
+from jaxrec.serving.model import FittedModel
+from jaxrec.serving.strangers import Segments, of_strangers
+from tests.serving.test_model import anything
+
+
+def test_interactions_of_known_and_new_users_are_read(model: FittedModel, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("user,item,rating\n1,5,4.5\n900,5,5.0\n900,7,4.0\n901,424242,5.0\n")
+    after, said = with_interactions(model, path)
+    assert after.user_ids.find([900, 901]).tolist() == [100, -1]
+    own = after.known.at(np.flatnonzero(after.known.users == 100))
+    assert model.catalogue.ids[own.items].tolist() == [5, 7]
+    assert own.values.tolist() == [5.0, 4.0]
+    assert any("1 interactions with 1 items that the model does not know" in line for line in said)
+    assert "3 interactions of 1 known and 1 new users, folded in" in said[-1]
+
+
+def test_interactions_without_ratings_are_just_liked(model: FittedModel, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("user,item\n900,5\n900,7\n")
+    after, said = with_interactions(model, path)
+    own = after.known.at(np.flatnonzero(after.known.users == 100))
+    assert own.values.tolist() == [model.feedback.liked_from] * 2
+    assert any("every interaction counts as just liked" in line for line in said)
+
+
+def test_interactions_with_items_of_another_shop_are_refused(
+    model: FittedModel, tmp_path: Path
+) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("user,item,rating\n1,a,4.5\n1,b,4.5\n")
+    with pytest.raises(InputError, match="none of its items is one of the model's"):
+        with_interactions(model, path)
+
+
+def test_new_items_are_read_as_the_first_were(model: FittedModel, tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text(
+        "movieId,title,genres\n1,The First (1999),Drama\n9001,New Wolf (1999),Drama|Crime\n"
+    )
+    catalogue, said = new_items(model, path)
+    assert catalogue.ids.names.tolist() == [9001]
+    assert catalogue.table["genres"].to_list() == [["Drama", "Crime"]]
+    assert catalogue.table["year"].to_list() == [1999.0]
+    assert said == [f"{path}: 1 items are in the model already, and stay as they are"]
+
+
+def test_items_that_are_all_there_are_refused(model: FittedModel, tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("movieId,title,genres\n1,The First (1999),Drama\n")
+    with pytest.raises(InputError, match="no item that the model does not know"):
+        new_items(model, path)
+
+
+@pytest.mark.parametrize("content", ["5\n7\n", "item\n5\n7\n", "shelf,movieId\na,5\nb,7\n"])
+def test_only_names_items(model: FittedModel, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "only.csv"
+    path.write_text(content)
+    wanted, _ = wishes(model.user_ids, model.catalogue.ids, 5, path, None)
+    assert model.catalogue.ids[np.flatnonzero(wanted.allowed)].tolist() == [5, 7]
+
+
+def test_exclude_names_items_or_pairs(model: FittedModel, tmp_path: Path) -> None:
+    path = tmp_path / "exclude.csv"
+    path.write_text("item\n5\n")
+    wanted, _ = wishes(model.user_ids, model.catalogue.ids, 5, None, path)
+    assert model.catalogue.ids[np.flatnonzero(~wanted.allowed)].tolist() == [5]
+    path.write_text("user_id,item_id\n2,5\n4711,6\n")
+    wanted, said = wishes(model.user_ids, model.catalogue.ids, 5, None, path)
+    assert wanted.allowed.all()
+    assert (wanted.apart.users.tolist(), wanted.apart.items.tolist()) == ([1], [4])
+    assert said == [f"{path}: 1 rows are of nobody or nothing that is known"]
+
+
+def test_wishes_that_name_nothing_are_refused(model: FittedModel, tmp_path: Path) -> None:
+    path = tmp_path / "only.csv"
+    path.write_text("item\nx\ny\n")
+    with pytest.raises(InputError, match="no column names an item that is known"):
+        wishes(model.user_ids, model.catalogue.ids, 5, path, None)
+
+
+def test_segments_are_users_and_one_more_column(tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    path.write_text("country,user_id\nDE,1\nFR,2\n")
+    assert read_segments(path) == Segments("country", {"1": "DE", "2": "FR"})
+    path.write_text("country,user_id,age\nDE,1,30\nFR,2,20\n")
+    with pytest.raises(InputError, match="3 columns; give a user and a segment"):
+        read_segments(path)
+
+
+def test_a_stranger_gets_what_her_segment_likes_where_validation_prefers_it(
+    measured: RunFolder,
+) -> None:
+    """Users who share their segment with those of like taste, and users in segments at random."""
+    data = measured.dataset
+    liked = data.interactions.liked(data.feedback)
+    even = np.bincount(liked.users[liked.items % 2 == 0], minlength=data.users)
+    odd = np.bincount(liked.users[liked.items % 2 == 1], minlength=data.users)
+    kept = liked.items % 2 == (odd > even)[liked.users]
+    apart = data.interactions.at(
+        np.flatnonzero(data.interactions.items % 2 == (odd > even)[data.interactions.users])
+    )
+    assert kept.any()
+    divided = replace(data, interactions=apart)
+    everything = np.arange(len(apart.users))
+    names = [str(name) for name in data.user_ids.names]
+    told = Segments("side", dict(zip(names, np.where(odd > even, "odd", "even"), strict=True)))
+    found = of_strangers(divided, everything, everything, 1, told)
+    assert found.segments is not None
+    scores = found.scorer(1, "odd").right
+    assert np.asarray(scores)[:, 0].argmax() % 2 == 1
+    drawn = np.random.default_rng(0).permutation(list(told.of.values()))
+    noise = Segments("noise", dict(zip(names, drawn.tolist(), strict=True)))
+    assert of_strangers(divided, everything, everything, 1, noise).segments is None
+
+
+def test_a_segment_that_is_none_is_named(model: FittedModel) -> None:
+    with pytest.raises(InputError, match="no segment 'XX'; there are none"):
+        model.strangers.scorer(1, "XX")
+
+
+def test_lists_are_written_as_the_suffix_says(model: FittedModel, tmp_path: Path) -> None:
+    tables = list(for_everybody(model, anything(model, 3), memory=2**20))
+    readers: list[Any] = [pl.read_parquet, pl.read_csv, pl.read_ndjson]
+    for suffix, read in zip(FORMATS, readers, strict=True):
+        out = tmp_path / f"recs{suffix}"
+        told = write_table(out, tables, "synthetic")
+        assert told == "291 rows for 97 users"  # three have every item there is
+        found = read(out)
+        assert found["item_id"].to_list() == pl.concat(tables)["item_id"].to_list()
+        assert found.columns == ["user_id", "rank", "item_id", "title", "score"]
+    with pytest.raises(InputError, match=r"the suffix says the format, one of \.parquet"):
+        check_format(tmp_path / "recs.xlsx")

@@ -1,0 +1,119 @@
+"""Two commands from an experiment to recommendations, and what comes after."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+import cli
+from jaxrec.experiment.folder import RunFolder
+from tests.tiny_models import tiny_bert
+
+
+def jaxrec(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+
+def done(*arguments: object) -> str:
+    result = jaxrec(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, small: None) -> Path:
+    """Of an experiment with a real, if tiny, encoder."""
+    folder = tmp_path_factory.mktemp("commands")
+    encoder, run = tiny_bert(folder / "tiny"), folder / "run"
+    done("embed", "--run", run, "--data", "synthetic", "--model", encoder)
+    done("eval", "--run", run, "--row", "popularity", "--row", "hybrid")
+    output = done("fit", "--run", run, "--out", folder / "model")
+    assert "hybrid (learned fusion), fitted on all" in output
+    assert "Of this model there are none" in output
+    assert "texts hold remarks that the experiment could not read" in output
+    return folder / "model"
+
+
+def test_a_known_user_somebody_new_and_everybody_are_served(model: Path, tmp_path: Path) -> None:
+    lines = done("recommend", "--model", model, "--user", 7, "-k", 3).splitlines()
+    assert lines[-4] == "Recommended by hybrid:"
+    assert "For somebody who likes" in done("recommend", "--model", model, "--liked", 3)
+    told = done("recommend", "--model", model, "--user", "nobody-knows")
+    assert "Nothing is known of user nobody-knows: most liked" in told
+    out = tmp_path / "recs.csv"
+    done("recommend", "--model", model, "--all", "--out", out, "-k", 4)
+    known = pl.read_parquet(model / "interactions.parquet")
+    users = pl.read_parquet(model / "users.parquet")["user_id"].gather(known["user"])
+    items = pl.read_parquet(model / "items.parquet")["item_id"].gather(known["item"])
+    had = pl.DataFrame({"user_id": users, "item_id": items})
+    assert pl.read_csv(out).join(had, on=["user_id", "item_id"]).is_empty()
+
+
+def test_what_has_been_done_since_counts(model: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.csv"
+    new.write_text("user,item,rating\nanna,3,5\nanna,8,4.5\n")
+    told = done("recommend", "--model", model, "--user", "anna", "--interactions", new, "-k", 2)
+    assert "Recommended by hybrid (folded in):" in told
+
+
+def test_new_items_are_placed_by_the_encoder_of_the_others(model: Path, tmp_path: Path) -> None:
+    items = tmp_path / "items.csv"
+    items.write_text("movieId,title,genres\n9001,The Wolf Affair (1999),Drama|Crime\n")
+    encoder = model.parent / "tiny"
+    lost = jaxrec("model", "add-items", "--model", model, items)
+    assert lost.exit_code == 2  # the folder it was in is not named in the model
+    assert "--encoder" in lost.output
+    told = done("model", "add-items", "--model", model, items, "--encoder", encoder)
+    assert "1 placed" in told
+    assert "The Wolf Affair (1999)" in done("similar", "--model", model, "--item", 9001)[:60]
+    only = tmp_path / "only.csv"
+    only.write_text("item\n9001\n")
+    listed = done("recommend", "--model", model, "--user", 7, "--only", only)
+    assert listed.splitlines()[-1].endswith("9001  The Wolf Affair (1999)")
+
+
+def test_an_encoder_that_is_another_is_refused(model: Path, tmp_path: Path) -> None:
+    import torch
+
+    items = tmp_path / "items.csv"
+    items.write_text("movieId,title,genres\n9002,The Wolf Affair (1999),Drama|Crime\n")
+    other = tiny_bert(tmp_path / "other")
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(other / "model.safetensors")
+    first = next(iter(weights))
+    save_file(weights | {first: weights[first] + torch.ones(1)}, other / "model.safetensors")
+    refused = jaxrec("model", "add-items", "--model", model, items, "--encoder", other)
+    assert refused.exit_code == 2
+    assert "is not what encoded the model's items" in refused.output
+
+
+def test_an_encoder_out_of_reach_costs_the_new_remarks_alone(
+    measured: RunFolder, tmp_path: Path
+) -> None:
+    told = done("fit", "--run", measured.path, "--out", tmp_path / "model")
+    assert "texts keep to what the experiment could read" in told
+    assert "Recommended by hybrid:" in done("recommend", "--model", tmp_path / "model", "--user", 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "--run", "RUN", "--out", "FILE"], "is a file; give a folder"),
+        (["fit", "--run", "RUN", "--out", "RUN"], "is not empty and no model folder"),
+        (["fit", "--run", "RUN", "--out", "new", "--row", "bpr"], "no row 'bpr'"),
+        (["fit", "--run", "nowhere", "--out", "new"], "is no run folder; `jaxrec run --run"),
+        (["recommend", "--model", "RUN", "--user", "1"], "is no model folder; `jaxrec fit"),
+    ],
+)
+def test_bad_input_is_one_line(
+    measured: RunFolder, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "file").touch()
+    named = {"RUN": measured.path, "FILE": tmp_path / "file", "new": tmp_path / "new"}
+    named["nowhere"] = tmp_path / "nowhere"
+    result = jaxrec(*(named.get(argument, argument) for argument in arguments))
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert "Traceback" not in result.output

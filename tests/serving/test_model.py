@@ -1,0 +1,240 @@
+"""A fitted model: what it never names, what it says of newcomers, new items and strangers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from jaxrec.data.dataset import Interactions
+from jaxrec.data.features import item_features
+from jaxrec.data.ids import Ids
+from jaxrec.errors import InputError
+from jaxrec.experiment.fitting import learned, missing_factors, train_pmf
+from jaxrec.experiment.folder import RunFolder
+from jaxrec.experiment.rows import lacking, rows_of
+from jaxrec.experiment.scoring import score_card
+from jaxrec.files import write_json
+from jaxrec.models.model import NOBODY
+from jaxrec.models.registry import MODELS
+from jaxrec.serving.evaluated import of_run
+from jaxrec.serving.fit import choose_row
+from jaxrec.serving.model import FittedModel, Pairs, Wanted
+from tests.serving.conftest import QUICK, fitted, quick
+
+
+def anything(model: FittedModel, k: int = 10) -> Wanted:
+    return Wanted.best(k, len(model.catalogue.ids))
+
+
+def named(items: NDArray, users: NDArray, owned: Interactions) -> int:
+    """How many places of lists hold what the user has."""
+    n = 1 + max(int(items.max()), int(owned.items.max()))
+    pairs = users[:, None].astype(np.int64) * n + items
+    return int(np.isin(pairs[items >= 0], owned.users.astype(np.int64) * n + owned.items).sum())
+
+
+@pytest.mark.parametrize(
+    "protocol", ["strict", "published", "temporal", "temporal-user", "cold-items", "cold-users"]
+)
+def test_no_row_of_any_protocol_names_what_a_user_has(
+    tmp_path: Path, small: None, protocol: str
+) -> None:
+    run = quick(tmp_path / "run", protocol)
+    for settings in missing_factors(run, {"mf", "pmf"}).values():
+        if protocol == "published" or settings.solver != "sequential":
+            train_pmf(run, settings._replace(factors=4, sweeps=3))
+    users = np.arange(run.dataset.users, dtype=np.int32)
+    wanted = Wanted.best(25, run.dataset.items)
+    served = 0
+    for row in rows_of(run):
+        if lacking(run, row) is None:
+            found, _ = of_run(run, users, wanted, row.name)
+            assert named(found.items, users, run.dataset.interactions) == 0, row.name
+            assert (found.items >= 0).any(), row.name
+            served += 1
+    assert served >= 10
+
+
+def test_lists_as_evaluated_name_what_was_held_out(measured: RunFolder) -> None:
+    users = np.arange(measured.dataset.users, dtype=np.int32)
+    wanted = Wanted.best(25, measured.dataset.items)
+    found, _ = of_run(measured, users, wanted, "ease", as_evaluated=True)
+    split, interactions = measured.protocol.split, measured.dataset.interactions
+    assert named(found.items, users, interactions.at(split.train)) == 0
+    assert named(found.items, users, interactions.at(split.test)) > 0
+
+
+@pytest.mark.parametrize("row", ["popularity", "itemknn", "ease", "pmf+text", "hybrid"])
+def test_a_model_of_any_row_names_nothing_that_a_user_has(measured: RunFolder, row: str) -> None:
+    model = fitted(measured, row)
+    assert len(model.known.users) == len(measured.dataset.interactions.users)
+    users = np.arange(len(model.user_ids), dtype=np.int32)
+    found = model.recommend(model.asking(users), anything(model), users)
+    assert named(found.items, users, measured.dataset.interactions) == 0
+    assert not found.strange.any()
+
+
+def test_who_comes_back_is_served_as_trained_and_who_has_done_more_is_folded_in(
+    model: FittedModel,
+) -> None:
+    one = np.array([3], np.int32)
+    before = model.recommend(model.asking(one), anything(model), one)
+    disliked = before.items[0, 0]
+    more = Interactions(np.zeros(1, np.int32), np.array([disliked], np.int32), np.array([1.0]))
+    after = model.with_interactions(model.user_ids.names[one], more)
+    assert after.trained[3] == NOBODY
+    lists = after.recommend(after.asking(one), anything(after), one)
+    assert disliked not in lists.items[0]
+    others = np.array([4], np.int32)
+    np.testing.assert_array_equal(
+        model.recommend(model.asking(others), anything(model), others).items,
+        after.recommend(after.asking(others), anything(after), others).items,
+    )
+
+
+def test_somebody_new_with_a_user_s_interactions_gets_nearly_that_user_s_list(
+    model: FittedModel,
+) -> None:
+    users = np.arange(20, dtype=np.int32)
+    own = model.asking(users)
+    trained = model.recommend(own, anything(model), users).items
+    newcomer = own._replace(trained=np.full(20, NOBODY, np.int32))
+    folded = model.recommend(newcomer, anything(model)).items
+    agree = np.mean([np.isin(a, b).mean() for a, b in zip(trained, folded, strict=True)])
+    assert agree > 0.9
+
+
+def test_new_users_are_known_by_what_they_have_done(model: FittedModel) -> None:
+    more = Interactions(
+        np.array([0, 0, 1], np.int32), np.array([5, 6, 7], np.int32), np.array([5.0, 4.5, 5.0])
+    )
+    after = model.with_interactions(np.array([7777, 8888]), more)
+    users = after.user_ids.positions([7777, 8888])
+    found = after.recommend(after.asking(users), anything(after), users)
+    assert not found.strange.any()
+    assert not np.isin(found.items[0], [5, 6]).any()
+    assert (found.items[0] != found.items[1]).any()
+
+
+def test_a_pair_given_again_has_the_new_value_and_counts_add_up(model: FittedModel) -> None:
+    user, item = model.known.users[0], model.known.items[0]
+    name = model.user_ids.names[[user]]
+    more = Interactions(np.zeros(1, np.int32), np.array([item]), np.array([0.5]))
+    for kind, expected in (("stars", 0.5), ("counts", 0.5 + model.known.values[0])):
+        feedback = replace(model.feedback, kind=kind)
+        known = replace(model, feedback=feedback).with_interactions(name, more).known
+        own = (known.users == user) & (known.items == item)
+        assert known.values[own].tolist() == [expected]
+
+
+def test_nothing_known_gives_what_validation_prefers(model: FittedModel) -> None:
+    nobody = model.somebody(np.zeros(0, np.int32))
+    found = model.recommend(nobody, anything(model))
+    assert found.strange.tolist() == [True]
+    liked = model.strangers.liked[:, 0]
+    assert liked[found.items[0]].tolist() == sorted(liked, reverse=True)[:10]
+    assert set(model.strangers.ndcg) == {"most liked", "most liked lately"}
+    assert model.strangers.kind == max(model.strangers.ndcg, key=lambda k: model.strangers.ndcg[k])
+
+
+def test_filters_move_no_score(model: FittedModel) -> None:
+    one = np.array([3], np.int32)
+    items = len(model.catalogue.ids)
+    whole = model.recommend(model.asking(one), anything(model, items), one)
+    allowed = np.zeros(items, bool)
+    allowed[::3] = True
+    some = model.recommend(model.asking(one), anything(model, items)._replace(allowed=allowed), one)
+    kept = np.isin(whole.items[0], np.flatnonzero(allowed))
+    n = int(kept.sum())
+    np.testing.assert_array_equal(some.items[0, :n], whole.items[0][kept])
+    np.testing.assert_allclose(some.scores[0, :n], whole.scores[0][kept], rtol=1e-5)
+    assert (some.items[0, n:] == NOBODY).all()
+
+
+def test_a_pair_set_apart_is_named_to_nobody_but_others(model: FittedModel) -> None:
+    users = np.array([3, 4], np.int32)
+    first = model.recommend(model.asking(users), anything(model), users).items
+    apart = Pairs(np.array([3], np.int32), first[0, :1])
+    wanted = anything(model)._replace(apart=apart)
+    found = model.recommend(model.asking(users), wanted, users).items
+    assert first[0, 0] not in found[0]
+    np.testing.assert_array_equal(found[1], first[1])
+
+
+def new_item(model: FittedModel, like: int, name: int) -> FittedModel:
+    """With one item more, described as another one is."""
+    assert model.E is not None
+    table = model.catalogue.table[[like]]
+    catalogue = replace(model.catalogue, ids=Ids([name], "item"), table=table)
+    return model.with_items(catalogue, model.E[[like]])
+
+
+def test_a_new_item_goes_where_its_features_say(model: FittedModel) -> None:
+    """Two new items that are described alike score alike, and there is a place for them."""
+    first = int(np.argmax(model.item_counts))
+    twice = new_item(new_item(model, first, 99_998), first, 99_999)
+    users = np.arange(30, dtype=np.int32)
+    everything = jnp.ones((30, len(twice.catalogue.ids)), bool)
+    scores = np.asarray(twice.scorer(twice.asking(users))(jnp.asarray(users), everything))
+    np.testing.assert_allclose(scores[:, -1], scores[:, -2], rtol=1e-4, atol=1e-4)
+    assert np.ptp(scores[:, -1]) > 0
+    ranked = twice.recommend(twice.asking(users), anything(twice, 202), users).items
+    assert (ranked == 201).any(axis=1).all()
+
+
+def test_an_item_of_which_pmf_knew_only_the_features_is_placed_where_it_was(
+    tmp_path: Path, small: None
+) -> None:
+    """V of an item without interactions is W^T e, whether it was there or comes later."""
+    run = quick(tmp_path / "run", "cold-items")
+    arrays, settings = learned(run, "pmf+text"), MODELS["pmf+text"].settings | QUICK
+    cold = np.flatnonzero(arrays["rated"] == 0)
+    E, place = run.read_embeddings("some").E, MODELS["pmf+text"].place
+    assert place is not None
+    features = item_features(run.dataset.catalogue, E, settings["metadata"])
+    placed = place(arrays, features[cold], settings)["V"][-len(cold) :]
+    np.testing.assert_allclose(placed, arrays["V"][cold], rtol=1e-3, atol=1e-4)
+
+
+def test_a_row_without_texts_places_no_item(measured: RunFolder) -> None:
+    model = fitted(measured, "itemknn")
+    with pytest.raises(InputError, match="row itemknn reads no texts, and cannot place items"):
+        model.with_items(model.catalogue, None)
+
+
+def test_similar_items_are_near_in_every_space(model: FittedModel) -> None:
+    found = model.similar(3, 5)
+    assert {"pmf+text", "texts"} <= set(found)
+    assert model.E is not None
+    cosines = model.E @ model.E[3]
+    cosines[3] = -2
+    assert found["texts"].items[0].tolist() == np.argsort(-cosines)[:5].tolist()
+
+
+def test_what_an_index_finds_is_ranked_as_the_whole_would_be(model: FittedModel) -> None:
+    users = np.arange(30, dtype=np.int32)
+    asking = model.asking(users)
+    whole = model.recommend(asking, anything(model, 50), users).items
+    order = np.argsort(-model.reranked(asking, whole), axis=1, kind="stable")
+    again = np.take_along_axis(whole, order, axis=1)
+    top = np.mean([np.isin(a[:10], b[:10]).mean() for a, b in zip(whole, again, strict=True)])
+    assert top > 0.95
+
+
+def test_a_row_that_was_not_measured_is_refused_with_the_command(measured: RunFolder) -> None:
+    with pytest.raises(InputError, match="no figures of row rp3beta; run `jaxrec eval --run"):
+        choose_row(measured, "rp3beta")
+
+
+def test_figures_of_other_settings_are_refused(tmp_path: Path, small: None) -> None:
+    run = quick(tmp_path / "run")
+    with pytest.raises(InputError, match="has measured nothing that a model is chosen by"):
+        choose_row(run, None)
+    score_card(run, only=("popularity", "ease"))
+    assert choose_row(run, None)[0].name == "ease"
+    write_json(run.tuned_path("ease"), {"settings": {"lambda_": 3.0}})
+    with pytest.raises(InputError, match="the figures of row ease are of other settings"):
+        choose_row(run, "ease")
