@@ -509,8 +509,7 @@ def _embedded(
         from torch_embed.encoding.encode import embed_file
         from torch_embed.encoding.encoder import load_encoder
 
-        how = {key: card[key] for key in ("dim", "nf4", "dtype", "prompt", "long")}
-        loaded = load_encoder(card["model"], **how)
+        loaded = load_encoder(card["model"], **_loaded_as(card))
     except Exception as error:
         if (why := excuse(error, (ModuleNotFoundError, *_mistakes()))) is None:
             raise
@@ -556,6 +555,11 @@ def add_items(terminal: Terminal, model: Path, items: Path, encoder: str | None)
     terminal.say(f"{len(catalogue.ids):,} placed; {model} has {len(placed.catalogue.ids):,} items")
 
 
+def _loaded_as(card: dict[str, Any]) -> dict[str, Any]:
+    """How an encoder was loaded, by the card of the embeddings that it made."""
+    return {key: card[key] for key in ask.LOADING if key in card}
+
+
 def _encoded(asked: str | None, own: Path, card: dict[str, Any], texts: list[str]) -> Any:
     """Embeddings of texts by the encoder of a model; of several folds the mean."""
     try:
@@ -567,8 +571,10 @@ def _encoded(asked: str | None, own: Path, card: dict[str, Any], texts: list[str
         raise InputError(f"new texts need {missing.name}; pip install 'jaxrec[embed]'") from None
     folders = [str(asked)] if asked else [str(path) for path in sorted(own.glob("fold-*"))]
     folders = folders or [str(own) if own.exists() else card["model"]]
-    how = {key: card[key] for key in ("dim", "nf4", "dtype", "prompt", "long") if key in card}
-    loaded = [load_encoder(folder, **how) for folder in folders]
+    try:
+        loaded = [load_encoder(folder, **_loaded_as(card)) for folder in folders]
+    except _mistakes() as error:
+        raise InputError(f"{error}; or say what encoded the others: --encoder") from None
     hashes = [encoder.weights_sha256 for encoder in loaded]
     if (hashes if len(hashes) > 1 else hashes[0]) != card["weights_sha256"]:
         raise InputError(

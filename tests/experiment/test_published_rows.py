@@ -53,7 +53,8 @@ def test_our_rows_on_the_published_split(run: Path) -> None:
 def test_the_published_case_study(run: Path) -> None:
     result = CliRunner().invoke(
         cli.main,
-        ["recommend", "--run", str(run), *"--user 400 -k 5 --row mf --as-evaluated -q".split()],
+        ["recommend", "--run", str(run), "--user", "400", "-k", "5"]
+        + ["--row", "mf", "--as-evaluated", "-q"],
     )
     assert result.output.splitlines()[1:6] == [
         "  4.5  Donnie Darko (2001)",

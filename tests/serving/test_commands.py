@@ -100,7 +100,7 @@ def test_an_encoder_out_of_reach_costs_the_new_remarks_alone(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fit", "--run", "RUN", "--out", "FILE"], "is a file; give a folder"),
+        (["fit", "--run", "RUN", "--out", "FILE"], "is a file"),
         (["fit", "--run", "RUN", "--out", "RUN"], "is not empty and no model folder"),
         (["fit", "--run", "RUN", "--out", "new", "--row", "bpr"], "no row 'bpr'"),
         (["fit", "--run", "nowhere", "--out", "new"], "is no run folder; `jaxrec run --run"),
