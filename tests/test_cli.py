@@ -126,7 +126,7 @@ def test_a_small_memory_changes_no_list(
         (["eval", "--row", "bpr"], "no row 'bpr'; there are mf, "),
         (["tune", "--row", "mf"], "no row 'mf' to tune; there are itemknn"),
         (["run", "--seeds", "2"], "is one run folder; give another --run"),
-        (["eval", "--row", "popularity", "--plot", "/tmp/x.nothing"], "nothing"),
+        (["eval", "--plot", "/tmp/x.nothing"], "give a name that ends in .png or .pdf or .svg"),
         (["eval", "--seed", "7"], "made with seed 42, not 7"),
         (["eval", "--alpha", "2"], "'2' is neither a number from 0 to 1 nor `grid`"),
         (["eval", "--data", "nowhere"], "no data set 'nowhere'"),
@@ -138,7 +138,7 @@ def test_a_small_memory_changes_no_list(
         (["train-pmf", "--solver", "sequential", "--nu", "0"], "has nu 1.0 only; leave it out"),
         (["train-pmf", "--likelihood", "logistic", "--target", "liked"], "is for all-pairs"),
         (["train-pmf", "--nu", "100"], "give smaller ones"),
-        (["eval", "--row", "mf", "--json", "/proc/card.json"], "/proc"),
+        (["eval", "--row", "mf", "--json", "/proc/card.json"], "cannot be written"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(run: Path, arguments: list[str], message: str) -> None:
