@@ -205,7 +205,8 @@ def tune(session: Session, only: tuple[str, ...], trials: int, memory: int) -> N
     if len(lost) == len(rows):
         sys.exit(2)
     session.terminal.say(set_stale_results_aside(opened))
-    session.terminal.say(f"Now `jaxrec train-pmf --run {opened.path}` and `jaxrec eval` use these.")
+    then = f"`{opened.command('train-pmf')}` and `{opened.command('eval')}`"
+    session.terminal.say(f"Now {then} use these.")
 
 
 def _tune(
@@ -451,7 +452,8 @@ def _evaluate(
         with excused(terminal.detail):
             sweeps = opened.read_factors("mf")[1]["sweeps"]
     more["on_row"] = terminal.detail
-    with resumable(), terminal.sweeps("PMF on train without validation", sweeps) as on_sweep:
+    remedy = f"try a larger --lambda of `jaxrec train-pmf`, or remove {opened.tuned_path('ROW')}"
+    with resumable(remedy), terminal.sweeps("PMF on train without validation", sweeps) as on_sweep:
         card = score_card(opened, tuple(sorted(set(ks))), fusion, on_sweep, **more)
     terminal.result(*parts(card))
     return card

@@ -90,14 +90,14 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises InputError naming the file if it is not one."""
+def read_json(path: Path, remedy: str = "delete it and make it again") -> dict[str, Any]:
+    """Read a JSON object; raises InputError naming the file and the remedy if it is not one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); delete it and make it again") from None
+        raise InputError(f"{path}: not valid JSON ({error}); {remedy}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object; delete it and make it again")
+        raise InputError(f"{path}: expected a JSON object; {remedy}")
     return content
 
 

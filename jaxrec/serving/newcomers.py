@@ -43,7 +43,8 @@ def recommend_liked(
     else:
         factors, settings = fitted_factors(run, row), pmf_settings(settings_of(run, row))
     if settings.biases or settings.likelihood == "logistic":
-        raise InputError("fold-in takes factors without biases; run `jaxrec train-pmf`")
+        command = run.factors_command("pmf")
+        raise InputError(f"fold-in takes factors without biases; run `{command}`")
     task = evaluation_task(run.dataset, run.protocol)
     feedback, distinct = run.dataset.feedback, np.unique(np.array(liked, np.int32))
     n = len(distinct)
