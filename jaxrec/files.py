@@ -1,4 +1,7 @@
-"""Files that are either whole or absent: written beside their place, then renamed."""
+"""Files that are either whole or absent: written beside their place, then renamed.
+
+Pipes and devices are not: they get what is whole.
+"""
 
 import hashlib
 import json

@@ -24,6 +24,7 @@ class Output(click.Path):
 
     def __init__(self, *suffixes: str):
         super().__init__(readable=False, path_type=Path)
+        self.name = "file"
         self.suffixes = suffixes
 
 
