@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -76,7 +77,7 @@ def inspect(
     The description is given to --data; its comments say what each line means.
     """
     from jaxrec.evaluation.task import held_out
-    from jaxrec.files import write_json
+    from jaxrec.files import is_stream, write_json
     from jaxrec.sources import inspection
     from jaxrec.sources.description import write_description
     from jaxrec.sources.guess import describe
@@ -100,11 +101,14 @@ def inspect(
         terminal.result(line)
     if json_path is not None:
         write_json(json_path, found)
-    if out.exists() and not force:
+    streams = is_stream(out)
+    if out.exists() and not (force or streams):
         terminal.say(f"{out} is there, and kept (--force)")
         return
     write_description(out, inspection.as_found(dataset, described), lines)
-    terminal.say(f"written: {out}; edit it if something is wrong, then `jaxrec run --data {out}`")
+    if not streams:
+        then = f"jaxrec run --data {quote(str(out))}"
+        terminal.say(f"written: {out}; edit it if something is wrong, then `{then}`")
 
 
 @main.command()
@@ -124,6 +128,7 @@ def run(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise click.UsageError("several processes share `jaxrec embed`; start `run` as one")
+    from jaxrec.evaluation.card import write_card
     from jaxrec.experiment.study import adopt_settings, grid, summarise
     from jaxrec.files import write_json
     from jaxrec.report.summary import summary_table
@@ -134,10 +139,10 @@ def run(
         if opened.dataset.synthetic:
             session = replace(session, data=opened.dataset.name)  # for all cells, or for none
         tuned = {"trials": None} if adopt_settings(opened, cell) else {}
-        _do_everything(opened, session.terminal, cell.like, **what | tuned)
+        card = _do_everything(opened, session.terminal, cell.like, **what | tuned)
     if cells[0].path == session.path:
         if json_path is not None:
-            json_path.write_bytes((session.path / "results.json").read_bytes())
+            write_card(json_path, card)
         return
     summary = summarise([cell.path for cell in cells])
     for place in filter(None, (session.path / "summary.json", json_path)):
@@ -156,7 +161,7 @@ def _do_everything(
     only: tuple[str, ...],
     trials: int | None,
     finetune: bool,
-) -> None:
+) -> ScoreCard:
     """Train, embed and evaluate what is not there yet."""
     from jaxrec.experiment.fitting import missing_factors
     from jaxrec.experiment.rows import rows_of
@@ -179,7 +184,7 @@ def _do_everything(
                 _train(opened, missing[row], terminal)
             else:
                 terminal.say(f"{row}: factors are there already")
-    _evaluate(opened, terminal, ks, PUBLISHED_FUSION, only=only)
+    return _evaluate(opened, terminal, ks, PUBLISHED_FUSION, only=only)
 
 
 @main.command()
@@ -201,7 +206,8 @@ def tune(session: Session, only: tuple[str, ...], trials: int, memory: int) -> N
     if len(lost) == len(rows):
         sys.exit(2)
     session.terminal.say(set_stale_results_aside(opened))
-    session.terminal.say(f"Now `jaxrec train-pmf --run {opened.path}` and `jaxrec eval` use these.")
+    then = f"`{opened.command('train-pmf')}` and `{opened.command('eval')}`"
+    session.terminal.say(f"Now {then} use these.")
 
 
 def _tune(
@@ -447,7 +453,8 @@ def _evaluate(
         with excused(terminal.detail):
             sweeps = opened.read_factors("mf")[1]["sweeps"]
     more["on_row"] = terminal.detail
-    with resumable(), terminal.sweeps("PMF on train without validation", sweeps) as on_sweep:
+    remedy = f"try a larger --lambda of `jaxrec train-pmf`, or remove {opened.tuned_path('ROW')}"
+    with resumable(remedy), terminal.sweeps("PMF on train without validation", sweeps) as on_sweep:
         card = score_card(opened, tuple(sorted(set(ks))), fusion, on_sweep, **more)
     terminal.result(*parts(card))
     return card
@@ -622,8 +629,6 @@ def recommend(
     from jaxrec.serving.additions import wishes, with_interactions
 
     terminal, memory = session.terminal, memory * 2**20
-    if out is not None:
-        lists.check_format(out)
     if model is None:
         opened = _open_existing(session)
         dataset = opened.dataset

@@ -1,26 +1,90 @@
-"""Files that are either whole or absent: written beside their place, then renamed."""
+"""Files that are either whole or absent: written beside their place, then renamed.
+
+Pipes and devices are not: they get what is whole.
+"""
 
 import hashlib
 import json
 import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from jaxrec.errors import InputError
 
+OF_RUST = re.compile(r"\(os error ([0-9]+)\)")
+"""How Polars and safetensors say that the system refused: an exception of theirs has no `errno`."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; it becomes `path` only if the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Yield a temporary path; what is written there becomes `path` only if the block succeeds.
+
+    A link stays, and what it points to is replaced. Into a stream (see `is_stream`) the whole
+    content is written at the end.
+
+    Raises:
+        OSError: it cannot be written; its `filename` is `path`.
+    """
+    streams, place = is_stream(path), Path(os.path.realpath(path))
+    with ExitStack() as afterwards:
+        if streams:
+            folder = Path(afterwards.enter_context(tempfile.TemporaryDirectory()))
+        else:
+            folder = place.parent
+            folder.mkdir(parents=True, exist_ok=True)
+        # the end of a name that may be as long as the system allows
+        partial = folder / f".{place.name[-40:]}.{os.getpid()}.partial"
+        afterwards.callback(partial.unlink, missing_ok=True)
+        try:
+            yield partial
+            if streams:
+                _pour(partial, path)
+            else:
+                partial.replace(place)
+        except Exception as error:
+            if (number := OF_RUST.search(str(error))) is not None:
+                code = int(number[1])
+                raise OSError(code, os.strerror(code), str(path)) from error
+            if isinstance(error, OSError) and error.filename in (None, str(partial)):
+                error.filename = str(path)
+            raise
+
+
+def is_stream(path: Path) -> bool:
+    """Is it a pipe or device, or what standard output or error go to? It is never replaced."""
     try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        there = path.stat()
+    except OSError:
+        return False
+    return not stat.S_ISREG(there.st_mode) or _descriptor(there) is not None
+
+
+def _descriptor(there: os.stat_result) -> int | None:
+    """Of standard output and error the one that goes to a file, if one does."""
+    for number in (1, 2):
+        try:
+            if os.path.samestat(os.fstat(number), there):
+                return number
+        except OSError:
+            pass  # closed
+    return None
+
+
+def _pour(made: Path, path: Path) -> None:
+    """Write the content of a file into a stream, after what has been printed there."""
+    number = _descriptor(path.stat())
+    sys.stdout.flush()
+    # a copy shares its position with what is printed; opened anew it would begin at 0
+    to: Path | int = path if number is None else os.dup(number)
+    with made.open("rb") as content, open(to, "wb") as stream:  # noqa: PTH123
+        shutil.copyfileobj(content, stream)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -29,14 +93,14 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises InputError naming the file if it is not one."""
+def read_json(path: Path, remedy: str = "delete it and make it again") -> dict[str, Any]:
+    """Read a JSON object; raises InputError naming the file and the remedy if it is not one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); delete it and make it again") from None
+        raise InputError(f"{path}: not valid JSON ({error}); {remedy}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object; delete it and make it again")
+        raise InputError(f"{path}: expected a JSON object; {remedy}")
     return content
 
 

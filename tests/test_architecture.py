@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "experiment": LISTS | {"sources", "pmf", "models", "fusion", "border"},
     "serving": LISTS | {"sources", "pmf", "models", "fusion", "border", "experiment"},
     "report": GROUND | {"evaluation"},
-    "console": {"errors"},
+    "console": GROUND,
 }
 OF_TORCH = {
     "encoding": GROUND | {"processes", "hub"},

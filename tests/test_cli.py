@@ -125,12 +125,12 @@ def test_a_small_memory_changes_no_list(
         (["recommend", "--liked", "1", "--as-evaluated", "--model", "m"], "is not for --model"),
         (["recommend", "--user", "1", "--interactions", "x.csv"], "--interactions needs --model"),
         (["recommend", "--model", "/nowhere", "--user", "1"], "is no model folder"),
-        (["recommend", "--all", "--out", "x.xlsx"], "the suffix says the format"),
+        (["recommend", "--all", "--out", "x.xlsx"], "give a name that ends in .csv or"),
         (["similar", "--item", "zzz"], "no item 'zzz'; give an id"),
         (["eval", "--row", "bpr"], "no row 'bpr'; there are mf, "),
         (["tune", "--row", "mf"], "no row 'mf' to tune; there are itemknn"),
         (["run", "--seeds", "2"], "is one run folder; give another --run"),
-        (["eval", "--row", "popularity", "--plot", "/tmp/x.nothing"], "nothing"),
+        (["eval", "--plot", "/tmp/x.nothing"], "give a name that ends in .png or .pdf or .svg"),
         (["eval", "--seed", "7"], "made with seed 42, not 7"),
         (["eval", "--alpha", "2"], "'2' is neither a number from 0 to 1 nor `grid`"),
         (["eval", "--data", "nowhere"], "no data set 'nowhere'"),
@@ -142,7 +142,7 @@ def test_a_small_memory_changes_no_list(
         (["train-pmf", "--solver", "sequential", "--nu", "0"], "has nu 1.0 only; leave it out"),
         (["train-pmf", "--likelihood", "logistic", "--target", "liked"], "is for all-pairs"),
         (["train-pmf", "--nu", "100"], "give smaller ones"),
-        (["eval", "--row", "mf", "--json", "/proc/card.json"], "/proc"),
+        (["eval", "--row", "mf", "--json", "/proc/card.json"], "cannot be written"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(run: Path, arguments: list[str], message: str) -> None:

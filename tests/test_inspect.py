@@ -1,6 +1,9 @@
 """`jaxrec data inspect`, and `--data` of what it wrote."""
 
 import json
+import os
+import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,16 @@ def test_a_run_goes_on_with_data_that_were_described_and_strictly_read(tmp_path:
     assert refused.exit_code == 2
     assert "user_artists.dat, line " in refused.output
     assert "no value" in refused.output
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_description_is_written_through_a_pipe(tmp_path: Path) -> None:
+    path, _ = FORMATS["JSON lines"](tmp_path)
+    pipe, read = tmp_path / "pipe", list[str]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    done = jaxrec("data", "inspect", path, "--out", pipe)
+    assert done.exit_code == 0, done.output
+    reader.join()
+    assert tomllib.loads(read[0])["interactions"]["files"] == [str(path)]  # wherever it ends

@@ -71,14 +71,14 @@ def read_encoded(path: Path, encoder: dict[str, Any]) -> dict[bytes, NDArray[np.
 
     What it is called decides nothing.
     """
-    card_path = path.with_suffix(".json")
-    if not path.exists() or not card_path.exists():
-        return {}
-    content = path.read_bytes()
-    card = json.loads(card_path.read_text(encoding="utf-8"))
-    decides = {key: value for key, value in encoder.items() if key != "name"}
-    same = all(card.get(key) == value for key, value in decides.items())
-    if not same or card.get("sha256") != hashlib.sha256(content).hexdigest():
+    try:
+        content = path.read_bytes()
+        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}  # absent or damaged
+    own = encoder | {"sha256": hashlib.sha256(content).hexdigest()}
+    own.pop("name", None)
+    if not isinstance(card, dict) or any(card.get(key) != value for key, value in own.items()):
         return {}
     arrays = load(content)
     if "text_sha256" not in arrays:

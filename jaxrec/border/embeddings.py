@@ -37,7 +37,7 @@ def read_embeddings(path: Path, items: int, texts_sha256: str, remedy: str) -> E
     for needed in (path, card_path):
         if not needed.exists():
             raise InputError(f"{needed} is not there; run `{remedy}`")
-    card = read_json(card_path)
+    card = read_json(card_path, f"run `{remedy}`")
     if card.get("texts_sha256") != texts_sha256:
         raise InputError(f"{path}: embeddings of other item texts; run `{remedy}`")
     try:

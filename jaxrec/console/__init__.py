@@ -1,4 +1,5 @@
-"""How commands ask, speak and end: `options`, `terminal` and its `characters`, `session`.
+"""How commands ask, speak and end: `options`, what they ask to be written (`outputs`),
+`terminal` and its `characters`, `session`.
 
-Imports `errors` only.
+Imports `errors` and `files` only.
 """

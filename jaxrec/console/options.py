@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from jaxrec.console.outputs import Output
+
 cutoffs = click.option(
     "-k",
     "ks",
@@ -45,8 +47,8 @@ model_option = click.option(
 
 def json_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """`--json FILE`, which also gets `what`."""
-    kind = click.Path(dir_okay=False, path_type=Path)
-    return click.option("--json", "json_path", type=kind, help=f"Also write {what} here.")
+    kind, says = Output(".json"), f"Also write {what} here."
+    return click.option("--json", "json_path", type=kind, help=says)
 
 
 def grid_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -81,7 +83,7 @@ def eval_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--plot",
             "plot_path",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=Output(".png", ".pdf", ".svg"),
             help="Draw the rows at the largest cut-off (PNG, PDF, SVG).",
         ),
         click.option(
@@ -150,9 +152,8 @@ def recommend_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--out",
-            help="With --all: file of user_id, rank, item_id, title, score (.parquet, .csv,"
-            " .jsonl).",
-            **file,
+            type=Output(".csv", ".parquet", ".jsonl"),
+            help="With --all: file of user_id, rank, item_id, title, score, by its suffix.",
         ),
         click.option("--only", help="Table of the items that may be listed.", **file),
         click.option(
@@ -200,9 +201,10 @@ def columns_of(context: click.Context, option: click.Parameter, value: str) -> d
 
 def inspect_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of looking at data: what of them is known, and where to write what is found."""
+    table = click.Path(dir_okay=False, path_type=Path)
     options = [
         click.argument("path", type=click.Path(path_type=Path)),
-        click.option("--items", help="Table of the items.", **file),
+        click.option("--items", type=table, help="Table of the items."),
         click.option(
             "--columns",
             metavar="ROLE=NAME,...",
@@ -214,8 +216,8 @@ def inspect_options(command: Callable[..., None]) -> Callable[..., None]:
             "--out",
             default="dataset.toml",
             show_default=True,
+            type=Output(".toml"),
             help="Where to write the description; one that is there is kept.",
-            **file,
         ),
         click.option("--force", is_flag=True, help="Write over a description that is there."),
     ]

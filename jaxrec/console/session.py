@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from jaxrec.console.characters import shown
+from jaxrec.console.outputs import refuse_outputs
 from jaxrec.errors import excuse
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def speaking(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callable[...
 
             _prepare_jax()
             try:
+                refuse_outputs(click.get_current_context())
                 command(Terminal(int(verbose) - int(quiet)), **options)
             except mistakes() as error:
                 stop(str(error), 2)

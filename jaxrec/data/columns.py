@@ -155,7 +155,7 @@ def guess_columns(frame: pl.DataFrame, given: dict[str, str], named: bool = True
         if role not in found:
             raise InputError(
                 f"which column is the {role}? there are {', '.join(frame.columns)}; say --columns"
-                " user=NAME,item=NAME"
+                " user=NAME,item=NAME (of `jaxrec data inspect`)"
             )
     return Columns(found["user"], found["item"], found.get("value"), found.get("time"))
 

@@ -26,6 +26,7 @@ from jaxrec.data.feedback import Feedback
 from jaxrec.errors import InputError
 
 IN_PYTHON = {
+    " (of `jaxrec data inspect`)": "",
     "--columns user=NAME,item=NAME": 'columns={"user": NAME, "item": NAME}',
     "leave --strict-input out": "leave strict=True out",
     "(time_format)": "(time)",

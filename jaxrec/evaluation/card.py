@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isnan, nan
 from pathlib import Path
+from shlex import quote
 from typing import Any, Self
 
 from jaxrec.errors import InputError
@@ -335,7 +336,8 @@ def write_card(path: Path, card: ScoreCard) -> None:
 
 def read_card(path: Path) -> ScoreCard:
     """The score card of a run folder; InputError names the file and the command for a new one."""
-    remedy, content = f"run `jaxrec eval --run {path.parent}` for a new one", read_json(path)
+    remedy = f"run `jaxrec eval --run {quote(str(path.parent))}` for a new one"
+    content = read_json(path, remedy)
     try:
         return ScoreCard.from_json(content)
     except InputError as error:

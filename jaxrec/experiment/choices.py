@@ -96,7 +96,7 @@ def chosen_embeddings(run: RunFolder) -> str | None:
         if figures.get(name, {}).get("sha256") != sha256:
             raise InputError(
                 f"{run.path} has several embeddings and has not chosen among them; run"
-                f" `jaxrec eval --run {run.path}`"
+                f" `{run.command('eval')}`"
             )
     return max(names, key=lambda name: figures[name]["validation_ndcg@25"])
 

@@ -243,9 +243,6 @@ def best(curve: Curve) -> float:
 
 def settings_on(factors_card: dict[str, Any]) -> PmfSettings:
     """The settings that a card of factors states."""
-    missing = [name for name in PmfSettings._fields if name not in factors_card]
-    if missing:
-        raise InputError(f"a card of factors lacks {', '.join(missing)}; run `jaxrec train-pmf`")
     return PmfSettings(*(factors_card[name] for name in PmfSettings._fields))
 
 

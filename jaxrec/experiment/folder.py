@@ -20,6 +20,7 @@ checkpoints/             of a fit under way
 validation/              factors fitted without the validation part, to choose alpha
 """
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -45,11 +46,8 @@ from jaxrec.sources.tables import nobody as no_bar
 VERSION = 3
 """Of what lies in a run folder, and of the hash of data."""
 SEED = 42
-FACTORS_COMMANDS = {
-    "mf": "jaxrec train-pmf --run {run} --solver sequential",
-    "pmf": "jaxrec train-pmf --run {run}",
-}
-"""What fits the factors of the published row and of our own."""
+FACTORS_OPTIONS = {"mf": ("--solver", "sequential"), "pmf": ()}
+"""Of `train-pmf`, to fit the factors of the published row and of our own."""
 
 
 def nobody(line: str) -> None:
@@ -186,11 +184,35 @@ class RunFolder:
 
     def factors_rows(self) -> list[str]:
         """For which of the rows `mf` and `pmf` factors are there."""
-        return [row for row in FACTORS_COMMANDS if self.factors_path(row).exists()]
+        return [row for row in FACTORS_OPTIONS if self.factors_path(row).exists()]
+
+    def command(self, name: str, *options: str) -> str:
+        """A command on this run folder, as a shell reads it."""
+        return shlex.join(["jaxrec", name, "--run", str(self.path), *options])
 
     def factors_command(self, row: str) -> str:
         """What fits the factors of row `mf` or `pmf`."""
-        return FACTORS_COMMANDS[row].format(run=self.path)
+        return self.command("train-pmf", *FACTORS_OPTIONS[row])
+
+    def embed_command(self, name: str, kind: str | None = None) -> str:
+        """What makes the embeddings called `name`; of the first kind of texts by default.
+
+        Those that are there, damaged or not, are made again from the model that their card names.
+        """
+        kind = self.kinds_of_texts[0] if kind is None else kind
+        try:
+            card = read_json(self.embeddings_path(name, kind).with_suffix(".json"))
+        except (InputError, OSError):
+            card = {}
+        taught = "finetuned_from" in card if card else name.endswith("-ft")
+        called = name.removesuffix("-ft") if taught else name
+        made_from = str(card.get("finetuned_from" if taught else "model", called))
+        # a folder or hub id is in what is called by it; a short name stands for another one
+        model = made_from if Path(made_from).name.lower() in called else called
+        options = ["--finetune"] if taught else []
+        if taught and kind == "published":
+            options += ["--preset", "published"]
+        return self.command("embed", "--model", model, *options)
 
     def read_factors(self, row: str) -> tuple[Factors, dict[str, Any]]:
         """The factors of row `mf` or `pmf` and their card.
@@ -203,18 +225,16 @@ class RunFolder:
         for key, what in (("data_sha256", "data set"), ("split_sha256", "split")):
             if card.get(key) != self.identity()[key]:
                 raise InputError(f"{path}: fitted on another {what}; run `{command}`")
+        if lacks := [name for name in PmfSettings._fields if name not in card]:
+            raise InputError(f"{path}: its card lacks {', '.join(lacks)}; run `{command}`")
         return Factors(arrays["U"], arrays["V"]), card
 
     def read_embeddings(self, name: str, kind: str | None = None) -> Embeddings:
         """The embeddings called `name`; InputError if they are not of this run's texts."""
         kind = self.kinds_of_texts[0] if kind is None else kind
         path = self.embeddings_path(name, kind)
-        card_path = path.with_suffix(".json")
-        model = read_json(card_path).get("model", name) if card_path.exists() else name
         texts = texts_sha256(self.dataset, self.texts(kind))
-        remedy = f"jaxrec embed --run {self.path} --model {model}"
-        remedy += " --finetune" if name.endswith("-ft") else ""
-        return read_embeddings(path, self.dataset.items, texts, remedy)
+        return read_embeddings(path, self.dataset.items, texts, self.embed_command(name, kind))
 
     def write_texts(self, kind: str) -> None:
         """Write the item texts for the encoder."""
@@ -273,7 +293,7 @@ def open_run(
         )
         return replace(new, say=say)
 
-    card = read_json(card_path)
+    card = read_json(card_path, "give another --run")
     _check_asked(card_path, card, {"protocol": protocol, "seed": seed, "fold": fold, "init": init})
     dataset = load(_place_of(card["data"]) if data is None else data)
     made = card["protocol"], card["seed"], card.get("fold", 0), card.get("init", 0)
@@ -299,8 +319,10 @@ def check_run(path: Path) -> None:
         return
     cells = sorted(card.parent for card in path.glob("*/experiment.json"))
     if cells:
-        raise InputError(f"{path} holds several run folders; give one of them, as --run {cells[0]}")
-    raise InputError(f"{path} is no run folder; `jaxrec run --run {path}` makes one")
+        one = shlex.quote(str(cells[0]))
+        raise InputError(f"{path} holds several run folders; give one of them: --run {one}")
+    command = shlex.join(["jaxrec", "run", "--run", str(path)])
+    raise InputError(f"{path} is no run folder; `{command}` makes one")
 
 
 def _check_asked(card_path: Path, card: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -314,9 +336,11 @@ def _check_asked(card_path: Path, card: dict[str, Any], asked: dict[str, Any]) -
     for option, value in asked.items():
         made_with = card.get(option, 0)
         if value is not None and value != made_with:
+            # fold and initialisation come from what `jaxrec run` calls the folders of a study
+            leave = f"leave --{option} out or " if option in ("protocol", "seed") else ""
             raise InputError(
-                f"{card_path.parent} was made with {option} {made_with}, not {value}; leave"
-                f" --{option} out or give another --run"
+                f"{card_path.parent} was made with {option} {made_with}, not {value}; {leave}give"
+                " another --run"
             )
 
 

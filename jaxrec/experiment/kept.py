@@ -72,7 +72,7 @@ def read(path: Path, remedy: str) -> tuple[Arrays, Identity]:
     card_path = path.with_suffix(".json")
     if not path.exists() or not card_path.exists():
         raise InputError(f"{path}: is not there; run `{remedy}`")
-    card = read_json(card_path)
+    card = read_json(card_path, f"run `{remedy}`")
     if file_sha256(path) != card.get("sha256"):
         raise InputError(f"{path}: not the file that {card_path.name} describes; run `{remedy}`")
     try:

@@ -177,7 +177,7 @@ def set_stale_results_aside(run: RunFolder) -> str | None:
     aside = run.results_path.rename(run.path / "results.stale.json")
     return (
         f"The last score card was made from something else and is stale; it is now {aside}."
-        f" Run `jaxrec eval --run {run.path}` for a new one."
+        f" Run `{run.command('eval')}` for a new one."
     )
 
 

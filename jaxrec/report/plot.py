@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import FusionCard, ScoreCard
+from jaxrec.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,8 @@ METRICS = {"precision": "P", "recall": "R", "ndcg": "NDCG"}
 
 def plot_card(card: ScoreCard, k: int, path: Path) -> None:
     """Draw precision, recall and NDCG at `k` of every measured row into `path`.
+
+    The format is that of the suffix; without one it is PNG.
 
     Whiskers are 95 % intervals by bootstrap over users. Where there is a hybrid, a second panel has
     its NDCG@25 on validation over alpha.
@@ -42,7 +45,8 @@ def plot_card(card: ScoreCard, k: int, path: Path) -> None:
     if card.hybrid is not None:
         _curve(axes[0, 1], card.hybrid)
     try:
-        figure.savefig(path, dpi=150)
+        with whole_file(path) as partial:
+            figure.savefig(partial, format=path.suffix[1:].lower() or "png", dpi=150)
     except ValueError as error:
         raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
     finally:

@@ -46,7 +46,7 @@ def choose_row(run: RunFolder, asked: str | None, memory: int = MEMORY) -> tuple
     Raises:
         InputError: nothing was measured, not that row, or it has become stale.
     """
-    remedy = f"run `jaxrec eval --run {run.path}`"
+    remedy = f"run `{run.command('eval')}`"
     if asked is not None and asked not in MODELS and asked != "hybrid":
         rows_of(run, (asked,))
         raise InputError(
@@ -81,7 +81,7 @@ def _best_on_validation(run: RunFolder, card: ScoreCard, memory: int) -> str:
         ]
         figures[row] = float(np.mean([of.metrics["ndcg@25"] for of in found]))
     if not figures:
-        raise InputError(f"{run.path} has measured no row that learns; run `jaxrec eval`")
+        raise InputError(f"{run.path} has measured no row that learns; run `{run.command('eval')}`")
     best = max(figures, key=lambda row: figures[row])
     run.say(f"{DEFAULT_ROW} was not measured: {best} is the best on validation")
     return best

@@ -16,7 +16,7 @@ from jaxrec.models.model import NOBODY
 from jaxrec.serving.model import FittedModel, Lists, Wanted
 from jaxrec.topk.blocks import BYTES, MEMORY
 
-FORMATS = (".parquet", ".csv", ".jsonl")
+FORMATS = (".csv", ".parquet", ".jsonl")
 """Suffixes of files of lists."""
 LATEST = 5
 """Interactions shown beside a recommendation."""
@@ -135,28 +135,28 @@ def as_table(catalogue: Catalogue, names: NDArray, found: Lists) -> pl.DataFrame
     )
 
 
-def check_format(out: Path) -> None:
-    """Raise InputError unless lists can be written in the format that the suffix asks for."""
-    if out.suffix not in FORMATS:
-        raise InputError(f"{out}: the suffix says the format, one of {', '.join(FORMATS)}")
-
-
 def write_table(out: Path, tables: Iterable[pl.DataFrame], data: str) -> str:
     """Write tables of lists one below the other, in the format of the suffix.
 
     Args:
-        out: see `check_format`.
+        out: its suffix is one of `FORMATS`; CSV where it has none, as a pipe.
         tables: as `as_table` makes them.
         data: name of the data set; Parquet has room for it.
 
     Returns:
         In words, how many rows and of how many users.
+
+    Raises:
+        InputError: there is no such format.
     """
+    form = out.suffix.lower() or FORMATS[0]
+    if form not in FORMATS:
+        raise InputError(f"{out}: the suffix says the format, one of {', '.join(FORMATS)}")
     table = pl.concat(tables)
     with whole_file(out) as partial:
-        if out.suffix == ".parquet":
+        if form == ".parquet":
             table.write_parquet(partial, metadata={"data": data})
-        elif out.suffix == ".csv":
+        elif form == ".csv":
             table.write_csv(partial)
         else:
             table.write_ndjson(partial)

@@ -15,7 +15,7 @@ from jaxrec.data.batches import UNITS
 from jaxrec.data.columns import Columns, ItemColumns
 from jaxrec.data.dataset import columns_of
 from jaxrec.errors import InputError
-from jaxrec.files import whole_file
+from jaxrec.files import is_stream, whole_file
 
 NAME = "dataset.toml"
 
@@ -168,7 +168,8 @@ def write_description(path: Path, described: Description, found: list[str]) -> N
     """Write a `dataset.toml` with a comment at each line; `found` are lines to begin with."""
 
     def named_from_there(table: Table) -> Table:
-        return replace(table, files=tuple(_from(path.parent, described.folder, table.files)))
+        here = None if is_stream(path) else path.parent
+        return replace(table, files=tuple(_from(here, described.folder, table.files)))
 
     described = replace(
         described,
@@ -181,11 +182,11 @@ def write_description(path: Path, described: Description, found: list[str]) -> N
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _from(here: Path, folder: Path, files: tuple[str, ...]) -> Iterator[str]:
-    """Names of files in `folder` as they are called from `here`: relative, if not far away."""
+def _from(here: Path | None, folder: Path, files: tuple[str, ...]) -> Iterator[str]:
+    """Names of files in `folder` as they are called from `here`: relative, if that is near."""
     for file in files:
         place = (folder / file).resolve()
-        relative = os.path.relpath(place, here.resolve())
+        relative = str(place) if here is None else os.path.relpath(place, here.resolve())
         yield str(place) if relative.startswith(f"..{os.sep}..") else relative
 
 

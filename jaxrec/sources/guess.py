@@ -182,7 +182,7 @@ def _interactions(path: Path, candidates: list[Candidate], items: Path | None) -
         )
         raise InputError(
             f"{path}: no table of who did what with which item ({seen or 'no tables'}); give the"
-            " file, and --columns user=NAME,item=NAME"
+            " file, and --columns user=NAME,item=NAME (of `jaxrec data inspect`)"
         )
 
     def rank(found: Candidate) -> tuple[bool, bool, bool, int]:

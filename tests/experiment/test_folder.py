@@ -18,6 +18,7 @@ from jaxrec.experiment.scoring import (
     score_card,
     set_stale_results_aside,
 )
+from jaxrec.files import read_json, write_json
 from jaxrec.serving.evaluated import of_run
 from jaxrec.serving.model import Wanted
 
@@ -112,6 +113,43 @@ def test_a_folder_killed_while_it_was_made_is_completed(run: RunFolder) -> None:
     (run.path / "split.parquet").unlink()
     open_run(run.path)
     assert (run.path / "split.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "options"),
+    [
+        ("minilm", {}, "--model minilm"),
+        ("minilm", {"model": "sentence-transformers/all-MiniLM-L6-v2"}, "--model minilm"),
+        ("bge-small", {"model": "BAAI/bge-small"}, "--model BAAI/bge-small"),
+        ("a bert", {"model": "/of mine/A Bert"}, "--model '/of mine/A Bert'"),
+        ("mine-minilm", {"model": "/mine/MiniLM"}, "--model /mine/MiniLM"),
+        ("bert-ft", {}, "--model bert --finetune"),
+        ("bert-ft", {"finetuned_from": "/x/bert", "model": "/y"}, "--model /x/bert --finetune"),
+        ("bert-ft", {"model": "/taught/bert-ft"}, "--model /taught/bert-ft"),
+    ],
+)
+def test_embeddings_are_made_by_the_model_of_their_card(
+    run: RunFolder, name: str, card: dict, options: str
+) -> None:
+    for kind in run.kinds_of_texts:
+        if card:
+            write_json(run.embeddings_path(name, kind).with_suffix(".json"), card)
+        preset = " --preset published" if kind == "published" and "--finetune" in options else ""
+        expected = f"jaxrec embed --run {run.path} {options}{preset}"
+        assert run.embed_command(name, kind) == expected
+
+
+def test_factors_whose_card_lacks_a_setting_are_fitted_again(run: RunFolder) -> None:
+    train_pmf(run, QUICK)
+    path = run.factors_path("mf").with_suffix(".json")
+    write_json(path, {key: value for key, value in read_json(path).items() if key != "nu"})
+    with pytest.raises(InputError, match="its card lacks nu; run `jaxrec train-pmf --run"):
+        run.read_factors("mf")
+
+
+def test_a_fold_is_no_option_to_be_left_out(run: RunFolder) -> None:
+    with pytest.raises(InputError, match="made with fold 0, not 1; give another --run"):
+        open_run(run.path, fold=1)
 
 
 def test_without_factors_the_command_that_makes_them_is_named(run: RunFolder) -> None:

@@ -10,6 +10,9 @@ import cli
 from jaxrec.data.dataset import Dataset
 
 
+FLAGS = ("--as-evaluated", "-q")
+
+
 @pytest.fixture(scope="module")
 def run(movielens: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("published") / "run"
@@ -53,8 +56,7 @@ def test_our_rows_on_the_published_split(run: Path) -> None:
 def test_the_published_case_study(run: Path) -> None:
     result = CliRunner().invoke(
         cli.main,
-        ["recommend", "--run", str(run), "--user", "400", "-k", "5"]
-        + ["--row", "mf", "--as-evaluated", "-q"],
+        ["recommend", "--run", str(run), "--user", "400", "-k", "5", "--row", "mf", *FLAGS],
     )
     assert result.output.splitlines()[1:6] == [
         "  4.5  Donnie Darko (2001)",

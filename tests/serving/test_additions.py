@@ -11,7 +11,7 @@ import pytest
 from jaxrec.errors import InputError
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.serving.additions import new_items, read_segments, wishes, with_interactions
-from jaxrec.serving.lists import FORMATS, check_format, for_everybody, write_table
+from jaxrec.serving.lists import FORMATS, for_everybody, write_table
 from jaxrec.serving.model import FittedModel
 from jaxrec.serving.strangers import Segments, of_strangers
 from tests.serving.test_model import anything
@@ -135,7 +135,7 @@ def test_a_segment_that_is_none_is_named(model: FittedModel) -> None:
 
 def test_lists_are_written_as_the_suffix_says(model: FittedModel, tmp_path: Path) -> None:
     tables = list(for_everybody(model, anything(model, 3), memory=2**20))
-    readers: list[Any] = [pl.read_parquet, pl.read_csv, pl.read_ndjson]
+    readers: list[Any] = [pl.read_csv, pl.read_parquet, pl.read_ndjson]
     for suffix, read in zip(FORMATS, readers, strict=True):
         out = tmp_path / f"recs{suffix}"
         told = write_table(out, tables, "synthetic")
@@ -143,5 +143,5 @@ def test_lists_are_written_as_the_suffix_says(model: FittedModel, tmp_path: Path
         found = read(out)
         assert found["item_id"].to_list() == pl.concat(tables)["item_id"].to_list()
         assert found.columns == ["user_id", "rank", "item_id", "title", "score"]
-    with pytest.raises(InputError, match=r"the suffix says the format, one of \.parquet"):
-        check_format(tmp_path / "recs.xlsx")
+    with pytest.raises(InputError, match=r"the suffix says the format, one of \.csv"):
+        write_table(tmp_path / "recs.xlsx", tables, "synthetic")

@@ -17,7 +17,7 @@ from torch_embed.encoding import encode as encoding
 from torch_embed.encoding.encode import batches, check, embed_file, encode, estimate_seconds, pool
 from torch_embed.encoding.encoder import Encoder, load_encoder
 from torch_embed.errors import InputError
-from torch_embed.files import read_texts
+from torch_embed.files import read_encoded, read_texts
 from torch_embed.hub import short_name
 
 TEXTS = ["a b c", "d", "e f g h i j a b", "a", "b c d e"]
@@ -166,6 +166,18 @@ def test_embeddings_cross_the_border(synthetic: Dataset, bert: Encoder, tmp_path
     assert read.card["dim"] == card["dim"] == 32
     assert {path.name for path in out.parent.iterdir()} == {"bert.safetensors", "bert.json"}
     assert json.loads(out.with_suffix(".json").read_text())["weights_sha256"]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"sha256": "another"}'])
+def test_nothing_is_taken_from_embeddings_whose_card_is_damaged(
+    synthetic: Dataset, bert: Encoder, tmp_path: Path, damage: str
+) -> None:
+    write_texts(tmp_path / "texts.parquet", synthetic, item_texts(synthetic))
+    out = tmp_path / "bert.safetensors"
+    embed_file(bert, tmp_path / "texts.parquet", out)
+    assert read_encoded(out, bert.card())
+    out.with_suffix(".json").write_text(damage)
+    assert read_encoded(out, bert.card()) == {}
 
 
 def test_texts_without_a_card_are_refused(synthetic: Dataset, tmp_path: Path) -> None:

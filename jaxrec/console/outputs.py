@@ -1,0 +1,107 @@
+"""Files that a command is asked to write: what cannot be is refused before any work is done."""
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jaxrec.errors import InputError
+from jaxrec.files import is_stream
+
+READ = ("--data", "--items", "PATH", "--only", "--exclude", "--interactions", "--segments")
+"""What a command reads, where it does."""
+
+
+class Output(click.Path):
+    """A file to be written, in the format that its suffix names.
+
+    A stream (see `jaxrec.files`) may do without a suffix: it gets the first format.
+    """
+
+    def __init__(self, *suffixes: str):
+        super().__init__(readable=False, path_type=Path)
+        self.name = "file"
+        self.suffixes = suffixes
+
+
+def refuse_outputs(context: click.Context) -> None:
+    """Refuse what the command is asked to write where it could not, or must not.
+
+    Raises:
+        InputError: an `Output` has another suffix than its own, cannot be written, is written or
+            read by another option too, or lies in a run folder or model folder.
+    """
+    options = {_called(option): option for option in context.command.params}
+    given = {name: context.params.get(option.name or "") for name, option in options.items()}
+    taken = {_place(given[name]): name for name in READ if given.get(name) is not None}
+    for name, option in options.items():
+        path = given[name]
+        if not isinstance(option.type, Output) or path is None:
+            continue
+        place, run = _place(path), given.get("--run")
+        why = _unsuitable(path, option.type.suffixes) or _owned(place, run and _place(run))
+        # a description may take the place of the one that was read
+        if why is None and place in taken and not (taken[place] in READ and path.suffix == ".toml"):
+            why = f"{taken[place]} names the same file; give another"
+        if why is not None:
+            raise InputError(f"{name} {path}: {why}")
+        taken[place] = name
+
+
+def _called(option: click.Parameter) -> str:
+    return option.opts[0] if isinstance(option, click.Option) else option.human_readable_name
+
+
+def _place(path: Any) -> Path:
+    """Where the links of a path lead."""
+    return Path(os.path.realpath(path))
+
+
+def _unsuitable(path: Path, suffixes: tuple[str, ...]) -> str | None:
+    """Why no file of these formats can be written there, if so; it leaves no trace."""
+    streams = is_stream(path)
+    try:
+        if path.is_dir():
+            return "a folder; name a file in it"
+        if path.suffix.lower() not in suffixes and not (streams and path.suffix == ""):
+            return f"give a name that ends in {' or '.join(suffixes)}"
+        if streams and not (path.is_file() or path.is_fifo() or path.is_char_device()):
+            return "neither a file nor a pipe; give another place"
+        if not streams:
+            _try_to_write(_place(path))
+        elif not os.access(path, os.W_OK):
+            return "it may not be written to; give another place"
+    except OSError as error:
+        return f"cannot be written ({error.strerror}); give another place"
+    return None
+
+
+def _try_to_write(place: Path) -> None:
+    """Raise OSError if no file can be made there, with the folders that it needs."""
+    with suppress(FileNotFoundError):
+        place.stat()  # of links in a circle, of a name that is too long
+    folder = next(folder for folder in place.parents if os.path.lexists(folder))
+    tempfile.TemporaryFile(dir=folder).close()
+
+
+def _owned(place: Path, run: Path | None) -> str | None:
+    """Why a place is not for others to write to, if so."""
+    for folder in (place, *place.parents):
+        if folder == run or (folder / "experiment.json").exists():
+            return f"in the run folder {folder}, which only jaxrec writes; give a place outside it"
+        if _is_model(folder / "model.json"):
+            return f"in the model folder {folder}, which only jaxrec writes; give a place outside"
+    return None
+
+
+def _is_model(card: Path) -> bool:
+    """Is this file, which may be anybody's or absent, the card of a model of jaxrec?"""
+    try:
+        content = json.loads(card.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "jaxrec" in content
