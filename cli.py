@@ -270,7 +270,7 @@ def _embed(
     try:
         from torch_embed.encoding.encode import embed_file, expected_time, in_words
         from torch_embed.encoding.encoder import load_encoder
-        from torch_embed.encoding.saved import lesson_card
+        from torch_embed.encoding.layout import lesson_of
         from torch_embed.hub import model_id, short_name
     except ModuleNotFoundError as missing:
         raise InputError(f"embedding needs {missing.name}; pip install 'jaxrec[embed]'") from None
@@ -284,7 +284,7 @@ def _embed(
     from jaxrec.experiment.scoring import set_stale_results_aside
     from jaxrec.experiment.study import encoded_elsewhere
 
-    refuse_taught_elsewhere(opened, model, lesson_card(model))
+    refuse_taught_elsewhere(opened, model, lesson_of(model))
     encoder = load_encoder(model, **loading or {})
     terminal.say(encoder.told())
     encoded = encoded_elsewhere(opened, name, like)
@@ -324,7 +324,7 @@ def _finetune(
     try:
         from torch_embed import processes
         from torch_embed.encoding.encoder import load_encoder
-        from torch_embed.encoding.saved import lesson_card
+        from torch_embed.encoding.layout import lesson_of
         from torch_embed.hub import short_name, silence
         from torch_embed.learn import in_words, learn
         from torch_embed.training.recipe import resolve
@@ -343,7 +343,7 @@ def _finetune(
         recipe = resolve(model, **arithmetic, **options)
         opened = _open(session)
         recipe = recipe.with_seed(opened.protocol.seed)
-        refuse_taught_elsewhere(opened, model, lesson_card(model))
+        refuse_taught_elsewhere(opened, model, lesson_of(model))
         kind = opened.kinds_of_texts[0] if options.get("preset") == "published" else "honest"
         folder, saved = opened.lesson_path(name, kind), opened.encoder_path(name, kind)
         if processes.is_first():

@@ -354,7 +354,7 @@ def refuse_taught_elsewhere(run: RunFolder, model: str, card: dict[str, Any]) ->
         model: as the user calls it.
         card: of the lesson; empty for an encoder that has had none.
     """
-    if lesson.taught_elsewhere(run.dataset, run.protocol, card):
+    if run.taught_elsewhere(card):
         raise InputError(
             f"{model} was fine-tuned on another split of this data and may know what is held out"
             " here; give its base model, with --finetune"

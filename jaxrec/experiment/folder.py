@@ -20,7 +20,7 @@ checkpoints/             of a fit under way
 validation/              factors fitted without the validation part, to choose alpha
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,12 +30,13 @@ import numpy as np
 import polars as pl
 
 from jaxrec.border.embeddings import Embeddings, read_embeddings
+from jaxrec.border.taught import taught_splits
 from jaxrec.border.texts import ItemTexts, texts_sha256, write_texts
 from jaxrec.data.dataset import Dataset
 from jaxrec.data.features import item_features, item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
-from jaxrec.experiment.kept import read
+from jaxrec.experiment.kept import card_of, read
 from jaxrec.files import read_json, whole_file, write_json
 from jaxrec.pmf.objective import Factors, PmfSettings
 from jaxrec.sources.library import DEFAULT, load_dataset
@@ -100,6 +101,10 @@ class RunFolder:
         if kind == "published":
             return item_texts(self.dataset, published=True)
         return item_texts(self.dataset, readable_remarks(self.dataset, self.protocol))
+
+    def texts_sha256(self, kind: str) -> str:
+        """Hash of the texts of one of `kinds_of_texts`, and of the items' ids."""
+        return texts_sha256(self.dataset, self.texts(kind))
 
     def item_texts(self, kind: str) -> ItemTexts:
         """The texts of one of `kinds_of_texts`, with and without remarks."""
@@ -205,16 +210,46 @@ class RunFolder:
                 raise InputError(f"{path}: fitted on another {what}; run `{command}`")
         return Factors(arrays["U"], arrays["V"]), card
 
+    def taught_here(self, lesson: dict[str, Any]) -> bool:
+        """Was the lesson of this card made from this data, and what may be learned from here?"""
+        same_data = lesson.get("data_sha256") == self.dataset.sha256
+        return same_data and lesson.get("split_sha256") in self._taught_splits
+
+    def taught_elsewhere(self, lesson: dict[str, Any]) -> bool:
+        """Was it made from another split of this data, and so perhaps from what is tested here?"""
+        return lesson.get("data_sha256") == self.dataset.sha256 and not self.taught_here(lesson)
+
+    @cached_property
+    def _taught_splits(self) -> Set[str]:
+        # cut once: whoever reads embeddings asks
+        return taught_splits(self.dataset, self.protocol)
+
     def read_embeddings(self, name: str, kind: str | None = None) -> Embeddings:
-        """The embeddings called `name`; InputError if they are not of this run's texts."""
+        """The embeddings called `name`; of the first kind of texts by default.
+
+        Raises:
+            InputError: they are not of this run's texts, or their encoder was fine-tuned on another
+                split of this data.
+        """
         kind = self.kinds_of_texts[0] if kind is None else kind
         path = self.embeddings_path(name, kind)
-        card_path = path.with_suffix(".json")
-        model = read_json(card_path).get("model", name) if card_path.exists() else name
-        texts = texts_sha256(self.dataset, self.texts(kind))
-        remedy = f"jaxrec embed --run {self.path} --model {model}"
-        remedy += " --finetune" if name.endswith("-ft") else ""
-        return read_embeddings(path, self.dataset.items, texts, remedy)
+        card, command = card_of(path), self.embed_command(name, kind)
+        if self.taught_elsewhere(card.get("training", {})):
+            again = f"run `{command}`, or " if "finetuned_from" in card else ""
+            raise InputError(
+                f"{path}: its encoder was fine-tuned on another split of this data and may know"
+                f" what is held out here; {again}remove it and {path.stem}.json"
+            )
+        return read_embeddings(path, self.dataset.items, self.texts_sha256(kind), command)
+
+    def embed_command(self, name: str, kind: str) -> str:
+        """What makes the embeddings called `name` of one of `kinds_of_texts`."""
+        card = card_of(self.embeddings_path(name, kind))
+        model = card.get("model", name.removesuffix("-ft"))
+        command = f"jaxrec embed --run {self.path} --model {model}"
+        if "finetuned_from" not in card and (card or not name.endswith("-ft")):
+            return command
+        return f"{command} --finetune{' --preset published' if kind == 'published' else ''}"
 
     def write_texts(self, kind: str) -> None:
         """Write the item texts for the encoder."""

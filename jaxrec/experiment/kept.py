@@ -81,10 +81,15 @@ def read(path: Path, remedy: str) -> tuple[Arrays, Identity]:
         raise InputError(f"{path}: damaged ({error}); run `{remedy}`") from None
 
 
+def card_of(path: Path) -> Identity:
+    """The card of a kept file, which need not be there; empty if there is none."""
+    card = path.with_suffix(".json")
+    return read_json(card) if card.exists() else {}
+
+
 def hash_on_card(path: Path) -> str | None:
     """The hash of a kept file that its card states, if there is a card."""
-    card = path.with_suffix(".json")
-    return read_json(card).get("sha256") if card.exists() else None
+    return card_of(path).get("sha256")
 
 
 def identity_sha256(identity: Identity) -> str:

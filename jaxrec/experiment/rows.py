@@ -77,7 +77,7 @@ def lacking(run: RunFolder, row: Row) -> str | None:
     if (why := pointless(run, row)) is not None:
         return why
     if row.embeddings is not None and row.embeddings not in run.embedding_names():
-        return _embed_command(run, row.embeddings)
+        return run.embed_command(row.embeddings, run.kinds_of_texts[0])
     if row.factors is not None and row.factors not in run.factors_rows():
         return run.factors_command(row.factors)
     if row.learned and row.name in MODELS and (package := MODELS[row.name].lacks) is not None:
@@ -100,7 +100,9 @@ def _unreadable(run: RunFolder, row: Row) -> str | None:
         return "no item has a text; give items a title, or take rows that read none"
     if len(texts) == 1:
         return "all items have the same text; take rows that read none"
-    return _embed_command(run, "minilm") if learned and not run.embedding_names("honest") else None
+    if learned and not run.embedding_names("honest"):
+        return run.embed_command("minilm", "honest")
+    return None
 
 
 def _repeated(run: RunFolder, name: str) -> str | None:
@@ -110,10 +112,3 @@ def _repeated(run: RunFolder, name: str) -> str | None:
     if same is None or run.dataset.feedback.has_grades:
         return None
     return f"{kind} have no grades: it would be {same} again"
-
-
-def _embed_command(run: RunFolder, name: str) -> str:
-    model = name.removesuffix("-ft")
-    return f"jaxrec embed --run {run.path} --model {model}" + (
-        "" if model == name else " --finetune --preset published"
-    )

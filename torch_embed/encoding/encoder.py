@@ -44,6 +44,8 @@ class Encoder:
     """Of the embeddings: the first so many of these (Kusupati et al. 2022)."""
     weights_sha256: str
     """Of the transformer, or its adapter, and the layers."""
+    lesson: dict[str, Any]
+    """The card of the lesson that taught it; empty if none did, or not by us."""
     notes: tuple[str, ...]
     """What its user should know: what is assumed, what is done otherwise than its makers do."""
 
@@ -69,7 +71,7 @@ class Encoder:
             "long": self.long,
             "normalized": True,
             "notes": list(self.notes),
-        }
+        } | ({"training": self.lesson} if self.lesson else {})
 
 
 def load_encoder(
@@ -103,7 +105,7 @@ def load_encoder(
     hub_source(model)  # refuses what is no model
     try:
         layout = read_layout(model)
-        trained = (layout.adapter or layout.transformer).json("torch_embed.json")
+        trained = layout.trained
         tokenizer, config = read_tokenizer(layout), read_config(layout.transformer)
         pooling = layout.pooling or _assumed(config)
         width = config.hidden_size * len(pooling.split("+"))
@@ -127,6 +129,7 @@ def load_encoder(
             width=width,
             dim=dim or width,
             weights_sha256=weights_sha256(layout),
+            lesson=layout.lesson,
             notes=tuple(_notes(layout, pooling)),
         )
     except Exception as error:
