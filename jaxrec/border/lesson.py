@@ -54,6 +54,7 @@ def write_lesson(
     settings: LessonSettings,
     pmf: PmfSettings,
     fit_seed: int,
+    model: str | None = None,
 ) -> dict[str, Any]:
     """Write what an encoder learns from; nothing that is held out reaches it.
 
@@ -65,6 +66,7 @@ def write_lesson(
         settings: what of.
         pmf: how the factors are fitted that alignment regresses.
         fit_seed: of these factors.
+        model: whom it is to teach, as cards call it.
 
     Returns:
         The card.
@@ -92,6 +94,7 @@ def write_lesson(
             liked = train.liked(dataset.feedback)
             pl.DataFrame({"user": liked.users, "item": liked.items}).write_parquet(partial)
     card = {
+        "model": model,
         "data": dataset.name,
         "data_sha256": dataset.sha256,
         "synthetic": dataset.synthetic,

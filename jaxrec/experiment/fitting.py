@@ -325,9 +325,11 @@ def fused(run: RunFolder, memory: int = MEMORY) -> Scorer:
 
 
 def write_lesson(
-    run: RunFolder, folder: Path, kind: str, settings: LessonSettings
+    run: RunFolder, folder: Path, kind: str, settings: LessonSettings, model: str | None = None
 ) -> dict[str, Any]:
     """Write into `folder` what an encoder of one of `run.kinds_of_texts` learns from.
+
+    `model` is that encoder, as cards call it.
 
     Only under `published` may `settings` let validation be learned from.
 
@@ -342,7 +344,7 @@ def write_lesson(
     pmf = pmf_settings_of(run)
     texts = run.item_texts(kind)
     return lesson.write_lesson(
-        folder, run.dataset, run.protocol, texts, settings, pmf, run.fit_seed
+        folder, run.dataset, run.protocol, texts, settings, pmf, run.fit_seed, model
     )
 
 

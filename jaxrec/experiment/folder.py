@@ -10,6 +10,7 @@ embeddings/NAME.safetensors, .json
 embeddings/honest/NAME.safetensors, .json   of the honest texts, under `published`
 training/KIND/NAME/      the lesson of a fine-tuned encoder, and its training under way
 encoders/KIND/NAME/      a fine-tuned encoder; with folds a folder for each
+                         (NAME is one model's, and NAME-ft the same fine-tuned)
 content.json             validation figures of the embeddings, if there are several
 models/ROW.safetensors, .json   a row that learns, as a product of two factors or as scores
 hybrid.json              the fusion that was learned, and its validation figures
@@ -162,6 +163,39 @@ class RunFolder:
         folder = self.embeddings_path("any", kind).parent
         found = folder.glob("*.safetensors")
         return sorted(path.stem for path in found if path.with_suffix(".json").exists())
+
+    def name_for(self, model: str, names: list[str]) -> str:
+        """The first of some names by which nothing of another model is called here.
+
+        Args:
+            model: as cards call it.
+            names: what it may be called; fine-tuned it gets `-ft` after that.
+
+        Raises:
+            InputError: they are all of others.
+        """
+        for name in names:
+            own = self._origins(name) <= {(model, False)}
+            if own and self._origins(f"{name}-ft") <= {(model, True)}:
+                return name
+        raise InputError(
+            f"{self.path} has other encoders, or fine-tuned ones, called {' and '.join(names)};"
+            f" give another --run for {model}"
+        )
+
+    def _origins(self, name: str) -> set[tuple[str | None, bool]]:
+        """The models of all that is called `name`, None if nobody says; were they fine-tuned?"""
+        found: set[tuple[str | None, bool]] = set()
+        for kind in self.kinds_of_texts:
+            made = card_of(self.embeddings_path(name, kind))
+            lesson = card_of(self.lesson_path(name, kind) / "card")
+            if made:
+                found.add((made.get("model"), "finetuned_from" in made))
+            if lesson.get("model") is not None:
+                found.add((lesson["model"], True))
+            elif not made and self.encoder_path(name, kind).exists():
+                found.add((None, True))
+        return found
 
     def lesson_path(self, name: str, kind: str) -> Path:
         """Where the lesson is that teaches a fine-tuned encoder of one kind of texts."""

@@ -52,6 +52,12 @@ def holds(card: Identity, identity: Identity) -> bool:
     return all(card.get(key) == as_json(value) for key, value in identity.items())
 
 
+def differing(card: Identity, identity: Identity) -> str:
+    """What a card states otherwise than an identity does, as the card has it; empty for nothing."""
+    stated = {key: card[key] for key in identity if key in card}
+    return ", ".join(f"{key} {v!r}" for key, v in stated.items() if v != as_json(identity[key]))
+
+
 def write(path: Path, arrays: Arrays, card: Identity) -> None:
     """Write arrays and their card, which gets the hash of the file too."""
     with whole_file(path) as partial:

@@ -18,6 +18,7 @@ from jaxrec.experiment.scoring import (
     score_card,
     set_stale_results_aside,
 )
+from jaxrec.files import write_json
 from jaxrec.serving.recommend import recommend
 
 pytestmark = pytest.mark.usefixtures("small_synthetic")
@@ -148,6 +149,35 @@ def test_results_of_an_older_version_are_stale(run: RunFolder) -> None:
 def some_embeddings(run: RunFolder) -> Embeddings:
     E = np.random.default_rng(0).normal(size=(run.dataset.items, 8)).astype(np.float32)
     return Embeddings(E / np.linalg.norm(E, axis=1, keepdims=True), {})
+
+
+@pytest.mark.parametrize(
+    ("there", "card"),
+    [
+        ("embeddings/enc", {"model": "/b/enc"}),
+        ("embeddings/honest/enc", {"model": "/b/enc"}),
+        ("embeddings/enc", {"of": "somebody who does not say"}),
+        ("embeddings/enc-ft", {"model": "/b/enc", "finetuned_from": "/b/enc"}),
+        ("embeddings/enc-ft", {"model": "/a/enc"}),  # a folder called so, not fine-tuned here
+        ("training/honest/enc-ft/card", {"model": "/b/enc"}),
+        ("encoders/honest/enc-ft/fold-0/torch_embed", {}),
+    ],
+)
+def test_no_two_models_have_one_name(run: RunFolder, there: str, card: dict[str, str]) -> None:
+    write_json(run.path / f"{there}.json", card)
+    assert run.name_for("/a/enc", ["enc", "a-enc"]) == "a-enc"
+    with pytest.raises(InputError, match="called enc; give another --run for one/enc"):
+        run.name_for("one/enc", ["enc"])
+
+
+def test_a_model_keeps_its_name(run: RunFolder) -> None:
+    write_json(run.path / "embeddings" / "enc.json", {"model": "/a/enc"})
+    assert run.name_for("/a/enc", ["enc", "a-enc"]) == "enc"
+    finetuned = {"model": "/a/enc", "finetuned_from": "/a/enc"}
+    write_json(run.path / "embeddings" / "honest" / "enc-ft.json", finetuned)
+    run.encoder_path("enc-ft", "honest").mkdir(parents=True)
+    write_json(run.lesson_path("enc-ft", "honest") / "card.json", {"model": "/a/enc"})
+    assert run.name_for("/a/enc", ["enc", "a-enc"]) == "enc"
 
 
 @pytest.mark.parametrize("part", ["test", "validation"])

@@ -12,7 +12,7 @@ from torch_embed.encoding.layout import Layout, longest, read_config, read_layou
 from torch_embed.encoding.nf4 import is_nf4, pack_only_what_fits, quantisation
 from torch_embed.encoding.pooling import describe, load_layers, weights_of
 from torch_embed.errors import InputError
-from torch_embed.hub import Place, hub_source, model_id, short_name, silence, unreadable
+from torch_embed.hub import Place, hub_source, model_id, names_of, silence, unreadable
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Encoder:
     """A loaded model with all that decides its embeddings."""
 
     name: str
-    """Short name, used for files and rows."""
+    """Used for files and rows; the shortest of `names_of`, unless somebody gives another."""
     model_id: str
     """Hub id or folder."""
     tokenizer: PreTrainedTokenizerBase
@@ -116,7 +116,7 @@ def load_encoder(
         in_4_bits = trained.get("nf4", False) if nf4 is None else nf4
         tokenizer.padding_side = _padding_side(pooling, config)
         return Encoder(
-            name=short_name(model),
+            name=names_of(model)[0],
             model_id=model_id(model),
             tokenizer=tokenizer,
             model=_network(layout, device, in_4_bits, dtype),
