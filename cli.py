@@ -228,12 +228,15 @@ def train_pmf(session: Session, likelihood: str | None, **options: Any) -> None:
 
 def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
     from jaxrec.experiment.fitting import row_of, train_pmf
+    from jaxrec.experiment.rows import unread_factors
     from jaxrec.experiment.scoring import set_stale_results_aside
 
     what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
     with resumable(), terminal.sweeps(what, settings.sweeps) as on_sweep:
-        losses = train_pmf(opened, settings, on_sweep)["losses"]
+        card = train_pmf(opened, settings, on_sweep)
+    losses = card["losses"]
     terminal.say(f"{what}: objective {losses[-1]:.6g} after {len(losses)} sweeps")
+    terminal.say(unread_factors(opened, card))
     terminal.say(set_stale_results_aside(opened))
 
 
@@ -281,6 +284,7 @@ def _embed(
         terminal.say(f"{name}: embeddings are there already")
         return
     from jaxrec.experiment.fitting import refuse_taught_elsewhere
+    from jaxrec.experiment.rows import unchosen
     from jaxrec.experiment.scoring import set_stale_results_aside
     from jaxrec.experiment.study import encoded_elsewhere
 
@@ -300,7 +304,7 @@ def _embed(
         terminal.say(f"{name}: {in_words(card)} ({kind} texts)")
         opened.read_embeddings(name, kind)
         encoded.append(path)
-    terminal.say(set_stale_results_aside(opened))
+    terminal.say(unchosen(opened, name), set_stale_results_aside(opened))
 
 
 def _name_in(opened: RunFolder, model: str) -> str:
@@ -350,6 +354,7 @@ def _finetune(
         stop(f"fine-tuning needs {missing.name}; pip install 'jaxrec[embed]'", 2)
     from jaxrec.experiment.choices import validation_ndcg
     from jaxrec.experiment.fitting import refuse_taught_elsewhere
+    from jaxrec.experiment.rows import unchosen
     from jaxrec.experiment.scoring import set_stale_results_aside
 
     silence()
@@ -389,6 +394,8 @@ def _finetune(
     if processes.is_first():
         terminal.say(f"{name}: {in_words(card)}; saved in {saved}")
         opened.read_embeddings(name, kind)
+        if kind == "honest":
+            terminal.say(unchosen(opened, name))
         terminal.say(set_stale_results_aside(opened))
 
 
@@ -398,12 +405,14 @@ def _prepare(
     """Write the lesson, and say what learning it takes."""
     from jaxrec.border.lesson import LessonSettings
     from jaxrec.experiment.fitting import write_lesson
+    from jaxrec.experiment.rows import unread
     from torch_embed.hub import model_id
     from torch_embed.training.preflight import preflight
 
     wanted = LessonSettings(*recipe.lesson)
     examples: int = write_lesson(opened, folder, kind, wanted, model_id(model))["examples"]
     terminal.say(f"{folder.name}: {examples:,} examples for {recipe.settings.loss} in {folder}")
+    terminal.say(unread(opened, folder.name, kind))
     terminal.say(f"{folder.name}: {preflight(model, recipe, folder)}")
 
 

@@ -442,6 +442,21 @@ def test_what_does_not_fit_is_refused_before_it_is_loaded(
     assert "Traceback" not in result.output
 
 
+def test_fine_tuning_on_texts_that_a_row_does_not_read_is_said_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch_embed.training.preflight._free_memory", lambda: 1)
+    bert, run = tiny_bert(tmp_path / "bert"), tmp_path / "run"
+    told = "rows mf+bert-ft and text+bert-ft read embeddings of the published texts"
+    for protocol in ("published", "strict"):
+        result = jaxrec(
+            "embed", "--run", run / protocol, "--data", "synthetic", "--protocol", protocol,
+            "--model", bert, "--finetune", "--loss", "info-nce",
+        )  # fmt: skip
+        assert result.exit_code == 2
+        assert (told in result.output.replace("\n", " ")) is (protocol == "published")
+
+
 def test_a_row_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     result = jaxrec("eval", "--run", tmp_path, "--data", "synthetic", "--row", "pmf")
     assert result.exit_code == 2

@@ -49,12 +49,13 @@ class Place(NamedTuple):
 def names_of(model: str) -> list[str]:
     """What a model's files and rows may be called, the shortest first.
 
-    A short name is its own; else it is the last part of the path, then the last two (the owner's or
-    the parent folder's name too), and so on. Somebody else's `minilm` is not ours, and NAME-ft is
-    what NAME becomes by fine-tuning: a model whose folder is called so has two parts or more.
+    One of `HUB_IDS` has its short name; else it is the last part of the path, then the last two
+    (the owner's or the parent folder's name too), and so on. Somebody else's `minilm` is not ours,
+    and NAME-ft is what NAME becomes by fine-tuning: such names have two parts or more.
     """
-    if model in HUB_IDS:
-        return [model]
+    short = [name for name, hub_id in HUB_IDS.items() if hub_id == model_id(model)]
+    if short:
+        return short
     path = Path(model).resolve() if Path(model).is_dir() else Path(model)
     parts = [part.lower() for part in path.parts if part != path.anchor]
     names = ["-".join(parts[-count:]) for count in range(1, len(parts) + 1)]

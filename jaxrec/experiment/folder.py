@@ -175,26 +175,26 @@ class RunFolder:
             InputError: they are all of others.
         """
         for name in names:
-            own = self._origins(name) <= {(model, False)}
-            if own and self._origins(f"{name}-ft") <= {(model, True)}:
+            plain, finetuned = self._origins(name), self._origins(f"{name}-ft")
+            if {*plain} <= {(model, False)} and {*finetuned} <= {(model, True)}:
                 return name
         raise InputError(
             f"{self.path} has other encoders, or fine-tuned ones, called {' and '.join(names)};"
             f" give another --run for {model}"
         )
 
-    def _origins(self, name: str) -> set[tuple[str | None, bool]]:
+    def _origins(self, name: str) -> list[tuple[str | None, bool]]:
         """The models of all that is called `name`, None if nobody says; were they fine-tuned?"""
-        found: set[tuple[str | None, bool]] = set()
+        found: list[tuple[str | None, bool]] = []
         for kind in self.kinds_of_texts:
             made = card_of(self.embeddings_path(name, kind))
             lesson = card_of(self.lesson_path(name, kind) / "card")
             if made:
-                found.add((made.get("model"), "finetuned_from" in made))
+                found.append((made.get("model"), "finetuned_from" in made))
             if lesson.get("model") is not None:
-                found.add((lesson["model"], True))
+                found.append((lesson["model"], True))
             elif not made and self.encoder_path(name, kind).exists():
-                found.add((None, True))
+                found.append((None, True))
         return found
 
     def lesson_path(self, name: str, kind: str) -> Path:
@@ -278,10 +278,10 @@ class RunFolder:
 
     def embed_command(self, name: str, kind: str) -> str:
         """What makes the embeddings called `name` of one of `kinds_of_texts`."""
-        card = card_of(self.embeddings_path(name, kind))
-        model = card.get("model", name.removesuffix("-ft"))
+        said = [origin for origin in self._origins(name) if origin[0] is not None]
+        model, finetuned = said[0] if said else (name.removesuffix("-ft"), name.endswith("-ft"))
         command = f"jaxrec embed --run {self.path} --model {model}"
-        if "finetuned_from" not in card and (card or not name.endswith("-ft")):
+        if not finetuned:
             return command
         return f"{command} --finetune{' --preset published' if kind == 'published' else ''}"
 
