@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -235,12 +235,15 @@ def train_pmf(session: Session, likelihood: str | None, **options: Any) -> None:
 
 def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
     from jaxrec.experiment.fitting import row_of, train_pmf
+    from jaxrec.experiment.rows import unread_factors
     from jaxrec.experiment.scoring import set_stale_results_aside
 
     what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
     with resumable(), terminal.sweeps(what, settings.sweeps) as on_sweep:
-        losses = train_pmf(opened, settings, on_sweep)["losses"]
+        card = train_pmf(opened, settings, on_sweep)
+    losses = card["losses"]
     terminal.say(f"{what}: objective {losses[-1]:.6g} after {len(losses)} sweeps")
+    terminal.say(unread_factors(opened, card))
     terminal.say(set_stale_results_aside(opened))
 
 
@@ -277,23 +280,25 @@ def _embed(
     try:
         from torch_embed.encoding.encode import embed_file, expected_time, in_words
         from torch_embed.encoding.encoder import load_encoder
-        from torch_embed.encoding.saved import lesson_card
-        from torch_embed.hub import model_id, short_name
+        from torch_embed.encoding.layout import lesson_of
     except ModuleNotFoundError as missing:
         raise InputError(f"embedding needs {missing.name}; pip install 'jaxrec[embed]'") from None
-    name = short_name(model)
+    name = _name_in(opened, model)
     paths = [opened.embeddings_path(name, kind) for kind in opened.kinds_of_texts]
     there = all(path.exists() for path in paths)
-    if there and not again and opened.read_embeddings(name).card["model"] == model_id(model):
+    if there and not again:
+        opened.read_embeddings(name)  # refuses what is damaged
         terminal.say(f"{name}: embeddings are there already")
         return
     from jaxrec.experiment.fitting import refuse_taught_elsewhere
+    from jaxrec.experiment.rows import unchosen
     from jaxrec.experiment.scoring import set_stale_results_aside
     from jaxrec.experiment.study import encoded_elsewhere
 
-    refuse_taught_elsewhere(opened, model, lesson_card(model))
-    encoder = load_encoder(model, **loading or {})
+    refuse_taught_elsewhere(opened, model, lesson_of(model))
+    encoder = replace(load_encoder(model, **loading or {}), name=name)
     terminal.say(encoder.told())
+    _say_replaced(paths[0], terminal, encoder.card(), "weights_sha256")
     encoded = encoded_elsewhere(opened, name, like)
     for kind in opened.kinds_of_texts:
         opened.write_texts(kind)
@@ -306,7 +311,24 @@ def _embed(
         terminal.say(f"{name}: {in_words(card)} ({kind} texts)")
         opened.read_embeddings(name, kind)
         encoded.append(path)
-    terminal.say(set_stale_results_aside(opened))
+    terminal.say(unchosen(opened, name), set_stale_results_aside(opened))
+
+
+def _name_in(opened: RunFolder, model: str) -> str:
+    """What a model is called in a run folder."""
+    from torch_embed.hub import model_id, names_of
+
+    return opened.name_for(model_id(model), names_of(model))
+
+
+def _say_replaced(path: Path, terminal: Terminal, card: dict[str, Any], *more: str) -> None:
+    """Say how embeddings in `path` were made otherwise than by this card of an encoder."""
+    from jaxrec.experiment.kept import card_of, differing
+
+    there = card_of(path)
+    made_with = there.get("training", {}) | there.get("settings", {}) | there
+    if old := differing(made_with, {key: card[key] for key in (*ask.LOADING, *more)}):
+        terminal.say(f"{path.stem}: takes the place of embeddings made with {old}")
 
 
 @contextmanager
@@ -331,26 +353,28 @@ def _finetune(
     try:
         from torch_embed import processes
         from torch_embed.encoding.encoder import load_encoder
-        from torch_embed.encoding.saved import lesson_card
-        from torch_embed.hub import short_name, silence
+        from torch_embed.encoding.layout import lesson_of
+        from torch_embed.hub import silence
         from torch_embed.learn import in_words, learn
         from torch_embed.training.recipe import resolve
     except ModuleNotFoundError as missing:
         stop(f"fine-tuning needs {missing.name}; pip install 'jaxrec[embed]'", 2)
     from jaxrec.experiment.choices import validation_ndcg
     from jaxrec.experiment.fitting import refuse_taught_elsewhere
+    from jaxrec.experiment.rows import unchosen
     from jaxrec.experiment.scoring import set_stale_results_aside
 
     silence()
     terminal = session.terminal
-    name = f"{short_name(model)}-ft"
     with _first_ahead(terminal):
-        arithmetic = {name: loading.pop(name, None) for name in ("nf4", "dtype")}
+        arithmetic = {option: loading.pop(option, None) for option in ("nf4", "dtype")}
         # first: contradictions leave no run folder behind
         recipe = resolve(model, **arithmetic, **options)
         opened = _open(session)
         recipe = recipe.with_seed(opened.protocol.seed)
-        refuse_taught_elsewhere(opened, model, lesson_card(model))
+        refuse_taught_elsewhere(opened, model, lesson_of(model))
+        base = _name_in(opened, model)
+        name = f"{base}-ft"
         kind = opened.kinds_of_texts[0] if options.get("preset") == "published" else "honest"
         folder, saved = opened.lesson_path(name, kind), opened.encoder_path(name, kind)
         if processes.is_first():
@@ -361,12 +385,14 @@ def _finetune(
         terminal.say(f"{name}: validation NDCG@25 {figure:.4f}")
         return figure
 
-    encoder = load_encoder(model, nf4=recipe.nf4, **loading)
+    encoder = replace(load_encoder(model, nf4=recipe.nf4, **loading), name=base)
     terminal.say(encoder.told())
+    out, how = opened.embeddings_path(name, kind), asdict(recipe)
+    how |= how.pop("settings")
+    _say_replaced(out, terminal, encoder.card() | how, *how)
     remedy = f"the last good checkpoint is in {folder / 'checkpoints'}; lower --rate, or"
     try:
         with resumable(f"{remedy} --dtype float32"), terminal.steps(name) as on_step:
-            out = opened.embeddings_path(name, kind)
             card = learn(encoder, folder, recipe, out, saved, validate, on_step)
     except RuntimeError as error:
         if excuse(error) is not None:
@@ -375,6 +401,8 @@ def _finetune(
     if processes.is_first():
         terminal.say(f"{name}: {in_words(card)}; saved in {saved}")
         opened.read_embeddings(name, kind)
+        if kind == "honest":
+            terminal.say(unchosen(opened, name))
         terminal.say(set_stale_results_aside(opened))
 
 
@@ -384,11 +412,14 @@ def _prepare(
     """Write the lesson, and say what learning it takes."""
     from jaxrec.border.lesson import LessonSettings
     from jaxrec.experiment.fitting import write_lesson
+    from jaxrec.experiment.rows import unread
+    from torch_embed.hub import model_id
     from torch_embed.training.preflight import preflight
 
     wanted = LessonSettings(*recipe.lesson)
-    examples: int = write_lesson(opened, folder, kind, wanted)["examples"]
+    examples: int = write_lesson(opened, folder, kind, wanted, model_id(model))["examples"]
     terminal.say(f"{folder.name}: {examples:,} examples for {recipe.settings.loss} in {folder}")
+    terminal.say(unread(opened, folder.name, kind))
     terminal.say(f"{folder.name}: {preflight(model, recipe, folder)}")
 
 
@@ -397,9 +428,9 @@ def _finetune_once(
 ) -> None:
     """Fine-tune by the preset `best`, if neither this run folder nor one of `like` has done so."""
     from jaxrec.experiment.study import adopt_taught
-    from torch_embed.hub import model_id, short_name
+    from torch_embed.hub import model_id
 
-    name = f"{short_name(model)}-ft"
+    name = f"{_name_in(opened, model)}-ft"
     there = adopt_taught(opened, name, model_id(model), like)
     terminal.say(there)
     if there is None:

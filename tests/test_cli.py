@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -268,6 +269,31 @@ def test_embedding_says_what_is_assumed_and_what_is_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
+def test_encoders_of_one_name_have_embeddings_of_their_own(tmp_path: Path) -> None:
+    """And the same one's take the place of its former, which is said."""
+    run = tmp_path / "run"
+    for owner in ("one", "two"):
+        common = ("embed", "--run", run, "--data", "synthetic", "--model")
+        bert = tiny_bert(tmp_path / owner / "bert")
+        for options, told in (
+            ((), ""),
+            (("--dim", 8), "bert: takes the place of embeddings made with dim 32"),
+            ((), "bert: takes the place of embeddings made with dim 8"),
+        ):
+            result = jaxrec(*common, bert, *options)
+            assert result.exit_code == 0, result.output
+            assert told in result.output
+        assert "takes the place" not in jaxrec(*common, bert).output
+    models = {
+        name: json.loads((run / "embeddings" / f"{name}.json").read_text())["model"]
+        for name in ("bert", "two-bert")
+    }
+    assert models == {"bert": str(tmp_path / "one/bert"), "two-bert": str(tmp_path / "two/bert")}
+    kept = jaxrec("run", "--run", run, "--model", bert, "--row", "popularity")
+    assert "two-bert: embeddings are there already" in kept.output
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_an_encoder_taught_on_another_split_is_refused(tmp_path: Path) -> None:
     bert, run = tiny_bert(tmp_path / "bert"), tmp_path / "run"
     common = ("--data", "synthetic", "--model")
@@ -275,10 +301,18 @@ def test_an_encoder_taught_on_another_split_is_refused(tmp_path: Path) -> None:
     assert jaxrec("embed", "--run", run, *common, bert, "--finetune", "--folds", 1).exit_code == 0
     assert 'SentenceTransformer("bert-ft")' in (taught / "README.md").read_text()
     assert jaxrec("embed", "--run", run, *common, taught).exit_code == 0
+    other = tmp_path / "other"
     for more in ([], ["--finetune"]):
-        result = jaxrec("embed", "--run", tmp_path / "other", "--seed", 7, *common, taught, *more)
+        result = jaxrec("embed", "--run", other, "--seed", 7, *common, taught, *more)
         assert result.exit_code == 2
         assert "was fine-tuned on another split of this data" in result.output
+    (other / "embeddings").mkdir()
+    for suffix in (".safetensors", ".json"):
+        name = f"honest-bert-ft{suffix}"
+        shutil.copy(run / "embeddings" / name, other / "embeddings" / name)
+    result = jaxrec("eval", "--run", other, "--row", "text")
+    assert result.exit_code == 2
+    assert "its encoder was fine-tuned on another split of this data" in result.output
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -410,6 +444,21 @@ def test_what_does_not_fit_is_refused_before_it_is_loaded(
     assert result.exit_code == 2
     assert "fine-tuning qwen3-4b takes about" in result.output
     assert "Traceback" not in result.output
+
+
+def test_fine_tuning_on_texts_that_a_row_does_not_read_is_said_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch_embed.training.preflight._free_memory", lambda: 1)
+    bert, run = tiny_bert(tmp_path / "bert"), tmp_path / "run"
+    told = "rows mf+bert-ft and text+bert-ft read embeddings of the published texts"
+    for protocol in ("published", "strict"):
+        result = jaxrec(
+            "embed", "--run", run / protocol, "--data", "synthetic", "--protocol", protocol,
+            "--model", bert, "--finetune", "--loss", "info-nce",
+        )  # fmt: skip
+        assert result.exit_code == 2
+        assert (told in result.output.replace("\n", " ")) is (protocol == "published")
 
 
 def test_a_row_that_cannot_be_made_is_named(tmp_path: Path) -> None:

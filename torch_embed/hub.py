@@ -46,16 +46,21 @@ class Place(NamedTuple):
         return Path(path) if path else None
 
 
-def short_name(model: str) -> str:
-    """The name of a model's files and rows: a short name is its own, else the last path part.
+def names_of(model: str) -> list[str]:
+    """What a model's files and rows may be called, the shortest first.
 
-    Somebody else's `minilm` is not ours: it keeps the owner's or the parent folder's name too.
+    One of `HUB_IDS` has its short name; else it is the last part of the path, then the last two
+    (the owner's or the parent folder's name too), and so on. Somebody else's `minilm` is not ours,
+    and NAME-ft is what NAME becomes by fine-tuning: such names have two parts or more.
     """
-    if model in HUB_IDS:
-        return model
+    short = [name for name, hub_id in HUB_IDS.items() if hub_id == model_id(model)]
+    if short:
+        return short
     path = Path(model).resolve() if Path(model).is_dir() else Path(model)
-    name = path.name.lower()
-    return f"{path.parent.name.lower()}-{name}" if name in HUB_IDS else name
+    parts = [part.lower() for part in path.parts if part != path.anchor]
+    names = ["-".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+    taken = names[0] in HUB_IDS or names[0].endswith("-ft")
+    return names[1:] if taken and len(names) > 1 else names
 
 
 def model_id(model: str) -> str:

@@ -21,13 +21,13 @@ from safetensors.numpy import save_file
 
 from jaxrec.border.alignment import alignment_targets
 from jaxrec.border.pairs import NONE, draw_pairs
+from jaxrec.border.taught import taught_split
 from jaxrec.border.texts import ItemTexts, texts_sha256
 from jaxrec.data.dataset import Dataset, Interactions
 from jaxrec.data.features import item_features
 from jaxrec.data.feedback import Feedback
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import Protocol
-from jaxrec.evaluation.split import Split
 from jaxrec.files import file_sha256, whole_file, write_json
 from jaxrec.pmf.fit import fit_pmf
 from jaxrec.pmf.objective import PmfSettings, training_pairs
@@ -54,6 +54,7 @@ def write_lesson(
     settings: LessonSettings,
     pmf: PmfSettings,
     fit_seed: int,
+    model: str | None = None,
 ) -> dict[str, Any]:
     """Write what an encoder learns from; nothing that is held out reaches it.
 
@@ -65,6 +66,7 @@ def write_lesson(
         settings: what of.
         pmf: how the factors are fitted that alignment regresses.
         fit_seed: of these factors.
+        model: whom it is to teach, as cards call it.
 
     Returns:
         The card.
@@ -72,7 +74,7 @@ def write_lesson(
     Raises:
         InputError: under `cold-items`, folds that do not keep the inner folds apart.
     """
-    split = _taught(dataset, protocol, settings.validation)
+    split = taught_split(dataset, protocol, settings.validation)
     train = dataset.interactions.at(split.train)
     fold = _folds(dataset, protocol, train, settings.folds)
     _write_texts(folder / "texts.parquet", texts, fold)
@@ -92,6 +94,7 @@ def write_lesson(
             liked = train.liked(dataset.feedback)
             pl.DataFrame({"user": liked.users, "item": liked.items}).write_parquet(partial)
     card = {
+        "model": model,
         "data": dataset.name,
         "data_sha256": dataset.sha256,
         "synthetic": dataset.synthetic,
@@ -106,32 +109,6 @@ def write_lesson(
     }
     write_json(folder / "card.json", card)
     return card
-
-
-def taught_here(
-    dataset: Dataset, protocol: Protocol, texts: list[str], card: dict[str, Any]
-) -> bool:
-    """Was the lesson of this card made from these texts and this split?"""
-    same_texts = card.get("texts_sha256") == texts_sha256(dataset, texts)
-    return same_texts and _is_of(dataset, protocol, card)
-
-
-def taught_elsewhere(dataset: Dataset, protocol: Protocol, card: dict[str, Any]) -> bool:
-    """Was it made from another split of this data, whose train part is tested here?"""
-    same_data = card.get("data_sha256") == dataset.sha256
-    return same_data and not _is_of(dataset, protocol, card)
-
-
-def _is_of(dataset: Dataset, protocol: Protocol, card: dict[str, Any]) -> bool:
-    own = {_taught(dataset, protocol, validation).sha256() for validation in (True, False)}
-    return card.get("data_sha256") == dataset.sha256 and card.get("split_sha256") in own
-
-
-def _taught(dataset: Dataset, protocol: Protocol, validation: bool) -> Split:
-    """What an encoder may learn from; under `cold-items` its folds keep validation apart."""
-    if validation and not protocol.rules.cold_items:
-        return protocol.validation_splits(dataset)[0]
-    return protocol.split
 
 
 def _folds(

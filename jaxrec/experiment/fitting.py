@@ -332,9 +332,11 @@ def fused(run: RunFolder, memory: int = MEMORY) -> Scorer:
 
 
 def write_lesson(
-    run: RunFolder, folder: Path, kind: str, settings: LessonSettings
+    run: RunFolder, folder: Path, kind: str, settings: LessonSettings, model: str | None = None
 ) -> dict[str, Any]:
     """Write into `folder` what an encoder of one of `run.kinds_of_texts` learns from.
+
+    `model` is that encoder, as cards call it.
 
     Only under `published` may `settings` let validation be learned from.
 
@@ -349,7 +351,7 @@ def write_lesson(
     pmf = pmf_settings_of(run)
     texts = run.item_texts(kind)
     return lesson.write_lesson(
-        folder, run.dataset, run.protocol, texts, settings, pmf, run.fit_seed
+        folder, run.dataset, run.protocol, texts, settings, pmf, run.fit_seed, model
     )
 
 
@@ -361,7 +363,7 @@ def refuse_taught_elsewhere(run: RunFolder, model: str, card: dict[str, Any]) ->
         model: as the user calls it.
         card: of the lesson; empty for an encoder that has had none.
     """
-    if lesson.taught_elsewhere(run.dataset, run.protocol, card):
+    if run.taught_elsewhere(card):
         raise InputError(
             f"{model} was fine-tuned on another split of this data and may know what is held out"
             " here; give its base model, with --finetune"

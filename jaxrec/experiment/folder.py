@@ -10,6 +10,7 @@ embeddings/NAME.safetensors, .json
 embeddings/honest/NAME.safetensors, .json   of the honest texts, under `published`
 training/KIND/NAME/      the lesson of a fine-tuned encoder, and its training under way
 encoders/KIND/NAME/      a fine-tuned encoder; with folds a folder for each
+                         (NAME is one model's, and NAME-ft the same fine-tuned)
 content.json             validation figures of the embeddings, if there are several
 models/ROW.safetensors, .json   a row that learns, as a product of two factors or as scores
 hybrid.json              the fusion that was learned, and its validation figures
@@ -21,7 +22,7 @@ validation/              factors fitted without the validation part, to choose a
 """
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,12 +32,13 @@ import numpy as np
 import polars as pl
 
 from jaxrec.border.embeddings import Embeddings, read_embeddings
+from jaxrec.border.taught import taught_splits
 from jaxrec.border.texts import ItemTexts, texts_sha256, write_texts
 from jaxrec.data.dataset import Dataset
 from jaxrec.data.features import item_features, item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
-from jaxrec.experiment.kept import read
+from jaxrec.experiment.kept import card_of, read
 from jaxrec.files import read_json, whole_file, write_json
 from jaxrec.pmf.objective import Factors, PmfSettings
 from jaxrec.sources.library import DEFAULT, load_dataset
@@ -99,6 +101,10 @@ class RunFolder:
             return item_texts(self.dataset, published=True)
         return item_texts(self.dataset, readable_remarks(self.dataset, self.protocol))
 
+    def texts_sha256(self, kind: str) -> str:
+        """Hash of the texts of one of `kinds_of_texts`, and of the items' ids."""
+        return texts_sha256(self.dataset, self.texts(kind))
+
     def item_texts(self, kind: str) -> ItemTexts:
         """The texts of one of `kinds_of_texts`, with and without remarks."""
         none = np.zeros(len(self.dataset.remarks.words), bool)
@@ -155,6 +161,39 @@ class RunFolder:
         folder = self.embeddings_path("any", kind).parent
         found = folder.glob("*.safetensors")
         return sorted(path.stem for path in found if path.with_suffix(".json").exists())
+
+    def name_for(self, model: str, names: list[str]) -> str:
+        """The first of some names by which nothing of another model is called here.
+
+        Args:
+            model: as cards call it.
+            names: what it may be called; fine-tuned it gets `-ft` after that.
+
+        Raises:
+            InputError: they are all of others.
+        """
+        for name in names:
+            plain, finetuned = self._origins(name), self._origins(f"{name}-ft")
+            if {*plain} <= {(model, False)} and {*finetuned} <= {(model, True)}:
+                return name
+        raise InputError(
+            f"{self.path} has other encoders, or fine-tuned ones, called {' and '.join(names)};"
+            f" give another --run for {model}"
+        )
+
+    def _origins(self, name: str) -> list[tuple[str | None, bool]]:
+        """The models of all that is called `name`, None if nobody says; were they fine-tuned?"""
+        found: list[tuple[str | None, bool]] = []
+        for kind in self.kinds_of_texts:
+            made = card_of(self.embeddings_path(name, kind))
+            lesson = card_of(self.lesson_path(name, kind) / "card")
+            if made:
+                found.append((made.get("model"), "finetuned_from" in made))
+            if lesson.get("model") is not None:
+                found.append((lesson["model"], True))
+            elif not made and self.encoder_path(name, kind).exists():
+                found.append((None, True))
+        return found
 
     def lesson_path(self, name: str, kind: str) -> Path:
         """Where the lesson is that teaches a fine-tuned encoder of one kind of texts."""
@@ -229,12 +268,37 @@ class RunFolder:
             raise InputError(f"{path}: its card lacks {', '.join(lacks)}; run `{command}`")
         return Factors(arrays["U"], arrays["V"]), card
 
+    def taught_here(self, lesson: dict[str, Any]) -> bool:
+        """Was the lesson of this card made from this data, and what may be learned from here?"""
+        same_data = lesson.get("data_sha256") == self.dataset.sha256
+        return same_data and lesson.get("split_sha256") in self._taught_splits
+
+    def taught_elsewhere(self, lesson: dict[str, Any]) -> bool:
+        """Was it made from another split of this data, and so perhaps from what is tested here?"""
+        return lesson.get("data_sha256") == self.dataset.sha256 and not self.taught_here(lesson)
+
+    @cached_property
+    def _taught_splits(self) -> Set[str]:
+        # cut once: whoever reads embeddings asks
+        return taught_splits(self.dataset, self.protocol)
+
     def read_embeddings(self, name: str, kind: str | None = None) -> Embeddings:
-        """The embeddings called `name`; InputError if they are not of this run's texts."""
+        """The embeddings called `name`; of the first kind of texts by default.
+
+        Raises:
+            InputError: they are not of this run's texts, or their encoder was fine-tuned on another
+                split of this data.
+        """
         kind = self.kinds_of_texts[0] if kind is None else kind
         path = self.embeddings_path(name, kind)
-        texts = texts_sha256(self.dataset, self.texts(kind))
-        return read_embeddings(path, self.dataset.items, texts, self.embed_command(name, kind))
+        card, command = card_of(path), self.embed_command(name, kind)
+        if self.taught_elsewhere(card.get("training", {})):
+            again = f"run `{command}`, or " if "finetuned_from" in card else ""
+            raise InputError(
+                f"{path}: its encoder was fine-tuned on another split of this data and may know"
+                f" what is held out here; {again}remove it and {path.stem}.json"
+            )
+        return read_embeddings(path, self.dataset.items, self.texts_sha256(kind), command)
 
     def write_texts(self, kind: str) -> None:
         """Write the item texts for the encoder."""

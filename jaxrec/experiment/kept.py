@@ -52,6 +52,12 @@ def holds(card: Identity, identity: Identity) -> bool:
     return all(card.get(key) == as_json(value) for key, value in identity.items())
 
 
+def differing(card: Identity, identity: Identity) -> str:
+    """What a card states otherwise than an identity does, as the card has it; empty for nothing."""
+    stated = {key: card[key] for key in identity if key in card}
+    return ", ".join(f"{key} {v!r}" for key, v in stated.items() if v != as_json(identity[key]))
+
+
 def write(path: Path, arrays: Arrays, card: Identity) -> None:
     """Write arrays and their card, which gets the hash of the file too."""
     with whole_file(path) as partial:
@@ -81,10 +87,15 @@ def read(path: Path, remedy: str) -> tuple[Arrays, Identity]:
         raise InputError(f"{path}: damaged ({error}); run `{remedy}`") from None
 
 
+def card_of(path: Path) -> Identity:
+    """The card of a kept file, which need not be there; empty if there is none."""
+    card = path.with_suffix(".json")
+    return read_json(card) if card.exists() else {}
+
+
 def hash_on_card(path: Path) -> str | None:
     """The hash of a kept file that its card states, if there is a card."""
-    card = path.with_suffix(".json")
-    return read_json(card).get("sha256") if card.exists() else None
+    return card_of(path).get("sha256")
 
 
 def identity_sha256(identity: Identity) -> str:

@@ -1,6 +1,6 @@
 """Which rows a score card has, and what each is made of."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxrec.errors import InputError
 from jaxrec.experiment.folder import RunFolder
@@ -77,12 +77,56 @@ def lacking(run: RunFolder, row: Row) -> str | None:
     if (why := pointless(run, row)) is not None:
         return why
     if row.embeddings is not None and row.embeddings not in run.embedding_names():
-        return run.embed_command(row.embeddings)
+        command = run.embed_command(row.embeddings, run.kinds_of_texts[0])
+        honest = row.embeddings in run.embedding_names("honest")
+        return (
+            f"{command} (it reads the published texts, not the honest ones)" if honest else command
+        )
     if row.factors is not None and row.factors not in run.factors_rows():
         return run.factors_command(row.factors)
     if row.learned and row.name in MODELS and (package := MODELS[row.name].lacks) is not None:
         return f"pip install {package}"
     return None
+
+
+def unread(run: RunFolder, name: str, kind: str) -> str | None:
+    """Which rows do not read the embeddings of one kind of texts, where those they read are absent.
+
+    Args:
+        run: where they are.
+        name: of the embeddings.
+        kind: one of `run.kinds_of_texts`.
+    """
+    for other in run.kinds_of_texts:
+        if other != kind and name not in run.embedding_names(other):
+            rows = f"mf+{name} and text+{name}" if other == "published" else "that learn"
+            command = run.embed_command(name, other)
+            return f"{name}: rows {rows} read embeddings of the {other} texts; run `{command}` too"
+    return None
+
+
+def unchosen(run: RunFolder, name: str) -> str | None:
+    """Which other embeddings may be read in place of these, if there are any."""
+    others = [other for other in run.embedding_names("honest") if other != name]
+    if not others:
+        return None
+    return (
+        f"{name}: rows that learn read these embeddings or those of {', '.join(others)}, whichever"
+        f" validation prefers; `jaxrec eval --run {run.path}` says which"
+    )
+
+
+def unread_factors(run: RunFolder, card: dict[str, Any]) -> str | None:
+    """Which rows do not read factors that were fitted as this card says, where one may think so."""
+    if card["solver"] == "sequential":
+        if run.protocol.rules.as_published:
+            return None
+        return f"mf: no row of protocol {run.protocol.name} reads these factors"
+    if not card["asked"]:
+        return None
+    return (
+        "pmf: row pmf alone reads these factors; other rows fit theirs by tuned or default settings"
+    )
 
 
 def pointless(run: RunFolder, row: Row) -> str | None:
@@ -100,7 +144,9 @@ def _unreadable(run: RunFolder, row: Row) -> str | None:
         return "no item has a text; give items a title, or take rows that read none"
     if len(texts) == 1:
         return "all items have the same text; take rows that read none"
-    return run.embed_command("minilm") if learned and not run.embedding_names("honest") else None
+    if learned and not run.embedding_names("honest"):
+        return run.embed_command("minilm", "honest")
+    return None
 
 
 def _repeated(run: RunFolder, name: str) -> str | None:

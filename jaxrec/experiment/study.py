@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from jaxrec.border import lesson
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import Comparisons, Mean, Numbers, ScoreCard, Summary, read_card
 from jaxrec.evaluation.protocol import PROTOCOLS
@@ -222,4 +221,5 @@ def _taught_the_same(run: RunFolder, made: Path, model_id: str) -> bool:
     card = read_json(card_path)
     if card.get("finetuned_from") != model_id:
         return False
-    return lesson.taught_here(run.dataset, run.protocol, run.texts("honest"), card["training"])
+    same_texts = card["training"].get("texts_sha256") == run.texts_sha256("honest")
+    return same_texts and run.taught_here(card["training"])

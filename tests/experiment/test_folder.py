@@ -189,6 +189,35 @@ def some_embeddings(run: RunFolder) -> Embeddings:
     return Embeddings(E / np.linalg.norm(E, axis=1, keepdims=True), {})
 
 
+@pytest.mark.parametrize(
+    ("there", "card"),
+    [
+        ("embeddings/enc", {"model": "/b/enc"}),
+        ("embeddings/honest/enc", {"model": "/b/enc"}),
+        ("embeddings/enc", {"of": "somebody who does not say"}),
+        ("embeddings/enc-ft", {"model": "/b/enc", "finetuned_from": "/b/enc"}),
+        ("embeddings/enc-ft", {"model": "/a/enc"}),  # a folder called so, not fine-tuned here
+        ("training/honest/enc-ft/card", {"model": "/b/enc"}),
+        ("encoders/honest/enc-ft/fold-0/torch_embed", {}),
+    ],
+)
+def test_no_two_models_have_one_name(run: RunFolder, there: str, card: dict[str, str]) -> None:
+    write_json(run.path / f"{there}.json", card)
+    assert run.name_for("/a/enc", ["enc", "a-enc"]) == "a-enc"
+    with pytest.raises(InputError, match="called enc; give another --run for one/enc"):
+        run.name_for("one/enc", ["enc"])
+
+
+def test_a_model_keeps_its_name(run: RunFolder) -> None:
+    write_json(run.path / "embeddings" / "enc.json", {"model": "/a/enc"})
+    assert run.name_for("/a/enc", ["enc", "a-enc"]) == "enc"
+    finetuned = {"model": "/a/enc", "finetuned_from": "/a/enc"}
+    write_json(run.path / "embeddings" / "honest" / "enc-ft.json", finetuned)
+    run.encoder_path("enc-ft", "honest").mkdir(parents=True)
+    write_json(run.lesson_path("enc-ft", "honest") / "card.json", {"model": "/a/enc"})
+    assert run.name_for("/a/enc", ["enc", "a-enc"]) == "enc"
+
+
 @pytest.mark.parametrize("part", ["test", "validation"])
 def test_only_validation_ratings_decide_alpha_and_test_ratings_nothing(
     run: RunFolder, part: str

@@ -2,20 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import save_file
 
-from jaxrec.border.lesson import LessonSettings, taught_elsewhere, taught_here
-from jaxrec.data.dataset import Dataset
+from jaxrec.border.lesson import LessonSettings
 from jaxrec.errors import InputError
-from jaxrec.evaluation.protocol import Protocol
+from jaxrec.experiment import kept
 from jaxrec.experiment.fitting import refuse_taught_elsewhere, write_lesson
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.study import adopt_taught
-from jaxrec.files import file_sha256, write_json
+from jaxrec.files import write_json
 from torch_embed import errors
 from torch_embed.training.lesson import read_lesson
 
@@ -162,19 +161,41 @@ def test_whose_lesson_it_was(tmp_path: Path, protocol: str) -> None:
     other = open_run(tmp_path / "other", "synthetic", protocol, seed=2)
     fold = open_run(tmp_path / "fold", "synthetic", "cold-items", seed=1, fold=1)
     opened_runs = (run, again, other, fold)
-    here = [taught_here(*parts(of), of.texts("honest"), card) for of in opened_runs]
-    assert here == [True, True, False, False]
-    elsewhere = [taught_elsewhere(*parts(of), card) for of in opened_runs]
-    assert elsewhere == [False, False, True, True]
-    assert not taught_elsewhere(*parts(other), {})
-    assert not taught_elsewhere(*parts(other), card | {"data_sha256": "of other data"})
+    assert [of.taught_here(card) for of in opened_runs] == [True, True, False, False]
+    assert [of.taught_elsewhere(card) for of in opened_runs] == [False, False, True, True]
+    for none in ({}, card | {"data_sha256": "of other data"}):
+        assert not other.taught_here(none)
+        assert not other.taught_elsewhere(none)
     refuse_taught_elsewhere(again, "bert", card)
     with pytest.raises(InputError, match="bert was fine-tuned on another split of this data"):
         refuse_taught_elsewhere(other, "bert", card)
 
 
-def parts(run: RunFolder) -> tuple[Dataset, Protocol]:
-    return run.dataset, run.protocol
+def with_embeddings(run: RunFolder, name: str, **card: Any) -> None:
+    """Embeddings of the run's honest texts."""
+    E = np.eye(run.dataset.items, dtype=np.float32)
+    of_texts = {"texts_sha256": run.texts_sha256("honest")}
+    kept.write(run.embeddings_path(name), {"embeddings": E}, of_texts | card)
+
+
+def test_embeddings_of_an_encoder_taught_on_another_split_are_refused(tmp_path: Path) -> None:
+    """Where items are cold, texts have no remarks: those of another fold are the same."""
+    run, other = (
+        open_run(tmp_path / f"fold-{fold}", "synthetic", "cold-items", seed=1, fold=fold)
+        for fold in (0, 1)
+    )
+    lesson = write_lesson(run, tmp_path / "data", "honest", LessonSettings("liked", folds=3))
+    for of in (run, other):
+        with_embeddings(of, "bert-ft", model="bert", finetuned_from="bert", training=lesson)
+        with_embeddings(of, "honest-bert-ft", model="encoders/honest/bert-ft", training=lesson)
+    for name in ("bert-ft", "honest-bert-ft"):
+        assert run.read_embeddings(name).card["training"] == lesson
+        told = f"{name}.safetensors: its encoder was fine-tuned on another split"
+        with pytest.raises(InputError, match=told) as refused:
+            other.read_embeddings(name)
+        assert str(refused.value).endswith(f"remove it and {name}.json")
+        again = f"run `jaxrec embed --run {other.path} --model bert --finetune`, or"
+        assert (again in str(refused.value)) is (name == "bert-ft")
 
 
 def test_initialisations_of_a_split_adopt_what_one_has_made(tmp_path: Path) -> None:
@@ -185,13 +206,8 @@ def test_initialisations_of_a_split_adopt_what_one_has_made(tmp_path: Path) -> N
     assert adopt_taught(again, "bert-ft", "bert", others) is None
     lesson = write_lesson(run, tmp_path / "data", "honest", LessonSettings("liked"))
     for of in (run, other):  # the other's name and model are right, its lesson is not
-        E = np.eye(of.dataset.items, dtype=np.float32)
-        path = of.embeddings_path("bert-ft")
-        path.parent.mkdir()
-        save_file({"embeddings": E}, path)
         own = lesson | ({"split_sha256": "another"} if of is other else {})
-        card = {"finetuned_from": "bert", "training": own, "sha256": file_sha256(path)}
-        write_json(path.with_suffix(".json"), card | {"texts_sha256": lesson["texts_sha256"]})
+        with_embeddings(of, "bert-ft", finetuned_from="bert", training=own)
     assert adopt_taught(again, "bert-ft", "another bert", others) is None
     assert adopt_taught(again, "bert-ft", "bert", others[:1]) is None
     assert f"embeddings of {run.path}, which has" in str(

@@ -9,7 +9,6 @@ from click.testing import CliRunner
 import cli
 from jaxrec.data.dataset import Dataset
 
-
 FLAGS = ("--as-evaluated", "-q")
 
 

@@ -1,6 +1,20 @@
 """Which rows a score card has."""
 
-from jaxrec.experiment.rows import LABELS, rows_with
+from pathlib import Path
+
+import pytest
+
+from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.rows import (
+    LABELS,
+    lacking,
+    rows_of,
+    rows_with,
+    unchosen,
+    unread,
+    unread_factors,
+)
+from jaxrec.files import write_json
 from jaxrec.models.registry import MODELS
 
 LEARNED = [*MODELS, "hybrid"]
@@ -27,3 +41,58 @@ def test_a_row_says_what_it_needs() -> None:
     assert (rows["mf+minilm"].factors, rows["mf+minilm"].embeddings) == ("mf", "minilm")
     assert (rows["pmf"].factors, rows["pmf"].learned) == ("pmf", False)
     assert (rows["hybrid"].factors, rows["hybrid"].learned) == (None, True)
+
+
+@pytest.fixture
+def published(tmp_path: Path, small_synthetic: None) -> RunFolder:
+    return open_run(tmp_path / "run", "synthetic", "published")
+
+
+def with_embeddings(run: RunFolder, name: str, kind: str, **card: str) -> None:
+    path = run.embeddings_path(name, kind)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    write_json(path.with_suffix(".json"), card)
+
+
+def test_embeddings_that_a_row_does_not_read_are_told_with_what_makes_those_it_reads(
+    published: RunFolder,
+) -> None:
+    command = f"jaxrec embed --run {published.path} --model bert --finetune"
+    write_json(published.lesson_path("bert-ft", "honest") / "card.json", {"model": "bert"})
+    assert unread(published, "bert-ft", "honest") == (
+        "bert-ft: rows mf+bert-ft and text+bert-ft read embeddings of the published texts; run"
+        f" `{command} --preset published` too"
+    )
+    assert unread(published, "bert-ft", "published") == (
+        f"bert-ft: rows that learn read embeddings of the honest texts; run `{command}` too"
+    )
+    with_embeddings(published, "bert-ft", "published")
+    assert unread(published, "bert-ft", "honest") is None
+
+
+def test_a_row_whose_embeddings_are_of_other_texts_says_so(published: RunFolder) -> None:
+    (row,) = rows_of(published, ("mf+minilm-ft",))
+    command = f"jaxrec embed --run {published.path} --model minilm --finetune --preset published"
+    assert lacking(published, row) == command
+    with_embeddings(published, "minilm-ft", "honest", model="minilm", finetuned_from="minilm")
+    told = f"{command} (it reads the published texts, not the honest ones)"
+    assert lacking(published, row) == told
+
+
+def test_embeddings_that_may_not_be_read_are_told(published: RunFolder) -> None:
+    with_embeddings(published, "bert", "honest")
+    assert unchosen(published, "bert") is None
+    with_embeddings(published, "other", "honest")
+    with_embeddings(published, "third", "published")
+    assert "these embeddings or those of other, whichever" in str(unchosen(published, "bert"))
+
+
+def test_factors_that_rows_do_not_read_are_told(published: RunFolder, tmp_path: Path) -> None:
+    strict = open_run(tmp_path / "strict", "synthetic", "strict")
+    sequential = {"solver": "sequential", "asked": True}
+    assert unread_factors(published, sequential) is None
+    assert "no row of protocol strict reads" in str(unread_factors(strict, sequential))
+    asked = {"solver": "alternating", "asked": True}
+    assert "row pmf alone reads these" in str(unread_factors(strict, asked))
+    assert unread_factors(strict, asked | {"asked": False}) is None

@@ -28,6 +28,7 @@ from tests.tiny_models import (
 from torch_embed.encoding.adapters import Lora, count, trainable
 from torch_embed.encoding.encode import encode
 from torch_embed.encoding.encoder import Encoder, load_encoder
+from torch_embed.encoding.layout import lesson_of
 from torch_embed.errors import InputError
 from torch_embed.learn import learn
 from torch_embed.training.finetune import Progress
@@ -179,6 +180,18 @@ def test_sentence_transformers_load_a_whole_model(data: Path, tmp_path: Path) ->
     texts = pl.read_parquet(data / "texts.parquet")["text"].to_list()
     model = sentence_transformers.SentenceTransformer(str(tmp_path / "encoder"), device="cpu")
     np.testing.assert_allclose(model.encode(texts), E, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", [{}, {"lora": Lora()}])
+def test_whatever_an_encoder_embeds_says_what_taught_it(
+    data: Path, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    base = str(tiny_bert(tmp_path / "bert"))
+    card, _ = learned(base, data, tmp_path, settings=replace(SETTINGS, epochs=1), **how)
+    saved = str(tmp_path / "encoder")
+    assert lesson_of(saved) == load_encoder(saved, "cpu").card()["training"] == card["training"]
+    assert lesson_of(base) == {}
+    assert "training" not in load_encoder(base, "cpu").card()
 
 
 @pytest.mark.parametrize("adapters", [False, True])

@@ -12,7 +12,7 @@ from torch_embed.encoding.layout import Layout, longest, read_config, read_layou
 from torch_embed.encoding.nf4 import is_nf4, pack_only_what_fits, quantisation
 from torch_embed.encoding.pooling import describe, load_layers, weights_of
 from torch_embed.errors import InputError
-from torch_embed.hub import Place, hub_source, model_id, short_name, silence, unreadable
+from torch_embed.hub import Place, hub_source, model_id, names_of, silence, unreadable
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Encoder:
     """A loaded model with all that decides its embeddings."""
 
     name: str
-    """Short name, used for files and rows."""
+    """Used for files and rows; the shortest of `names_of`, unless somebody gives another."""
     model_id: str
     """Hub id or folder."""
     tokenizer: PreTrainedTokenizerBase
@@ -44,6 +44,8 @@ class Encoder:
     """Of the embeddings: the first so many of these (Kusupati et al. 2022)."""
     weights_sha256: str
     """Of the transformer, or its adapter, and the layers."""
+    lesson: dict[str, Any]
+    """The card of the lesson that taught it; empty if none did, or not by us."""
     notes: tuple[str, ...]
     """What its user should know: what is assumed, what is done otherwise than its makers do."""
 
@@ -69,7 +71,7 @@ class Encoder:
             "long": self.long,
             "normalized": True,
             "notes": list(self.notes),
-        }
+        } | ({"training": self.lesson} if self.lesson else {})
 
 
 def load_encoder(
@@ -103,7 +105,7 @@ def load_encoder(
     hub_source(model)  # refuses what is no model
     try:
         layout = read_layout(model)
-        trained = (layout.adapter or layout.transformer).json("torch_embed.json")
+        trained = layout.trained
         tokenizer, config = read_tokenizer(layout), read_config(layout.transformer)
         pooling = layout.pooling or _assumed(config)
         width = config.hidden_size * len(pooling.split("+"))
@@ -114,7 +116,7 @@ def load_encoder(
         in_4_bits = trained.get("nf4", False) if nf4 is None else nf4
         tokenizer.padding_side = _padding_side(pooling, config)
         return Encoder(
-            name=short_name(model),
+            name=names_of(model)[0],
             model_id=model_id(model),
             tokenizer=tokenizer,
             model=_network(layout, device, in_4_bits, dtype),
@@ -127,6 +129,7 @@ def load_encoder(
             width=width,
             dim=dim or width,
             weights_sha256=weights_sha256(layout),
+            lesson=layout.lesson,
             notes=tuple(_notes(layout, pooling)),
         )
     except Exception as error:

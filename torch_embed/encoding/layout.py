@@ -68,6 +68,16 @@ class Layout(NamedTuple):
     similarity: str
     """By which the model's makers compare its embeddings."""
 
+    @property
+    def trained(self) -> dict[str, Any]:
+        """What we wrote of it when we fine-tuned it (`torch_embed.json`); empty if we did not."""
+        return (self.adapter or self.transformer).json("torch_embed.json")
+
+    @property
+    def lesson(self) -> dict[str, Any]:
+        """The card of the lesson that taught it; empty if none did, or not by us."""
+        return self.trained.get("card", {}).get("training", {})
+
 
 def transformer_of(source: str) -> Place:
     """Where the transformer of a model lies, which older ones keep in a sub-folder."""
@@ -268,6 +278,19 @@ def longest(layout: Layout, tokenizer: PreTrainedTokenizerBase, config: Pretrain
             ' {"max_seq_length": 512} into sentence_bert_config.json'
         )
     return int(most)
+
+
+def lesson_of(model: str) -> dict[str, Any]:
+    """The card of the lesson that taught a model, empty if none did; reads no weights.
+
+    Raises:
+        InputError: no such model, or its files cannot be read.
+    """
+    silence()
+    try:
+        return read_layout(model).lesson
+    except Exception as error:
+        raise unreadable(model, error) from None
 
 
 def token_lengths(model: str, texts: list[str]) -> list[int]:

@@ -73,14 +73,6 @@ def _pooling_config(encoder: Encoder) -> dict[str, Any]:
     return config if encoder.include_prompt else config | {"include_prompt": False}
 
 
-def lesson_card(model: str) -> dict[str, Any]:
-    """Of the lesson that taught the encoder in a folder; empty if none did, or not by us."""
-    path = Path(model) / "torch_embed.json"
-    if not path.exists():
-        return {}
-    return json.loads(path.read_text(encoding="utf-8"))["card"].get("training", {})
-
-
 def _model_card(encoder: Encoder, folder: Path, card: dict[str, Any], name: str) -> str:
     adapter = (folder / "adapter_config.json").exists()
     what = "A PEFT adapter for" if adapter else "A fine-tuning of"

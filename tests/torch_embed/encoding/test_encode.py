@@ -18,7 +18,7 @@ from torch_embed.encoding.encode import batches, check, embed_file, encode, esti
 from torch_embed.encoding.encoder import Encoder, load_encoder
 from torch_embed.errors import InputError
 from torch_embed.files import read_encoded, read_texts
-from torch_embed.hub import short_name
+from torch_embed.hub import names_of
 
 TEXTS = ["a b c", "d", "e f g h i j a b", "a", "b c d e"]
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "minilm_embeddings.npz"
@@ -114,10 +114,14 @@ def test_a_file_is_not_embedded_by_an_unsound_encoder(synthetic: Dataset, tmp_pa
 
 def test_only_ours_is_called_by_a_short_name(tmp_path: Path) -> None:
     (tmp_path / "minilm").mkdir()
-    assert short_name("minilm") == "minilm"
-    assert short_name("BAAI/bge-small") == "bge-small"
-    assert short_name("someone/minilm") == "someone-minilm"
-    assert short_name(str(tmp_path / "minilm")) == f"{tmp_path.name.lower()}-minilm"
+    for ours in ("minilm", "sentence-transformers/all-MiniLM-L6-v2"):  # as cards have it
+        assert names_of(ours) == ["minilm"]
+    assert names_of("BAAI/bge-small") == ["bge-small", "baai-bge-small"]
+    assert names_of("someone/minilm") == ["someone-minilm"]
+    assert names_of("someone/bert-ft") == ["someone-bert-ft"]
+    first, second, *_ = names_of(str(tmp_path / "minilm"))
+    assert first == f"{tmp_path.name.lower()}-minilm"
+    assert second == f"{tmp_path.parent.name.lower()}-{first}"
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"model_type": "bert"}'])
