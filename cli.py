@@ -6,7 +6,6 @@ Heavy packages are imported inside the commands, so that `jaxrec --help` answers
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -17,6 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxrec.commands import learning, measuring, serving
+from jaxrec.commands.learning import train, tune_rows
+from jaxrec.commands.measuring import measure
+from jaxrec.commands.opening import open_existing, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import (
     Session,
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
     from jaxrec.evaluation.card import ScoreCard
     from jaxrec.experiment.folder import RunFolder
     from jaxrec.experiment.rows import Row
-    from jaxrec.experiment.scoring import Fusion
-    from jaxrec.pmf.objective import PmfSettings
     from torch_embed.training.recipe import Recipe
 
 
@@ -49,6 +50,17 @@ def _mistakes() -> tuple[type[Exception], ...]:
 @click.version_option(package_name="jaxrec")
 def main() -> None:
     """Interactions and item texts in, a hybrid recommender with an honest score card out."""
+
+
+for command in (
+    learning.tune,
+    learning.train_pmf,
+    measuring.evaluate,
+    serving.recommend,
+    serving.similar,
+    serving.export,
+):
+    main.add_command(command)
 
 
 @main.group()
@@ -135,7 +147,7 @@ def run(
 
     cells = grid(session.path, session.protocol, session.seed, seeds, inits)
     for cell in cells:
-        opened = _open(session, cell.path, seed=cell.seed, fold=cell.fold, init=cell.init)
+        opened = open_run_of(session, cell.path, seed=cell.seed, fold=cell.fold, init=cell.init)
         if opened.dataset.synthetic:
             session = replace(session, data=opened.dataset.name)  # for all cells, or for none
         tuned = {"trials": None} if adopt_settings(opened, cell) else {}
@@ -176,75 +188,15 @@ def _do_everything(
             with excused(partial(terminal.lost, "fine-tuning"), _mistakes()):
                 _finetune_once(opened, model, like, terminal)
     if trials is not None:
-        _tune(opened, rows_to_tune(only), trials, 2**30, terminal)
+        tune_rows(opened, rows_to_tune(only), trials, 2**30, terminal)
     for row in sorted({row.factors for row in rows_of(opened, only) if row.factors is not None}):
         with excused(partial(terminal.lost, f"factors of {row}")):
             missing = missing_factors(opened, {row}, tuned=trials is not None)
             if row in missing:
-                _train(opened, missing[row], terminal)
+                train(opened, missing[row], terminal)
             else:
                 terminal.say(f"{row}: factors are there already")
-    return _evaluate(opened, terminal, ks, PUBLISHED_FUSION, only=only)
-
-
-@main.command()
-@on_run_folder(_mistakes)
-@ask.rows_option
-@click.option("--trials", type=click.IntRange(min=1), default=30, show_default=True, help="A row.")
-@ask.memory_option
-def tune(session: Session, only: tuple[str, ...], trials: int, memory: int) -> None:
-    """Search settings on validation; interrupted, the same command goes on.
-
-    What is found is used by `eval`, `recommend` and `train-pmf` in this run folder.
-    """
-    opened = _open(session)
-    from jaxrec.experiment.scoring import set_stale_results_aside
-    from jaxrec.experiment.tuning import rows_to_tune
-
-    rows = rows_to_tune(only, named=True)
-    lost = _tune(opened, rows, trials, memory * 2**20, session.terminal)
-    if len(lost) == len(rows):
-        sys.exit(2)
-    session.terminal.say(set_stale_results_aside(opened))
-    then = f"`{opened.command('train-pmf')}` and `{opened.command('eval')}`"
-    session.terminal.say(f"Now {then} use these.")
-
-
-def _tune(
-    opened: RunFolder, rows: list[str], trials: int, memory: int, terminal: Terminal
-) -> dict[str, str]:
-    """Tune rows; tells and returns which ones could not be, and why."""
-    from jaxrec.experiment.tuning import tune_all
-
-    lost = tune_all(opened, rows, trials, memory, terminal.sweeps, terminal.say)
-    for row, why in lost.items():
-        terminal.lost(f"tuning {row}", why)
-    return lost
-
-
-@main.command("train-pmf")
-@on_run_folder(_mistakes)
-@ask.pmf_options
-def train_pmf(session: Session, likelihood: str | None, **options: Any) -> None:
-    """Fit the collaborative branch; interrupted, the same command resumes."""
-    opened = _open(session)
-    from jaxrec.experiment.fitting import asked_settings
-
-    _train(opened, asked_settings(opened, likelihood, options), session.terminal)
-
-
-def _train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
-    from jaxrec.experiment.fitting import row_of, train_pmf
-    from jaxrec.experiment.rows import unread_factors
-    from jaxrec.experiment.scoring import set_stale_results_aside
-
-    what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
-    with resumable(), terminal.sweeps(what, settings.sweeps) as on_sweep:
-        card = train_pmf(opened, settings, on_sweep)
-    losses = card["losses"]
-    terminal.say(f"{what}: objective {losses[-1]:.6g} after {len(losses)} sweeps")
-    terminal.say(unread_factors(opened, card))
-    terminal.say(set_stale_results_aside(opened))
+    return measure(opened, terminal, ks, PUBLISHED_FUSION, only=only)
 
 
 @main.command()
@@ -264,7 +216,7 @@ def embed(session: Session, model: str, finetune: bool, **options: Any) -> None:
         return
     ask.refuse_without_finetune(options)
     with _first_ahead(session.terminal):
-        opened = _open(session)
+        opened = open_run_of(session)
     _embed(opened, model, session.terminal, again=True, loading=loading)
 
 
@@ -370,7 +322,7 @@ def _finetune(
         arithmetic = {option: loading.pop(option, None) for option in ("nf4", "dtype")}
         # first: contradictions leave no run folder behind
         recipe = resolve(model, **arithmetic, **options)
-        opened = _open(session)
+        opened = open_run_of(session)
         recipe = recipe.with_seed(opened.protocol.seed)
         refuse_taught_elsewhere(opened, model, lesson_of(model))
         base = _name_in(opened, model)
@@ -437,60 +389,6 @@ def _finetune_once(
         _finetune(Session(opened.path, None, None, None, terminal), model, {}, {})
 
 
-@main.command("eval")
-@on_run_folder(_mistakes)
-@ask.cutoffs
-@ask.rows_option
-@ask.memory_option
-@ask.eval_options
-@ask.json_option("the score card")
-def evaluate(
-    session: Session,
-    ks: tuple[int, ...],
-    only: tuple[str, ...],
-    memory: int,
-    fusion: str,
-    alpha: str,
-    json_path: Path | None,
-    plot_path: Path | None,
-    library: str | None,
-) -> None:
-    """Measure every row that can be made, and print the protocol card with the table."""
-    weight = ask.alpha_of(alpha)
-    opened, terminal = _open(session), session.terminal
-    from jaxrec.evaluation.card import write_card
-    from jaxrec.experiment.scoring import Fusion
-
-    more: dict[str, Any] = {"memory": memory * 2**20, "only": only, "library": library}
-    card = _evaluate(opened, terminal, ks, Fusion(fusion, weight), **more)
-    if json_path is not None:
-        write_card(json_path, card)
-    if plot_path is not None:
-        from jaxrec.report.plot import plot_card
-
-        plot_card(card, max(ks), plot_path)
-        terminal.say(f"drawn: {plot_path}")
-
-
-def _evaluate(
-    opened: RunFolder, terminal: Terminal, ks: tuple[int, ...], fusion: Fusion, **more: Any
-) -> ScoreCard:
-    """Measure and print; `more` are arguments of `score_card`."""
-    from jaxrec.experiment.scoring import score_card
-    from jaxrec.report.tables import parts
-
-    sweeps = 0
-    if fusion.alpha is None and opened.protocol.rules.as_published:
-        with excused(terminal.detail):
-            sweeps = opened.read_factors("mf")[1]["sweeps"]
-    more["on_row"] = terminal.detail
-    remedy = f"try a larger --lambda of `jaxrec train-pmf`, or remove {opened.tuned_path('ROW')}"
-    with resumable(remedy), terminal.sweeps("PMF on train without validation", sweeps) as on_sweep:
-        card = score_card(opened, tuple(sorted(set(ks))), fusion, on_sweep, **more)
-    terminal.result(*parts(card))
-    return card
-
-
 @main.command()
 @on_run_folder(_mistakes)
 @ask.fit_options
@@ -505,7 +403,7 @@ def fit(session: Session, out: Path, row: str | None, segments: Path | None, mem
     from jaxrec.serving.folder import check_place, in_words, write_model
 
     check_place(out)
-    opened, terminal = _open_existing(session), session.terminal
+    opened, terminal = open_existing(session), session.terminal
     of_card, card = fitting.choose_row(opened, row, memory * 2**20)
     members = None if segments is None else read_segments(segments)
     E, embedded, encoder = _embedded(opened, of_card, terminal)
@@ -620,151 +518,6 @@ def _encoded(asked: str | None, own: Path, card: dict[str, Any], texts: list[str
         )
     E = np.mean([encode(encoder, texts) for encoder in loaded], axis=0)
     return E / np.linalg.norm(E, axis=1, keepdims=True)
-
-
-@main.command()
-@on_run_folder(_mistakes)
-@ask.recommend_options
-@ask.memory_option
-def recommend(
-    session: Session,
-    model: Path | None,
-    user: str | None,
-    liked: tuple[str, ...],
-    everyone: bool,
-    k: int,
-    row: str | None,
-    out: Path | None,
-    only: Path | None,
-    exclude: Path | None,
-    interactions: Path | None,
-    segment: str | None,
-    as_evaluated: bool,
-    memory: int,
-) -> None:
-    """Recommend items to a user, to somebody new, or to all: never one that the user has.
-
-    Fusion and alpha of the published rows are those of the last `jaxrec eval`.
-    """
-    who = (user is not None) + everyone + bool(liked)
-    if who != 1 and not (who == 0 and segment is not None):
-        raise click.UsageError("give --user ID, --liked ITEM, or --all with --out FILE")
-    if everyone != (out is not None):
-        raise click.UsageError("--all and --out FILE go together")
-    ask.refuse_of_other_source(
-        model is not None,
-        {"--row": row, "--as-evaluated": as_evaluated},
-        {"--interactions": interactions, "--segment": segment},
-    )
-    from jaxrec.serving import lists
-    from jaxrec.serving.additions import wishes, with_interactions
-
-    terminal, memory = session.terminal, memory * 2**20
-    if model is None:
-        opened = _open_existing(session)
-        dataset = opened.dataset
-        wanted, said = wishes(dataset.user_ids, dataset.item_ids, k, only, exclude)
-        terminal.say(*said)
-        if not liked:
-            from jaxrec.serving import evaluated
-
-            how = wanted, row or evaluated.DEFAULT_ROW, as_evaluated, memory
-            if out is None:
-                terminal.result(*evaluated.in_lines_for(opened, str(user), *how))
-                return
-            table, by = evaluated.in_table(opened, *how)
-            told = lists.write_table(out, [table], dataset.name)
-            terminal.say(f"{by} {told} in {out}")
-            return
-        from jaxrec.experiment.rows import rows_of
-        from jaxrec.serving.fit import model_of_train
-
-        (of_card,) = rows_of(opened, (row or "pmf+text",))
-        served = model_of_train(opened, of_card, memory)
-    else:
-        from jaxrec.serving.folder import read_model
-
-        served = read_model(model)
-        if interactions is not None:
-            served, said = with_interactions(served, interactions)
-            terminal.say(*said)
-        wanted, said = wishes(served.user_ids, served.catalogue.ids, k, only, exclude)
-        terminal.say(*said)
-    if out is not None:
-        tables = lists.for_everybody(served, wanted, memory)
-        told = lists.write_table(out, tables, served.card["data"]["name"])
-        terminal.say(f"Recommended by {served.row}: {told} in {out}")
-    elif user is not None:
-        terminal.result(*lists.for_user(served, user, wanted, segment, memory))
-    elif liked:
-        terminal.result(*lists.for_somebody(served, liked, wanted, memory))
-    else:
-        terminal.result(*lists.for_stranger(served, "somebody new", wanted, segment, memory))
-
-
-@main.command()
-@on_run_folder(_mistakes)
-@ask.fitted_option
-@click.option("--item", required=True, help="Id or title.")
-@ask.list_length
-@ask.memory_option
-def similar(session: Session, model: Path | None, item: str, k: int, memory: int) -> None:
-    """List the items most like one, by the vectors of a row and by text."""
-    from jaxrec.serving.lists import similar_in_lines
-
-    if model is None:
-        from jaxrec.experiment.rows import rows_of
-        from jaxrec.serving.fit import model_of_train
-
-        opened = _open_existing(session)
-        served = model_of_train(opened, rows_of(opened, ("pmf+text",))[0], memory * 2**20)
-    else:
-        from jaxrec.serving.folder import read_model
-
-        served = read_model(model)
-    session.terminal.result(*similar_in_lines(served, item, k))
-
-
-@main.command()
-@ask.export_options
-@speaking(_mistakes)
-def export(terminal: Terminal, model: Path, to: Path, form: str) -> None:
-    """Write the vectors of users and items of every row that is a product of two."""
-    from jaxrec.serving.export import check_format, export_model
-
-    from jaxrec.serving.folder import read_model
-
-    check_format(form)
-    terminal.say(*export_model(read_model(model), to, form))
-
-
-def _open_existing(session: Session) -> RunFolder:
-    """Open a run folder that is there: what has measured nothing has nothing to serve."""
-    from jaxrec.experiment.folder import check_run
-
-    check_run(session.path)
-    return _open(session)
-
-
-def _open(session: Session, path: Path | None = None, **asked: Any) -> RunFolder:
-    """Open or make the run folder; in `path`, where data that nobody has named are made up."""
-    from jaxrec.experiment.folder import open_run
-    from jaxrec.sources.library import SYNTHETIC, AbsentError
-
-    place, terminal = path or session.path, session.terminal
-    asked = {"protocol": session.protocol, "seed": session.seed, "say": terminal.say} | asked
-    asked |= {"strict": session.strict, "progress": terminal.verbosity >= 0}
-    try:
-        with terminal.reading() as on_bytes:
-            opened = open_run(place, session.data, on_bytes=on_bytes, **asked)
-    except AbsentError as error:
-        if path is None or session.data is not None or (place / "experiment.json").exists():
-            raise
-        terminal.warn(str(error), "Going on with SYNTHETIC data made by jaxrec.")
-        opened = open_run(place, SYNTHETIC, **asked)
-    terminal.say(opened.title)
-    terminal.detail(f"data from {opened.dataset.source}, SHA-256 {opened.dataset.sha256}")
-    return opened
 
 
 if __name__ == "__main__":

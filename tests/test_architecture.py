@@ -24,6 +24,18 @@ MAY_IMPORT = {
     "serving": LISTS | {"sources", "pmf", "models", "fusion", "border", "experiment"},
     "report": GROUND | {"evaluation"},
     "console": GROUND,
+    "commands": LISTS
+    | {
+        "sources",
+        "pmf",
+        "models",
+        "fusion",
+        "border",
+        "experiment",
+        "serving",
+        "report",
+        "console",
+    },
 }
 OF_TORCH = {
     "encoding": GROUND | {"processes", "hub"},

@@ -13,11 +13,12 @@ import click
 
 from jaxrec.console.characters import shown
 from jaxrec.console.outputs import refuse_outputs
-from jaxrec.errors import excuse
+from jaxrec.errors import InputError, excuse
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
 
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 Mistakes = Callable[[], tuple[type[Exception], ...]]
 """The exceptions that a user can mend; asked for late, since that imports packages."""
 
@@ -44,7 +45,14 @@ strict_option = click.option(
 )
 
 
-def speaking(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def of_jaxrec() -> tuple[type[Exception], ...]:
+    """What a user can mend where torch has no part."""
+    return (InputError,)
+
+
+def speaking(
+    mistakes: Mistakes = of_jaxrec,
+) -> Decorator:
     """Add -v and -q, and give the command a `Terminal`; a mistake ends in one line and status 2."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -72,7 +80,9 @@ def speaking(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callable[...
     return decorate
 
 
-def on_run_folder(mistakes: Mistakes) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def on_run_folder(
+    mistakes: Mistakes = of_jaxrec,
+) -> Decorator:
     """Add the options that mean the same everywhere and give the command a `Session`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -173,39 +173,39 @@ class FittedModel:
     def reranked(self, asking: Asking, items: NDArray[np.integer]) -> NDArray[np.floating]:
         """[users, n] scores of some items [users, n] alone, as an index of vectors finds them.
 
-        Signals are standardised over all items, by the mean and covariance of the items' side where
-        they are products, so that nothing is computed of an item that was not found.
+        Signals are standardised over all items that a user does not have, from the mean and
+        covariance of the items' side, so that nothing else is computed of an item that was not
+        found. For models whose signals are products of two.
         """
-        if self.fusion is None:
-            everything = jnp.ones((asking.users, len(self.item_counts)), bool)
-            scores = np.asarray(self.scorer(asking)(jnp.arange(asking.users), everything))
-            return np.take_along_axis(scores, items, axis=1)
-        z = []
-        for row, arrays in self.learned.items():
-            own = ask(row, arrays, asking, self.settings[row])
-            if isinstance(own, Product):
-                left, right = np.asarray(own.left), np.asarray(own.right)
-                scores = np.einsum("ud,und->un", left, right[items])
-                mean, covariance = self._moments[row]
-                spread = np.sqrt(np.einsum("ud,de,ue->u", left, covariance, left))
-                z.append((scores - (left @ mean)[:, None]) / np.maximum(spread, 1e-12)[:, None])
-            else:
-                whole = np.asarray(own.scores)
-                centred = whole - whole.mean(axis=1, keepdims=True)
-                spread = np.maximum(whole.std(axis=1, keepdims=True), 1e-12)
-                z.append(np.take_along_axis(centred / spread, items, axis=1))
-        counts = np.bincount(asking.known.users, minlength=asking.users)
+        z, counts = [], np.bincount(asking.known.users, minlength=asking.users)
+        for row in self.learned:
+            own = self.product_of(row, asking)
+            left, right = np.asarray(own.left, np.float64), np.asarray(own.right, np.float64)
+            scores = np.einsum("ud,und->un", left, right[items])
+            if self.fusion is None:
+                return scores
+            n, mean, second = self._moments[row]
+            had = np.sum(left[asking.known.users] * right[asking.known.items], axis=1)
+            unseen = np.maximum(n - counts, 1)
+            first = n * left @ mean - np.bincount(asking.known.users, had, asking.users)
+            squares = n * np.einsum("ud,de,ue->u", left, second, left)
+            squares -= np.bincount(asking.known.users, had**2, asking.users)
+            centre = first / unseen
+            spread = np.sqrt(np.maximum(squares / unseen - centre**2, 1e-24))
+            z.append((scores - centre[:, None]) / spread[:, None])
+        assert self.fusion is not None
         known = familiarity(counts, self.item_counts)
         weights = {name: jnp.asarray(value) for name, value in self.fusion.weights.items()}
         return np.asarray(gated(weights, jnp.asarray(z), known.users, known.items[items]))
 
     @cached_property
-    def _moments(self) -> dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]]:
-        """Mean [dim] and covariance [dim, dim] of the items' vectors, by signal."""
-        return {
-            row: (vectors.mean(axis=0), np.atleast_2d(np.cov(vectors, rowvar=False, ddof=0)))
-            for row, vectors in self.vectors().items()
-        }
+    def _moments(self) -> dict[str, tuple[int, NDArray[np.floating], NDArray[np.floating]]]:
+        """By signal, of the items' vectors: how many, mean [dim], mean of products [dim, dim]."""
+        found: dict[str, tuple[int, NDArray[np.floating], NDArray[np.floating]]] = {}
+        for row, vectors in self.vectors().items():
+            exact = np.asarray(vectors, np.float64)
+            found[row] = len(exact), exact.mean(axis=0), exact.T @ exact / len(exact)
+        return found
 
     def similar(self, item: int, k: int) -> dict[str, Lists]:
         """The `k` items nearest to one by cosine, in each space of items: of vectors, and of texts.

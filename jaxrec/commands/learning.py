@@ -1,0 +1,77 @@
+"""Learning: settings on validation, and the factors of row `pmf`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jaxrec.commands.opening import open_run_of
+from jaxrec.console import options as ask
+from jaxrec.console.session import Session, on_run_folder, resumable
+
+if TYPE_CHECKING:
+    from jaxrec.console.terminal import Terminal
+    from jaxrec.experiment.folder import RunFolder
+    from jaxrec.pmf.objective import PmfSettings
+
+
+@click.command()
+@on_run_folder()
+@ask.rows_option
+@click.option("--trials", type=click.IntRange(min=1), default=30, show_default=True, help="A row.")
+@ask.memory_option
+def tune(session: Session, only: tuple[str, ...], trials: int, memory: int) -> None:
+    """Search settings on validation; interrupted, the same command goes on.
+
+    What is found is used by `eval`, `recommend` and `train-pmf` in this run folder.
+    """
+    opened = open_run_of(session)
+    from jaxrec.experiment.scoring import set_stale_results_aside
+    from jaxrec.experiment.tuning import rows_to_tune
+
+    rows = rows_to_tune(only, named=True)
+    lost = tune_rows(opened, rows, trials, memory * 2**20, session.terminal)
+    if len(lost) == len(rows):
+        sys.exit(2)
+    session.terminal.say(set_stale_results_aside(opened))
+    then = f"`{opened.command('train-pmf')}` and `{opened.command('eval')}`"
+    session.terminal.say(f"Now {then} use these.")
+
+
+def tune_rows(
+    opened: RunFolder, rows: list[str], trials: int, memory: int, terminal: Terminal
+) -> dict[str, str]:
+    """Tune rows; tells and returns which ones could not be, and why."""
+    from jaxrec.experiment.tuning import tune_all
+
+    lost = tune_all(opened, rows, trials, memory, terminal.sweeps, terminal.say)
+    for row, why in lost.items():
+        terminal.lost(f"tuning {row}", why)
+    return lost
+
+
+@click.command("train-pmf")
+@on_run_folder()
+@ask.pmf_options
+def train_pmf(session: Session, likelihood: str | None, **options: Any) -> None:
+    """Fit the collaborative branch; interrupted, the same command resumes."""
+    opened = open_run_of(session)
+    from jaxrec.experiment.fitting import asked_settings
+
+    train(opened, asked_settings(opened, likelihood, options), session.terminal)
+
+
+def train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
+    from jaxrec.experiment.fitting import row_of, train_pmf
+    from jaxrec.experiment.rows import unread_factors
+    from jaxrec.experiment.scoring import set_stale_results_aside
+
+    what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
+    with resumable(), terminal.sweeps(what, settings.sweeps) as on_sweep:
+        card = train_pmf(opened, settings, on_sweep)
+    losses = card["losses"]
+    terminal.say(f"{what}: objective {losses[-1]:.6g} after {len(losses)} sweeps")
+    terminal.say(unread_factors(opened, card))
+    terminal.say(set_stale_results_aside(opened))

@@ -1,0 +1,73 @@
+"""Measuring: the score card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jaxrec.commands.opening import open_run_of
+from jaxrec.console import options as ask
+from jaxrec.console.session import Session, on_run_folder, resumable
+from jaxrec.errors import excused
+
+if TYPE_CHECKING:
+    from jaxrec.console.terminal import Terminal
+    from jaxrec.evaluation.card import ScoreCard
+    from jaxrec.experiment.folder import RunFolder
+    from jaxrec.experiment.scoring import Fusion
+
+
+@click.command("eval")
+@on_run_folder()
+@ask.cutoffs
+@ask.rows_option
+@ask.memory_option
+@ask.eval_options
+@ask.json_option("the score card")
+def evaluate(
+    session: Session,
+    ks: tuple[int, ...],
+    only: tuple[str, ...],
+    memory: int,
+    fusion: str,
+    alpha: str,
+    json_path: Path | None,
+    plot_path: Path | None,
+    library: str | None,
+) -> None:
+    """Measure every row that can be made, and print the protocol card with the table."""
+    weight = ask.alpha_of(alpha)
+    opened, terminal = open_run_of(session), session.terminal
+    from jaxrec.evaluation.card import write_card
+    from jaxrec.experiment.scoring import Fusion
+
+    more: dict[str, Any] = {"memory": memory * 2**20, "only": only, "library": library}
+    card = measure(opened, terminal, ks, Fusion(fusion, weight), **more)
+    if json_path is not None:
+        write_card(json_path, card)
+    if plot_path is not None:
+        from jaxrec.report.plot import plot_card
+
+        plot_card(card, max(ks), plot_path)
+        terminal.say(f"drawn: {plot_path}")
+
+
+def measure(
+    opened: RunFolder, terminal: Terminal, ks: tuple[int, ...], fusion: Fusion, **more: Any
+) -> ScoreCard:
+    """Measure and print; `more` are arguments of `score_card`."""
+    from jaxrec.experiment.scoring import score_card
+    from jaxrec.report.tables import parts
+
+    sweeps = 0
+    if fusion.alpha is None and opened.protocol.rules.as_published:
+        with excused(terminal.detail):
+            sweeps = opened.read_factors("mf")[1]["sweeps"]
+    more["on_row"] = terminal.detail
+    remedy = f"try a larger --lambda of `jaxrec train-pmf`, or remove {opened.tuned_path('ROW')}"
+    with resumable(remedy), terminal.sweeps("PMF on train without validation", sweeps) as on_sweep:
+        card = score_card(opened, tuple(sorted(set(ks))), fusion, on_sweep, **more)
+    terminal.result(*parts(card))
+    return card

@@ -1,0 +1,130 @@
+"""Serving: lists, what is similar, vectors; by a model or by an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jaxrec.commands.opening import open_existing
+from jaxrec.console import options as ask
+from jaxrec.console.session import Session, on_run_folder, speaking
+
+if TYPE_CHECKING:
+    from jaxrec.console.terminal import Terminal
+
+
+@click.command()
+@on_run_folder()
+@ask.recommend_options
+@ask.memory_option
+def recommend(
+    session: Session,
+    model: Path | None,
+    user: str | None,
+    liked: tuple[str, ...],
+    everyone: bool,
+    k: int,
+    row: str | None,
+    out: Path | None,
+    only: Path | None,
+    exclude: Path | None,
+    interactions: Path | None,
+    segment: str | None,
+    as_evaluated: bool,
+    memory: int,
+) -> None:
+    """Recommend items to a user, to somebody new, or to all: never one that the user has.
+
+    Fusion and alpha of the published rows are those of the last `jaxrec eval`.
+    """
+    who = (user is not None) + everyone + bool(liked)
+    if who != 1 and not (who == 0 and segment is not None):
+        raise click.UsageError("give --user ID, --liked ITEM, or --all with --out FILE")
+    if everyone != (out is not None):
+        raise click.UsageError("--all and --out FILE go together")
+    ask.refuse_of_other_source(
+        model is not None,
+        {"--row": row, "--as-evaluated": as_evaluated},
+        {"--interactions": interactions, "--segment": segment},
+    )
+    from jaxrec.serving import lists
+    from jaxrec.serving.additions import wishes, with_interactions
+
+    terminal, memory = session.terminal, memory * 2**20
+    if model is None:
+        opened = open_existing(session)
+        dataset = opened.dataset
+        wanted, said = wishes(dataset.user_ids, dataset.item_ids, k, only, exclude)
+        terminal.say(*said)
+        if not liked:
+            from jaxrec.serving import evaluated
+
+            how = wanted, row or evaluated.DEFAULT_ROW, as_evaluated, memory
+            if out is None:
+                terminal.result(*evaluated.in_lines_for(opened, str(user), *how))
+                return
+            table, by = evaluated.in_table(opened, *how)
+            told = lists.write_table(out, [table], dataset.name)
+            terminal.say(f"{by} {told} in {out}")
+            return
+        from jaxrec.experiment.rows import rows_of
+        from jaxrec.serving.fit import model_of_train
+
+        (of_card,) = rows_of(opened, (row or "pmf+text",))
+        served = model_of_train(opened, of_card, memory)
+    else:
+        from jaxrec.serving.folder import read_model
+
+        served = read_model(model)
+        if interactions is not None:
+            served, said = with_interactions(served, interactions)
+            terminal.say(*said)
+        wanted, said = wishes(served.user_ids, served.catalogue.ids, k, only, exclude)
+        terminal.say(*said)
+    if out is not None:
+        tables = lists.for_everybody(served, wanted, memory)
+        told = lists.write_table(out, tables, served.card["data"]["name"])
+        terminal.say(f"Recommended by {served.row}: {told} in {out}")
+    elif user is not None:
+        terminal.result(*lists.for_user(served, user, wanted, segment, memory))
+    elif liked:
+        terminal.result(*lists.for_somebody(served, liked, wanted, memory))
+    else:
+        terminal.result(*lists.for_stranger(served, "somebody new", wanted, segment, memory))
+
+
+@click.command()
+@on_run_folder()
+@ask.fitted_option
+@click.option("--item", required=True, help="Id or title.")
+@ask.list_length
+@ask.memory_option
+def similar(session: Session, model: Path | None, item: str, k: int, memory: int) -> None:
+    """List the items most like one, by the vectors of a row and by text."""
+    from jaxrec.serving.lists import similar_in_lines
+
+    if model is None:
+        from jaxrec.experiment.rows import rows_of
+        from jaxrec.serving.fit import model_of_train
+
+        opened = open_existing(session)
+        served = model_of_train(opened, rows_of(opened, ("pmf+text",))[0], memory * 2**20)
+    else:
+        from jaxrec.serving.folder import read_model
+
+        served = read_model(model)
+    session.terminal.result(*similar_in_lines(served, item, k))
+
+
+@click.command()
+@ask.export_options
+@speaking()
+def export(terminal: Terminal, model: Path, to: Path, form: str) -> None:
+    """Write the vectors of users and items of every row that is a product of two."""
+    from jaxrec.serving.export import check_format, export_model
+    from jaxrec.serving.folder import read_model
+
+    check_format(form)
+    terminal.say(*export_model(read_model(model), to, form))
