@@ -25,6 +25,9 @@ from .pmf.objective import Observed as Observed
 from .pmf.objective import PmfSettings as PmfSettings
 from .pmf.objective import observe as observe
 from .pmf.sequential import fit_sequential as fit_sequential
+from .serving.folder import read_model as read_model
+from .serving.model import FittedModel as FittedModel
+from .serving.model import Wanted as Wanted
 from .sources.library import load_dataset as load_dataset
 from .topk.item_sets import ItemSets as ItemSets
 from .topk.ranking import top_k as top_k
