@@ -35,7 +35,7 @@ from jaxrec import (
     product,
     top_k,
 )
-from jaxrec.serving.nearest import Faiss, Usearch, found_of, measure
+from jaxrec.topk.nearest import Faiss, Usearch, found_of, measure
 
 K, ALONE, TOGETHER, TAUGHT = 25, 200, 1_000, 1_000
 NEAR = 16

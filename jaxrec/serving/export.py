@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.files import read_json, whole_file, write_json
-from jaxrec.serving.nearest import (
+from jaxrec.topk.nearest import (
     CONNECTIVITY,
     EXPANSION_ADD,
     LIBRARIES,

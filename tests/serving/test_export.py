@@ -10,8 +10,8 @@ from usearch.index import Index as Graph
 
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
-from jaxrec.serving import nearest
 from jaxrec.serving.export import Vectors, check_format, in_words, write_vectors
+from jaxrec.topk import nearest
 
 ROW = "pmf+text"
 NAMES = {"numbers": lambda n: range(7, 7 + n), "text": lambda n: [f"00{i}ä" for i in range(n)]}
