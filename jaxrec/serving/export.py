@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.files import read_json, whole_file, write_json
+from jaxrec.serving.model import FittedModel
 from jaxrec.topk.nearest import (
     CONNECTIVITY,
     EXPANSION_ADD,
@@ -93,6 +94,31 @@ def write_vectors(
         for path, write in files.items():
             write(stack.enter_context(whole_file(path)))
     return list(files)
+
+
+def export_model(model: FittedModel, to: Path, format: str) -> list[str]:
+    """`write_vectors` of each signal of a model that is a product of two; returns `in_words`.
+
+    What the model does not rank is left out.
+
+    Raises:
+        InputError: see `write_vectors`; or no signal is a product.
+    """
+    check_format(format)
+    rows = model.vectors()
+    if not rows:
+        raise InputError(
+            f"row {model.row} has no vectors; fit another (`jaxrec fit --row pmf+text`)"
+        )
+    ranked = np.flatnonzero(model.candidates)
+    item_ids = Ids(model.catalogue.ids[ranked], "item")
+    asking = model.asking(np.arange(len(model.user_ids)))
+    files = []
+    for row in rows:
+        left, right = (np.asarray(side, np.float32) for side in model.product_of(row, asking))
+        vectors = Vectors(left, right[ranked])
+        files += write_vectors(to, format, row, vectors, model.user_ids, item_ids)
+    return in_words(files)
 
 
 def in_words(files: list[Path]) -> list[str]:
