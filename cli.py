@@ -695,7 +695,6 @@ def similar(session: Session, model: Path | None, item: str, k: int, memory: int
 def export(terminal: Terminal, model: Path, to: Path, form: str) -> None:
     """Write the vectors of users and items of every row that is a product of two."""
     from jaxrec.serving.export import check_format, export_model
-
     from jaxrec.serving.folder import read_model
 
     check_format(form)

@@ -11,23 +11,13 @@ import polars as pl
 import pytest
 
 from jaxrec.errors import InputError
-from jaxrec.experiment.folder import open_run
-from jaxrec.experiment.rows import rows_of
-from jaxrec.files import write_json
 from jaxrec.models.model import Asking
 from jaxrec.serving.export import export_model
-from jaxrec.serving.fit import model_of_train
+from jaxrec.serving.folder import write_model
 from jaxrec.serving.model import FittedModel
 from jaxrec.topk import nearest
 
 GUIDE = Path(__file__).parent.parent.parent / "docs" / "nearest.md"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory, small_synthetic: None) -> FittedModel:
-    run = open_run(tmp_path_factory.mktemp("guide") / "run", "synthetic", "strict", seed=1)
-    write_json(run.tuned_path("pmf+text"), {"settings": {"factors": 8, "sweeps": 5}})
-    return model_of_train(run, rows_of(run, ("hybrid",))[0])
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +27,7 @@ def guide(model: FittedModel, tmp_path_factory: pytest.TempPathFactory) -> dict[
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     with pytest.MonkeyPatch.context() as patch, chdir(folder):
         patch.setattr(nearest, "EXACT", 0)
-        patch.setattr("jaxrec.serving.folder.read_model", lambda path: model)
+        write_model(Path("model"), model)
         for format in ("faiss", "usearch"):
             export_model(model, Path("export"), format)
         exec("\n".join(blocks).replace("[400]", "[40]"), left)
