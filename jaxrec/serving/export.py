@@ -159,7 +159,7 @@ def _card(index: Index, vectors: Vectors) -> dict[str, Any]:
     built = {
         "library": index.library,
         "method": index.method,
-        "metric": "inner product",
+        "metric": "inner product with the items less their mean",
         "items": items,
         "dim": dim,
     }
