@@ -13,6 +13,8 @@ from jaxrec.console.session import Session, on_run_folder, speaking
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
+    from jaxrec.experiment.folder import RunFolder
+    from jaxrec.serving.model import Wanted
 
 
 @click.command()
@@ -44,36 +46,21 @@ def recommend(
         raise click.UsageError("give --user ID, --liked ITEM, or --all with --out FILE")
     if everyone != (out is not None):
         raise click.UsageError("--all and --out FILE go together")
-    ask.refuse_of_other_source(
-        model is not None,
-        {"--row": row, "--as-evaluated": as_evaluated},
-        {"--interactions": interactions, "--segment": segment},
-    )
-    from jaxrec.serving import lists
+    ask.refuse_of_other_source("--interactions", "--segment")
     from jaxrec.serving.additions import wishes, with_interactions
 
     terminal, memory = session.terminal, memory * 2**20
     if model is None:
         opened = open_existing(session)
-        dataset = opened.dataset
-        wanted, said = wishes(dataset.user_ids, dataset.item_ids, k, only, exclude)
+        ids = opened.dataset.user_ids, opened.dataset.item_ids
+        wanted, said = wishes(*ids, k, only, exclude)
         terminal.say(*said)
         if not liked:
-            from jaxrec.serving import evaluated
-
-            how = wanted, row or evaluated.DEFAULT_ROW, as_evaluated, memory
-            if out is None:
-                terminal.result(*evaluated.in_lines_for(opened, str(user), *how))
-                return
-            table, by = evaluated.in_table(opened, *how)
-            told = lists.write_table(out, [table], dataset.name)
-            terminal.say(f"{by} {told} in {out}")
+            _of_experiment(opened, wanted, terminal, user, out, row, as_evaluated, memory)
             return
-        from jaxrec.experiment.rows import rows_of
-        from jaxrec.serving.fit import model_of_train
+        from jaxrec.serving.fit import model_of_train, servable
 
-        (of_card,) = rows_of(opened, (row or "pmf+text",))
-        served = model_of_train(opened, of_card, memory)
+        served = model_of_train(opened, servable(opened, row or "pmf+text"), memory)
     else:
         from jaxrec.serving.folder import read_model
 
@@ -83,6 +70,8 @@ def recommend(
             terminal.say(*said)
         wanted, said = wishes(served.user_ids, served.catalogue.ids, k, only, exclude)
         terminal.say(*said)
+    from jaxrec.serving import lists
+
     if out is not None:
         tables = lists.for_everybody(served, wanted, memory)
         told = lists.write_table(out, tables, served.card["data"]["name"])
@@ -95,6 +84,28 @@ def recommend(
         terminal.result(*lists.for_stranger(served, "somebody new", wanted, segment, memory))
 
 
+def _of_experiment(
+    opened: RunFolder,
+    wanted: Wanted,
+    terminal: Terminal,
+    user: str | None,
+    out: Path | None,
+    row: str | None,
+    as_evaluated: bool,
+    memory: int,
+) -> None:
+    """The lists of a row as it was measured, of one user or of all."""
+    from jaxrec.serving import evaluated
+    from jaxrec.serving.lists import write_table
+
+    how = wanted, row or evaluated.DEFAULT_ROW, as_evaluated, memory
+    if out is None:
+        terminal.result(*evaluated.in_lines_for(opened, str(user), *how))
+        return
+    table, by = evaluated.in_table(opened, *how)
+    terminal.say(f"{by} {write_table(out, [table], opened.dataset.name)} in {out}")
+
+
 @click.command()
 @on_run_folder()
 @ask.fitted_option
@@ -103,14 +114,14 @@ def recommend(
 @ask.memory_option
 def similar(session: Session, model: Path | None, item: str, k: int, memory: int) -> None:
     """List the items most like one, by the vectors of a row and by text."""
+    ask.refuse_of_other_source()
     from jaxrec.serving.lists import similar_in_lines
 
     if model is None:
-        from jaxrec.experiment.rows import rows_of
-        from jaxrec.serving.fit import model_of_train
+        from jaxrec.serving.fit import model_of_train, servable
 
         opened = open_existing(session)
-        served = model_of_train(opened, rows_of(opened, ("pmf+text",))[0], memory * 2**20)
+        served = model_of_train(opened, servable(opened, "pmf+text"), memory * 2**20)
     else:
         from jaxrec.serving.folder import read_model
 

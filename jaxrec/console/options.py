@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from jaxrec.console.outputs import Output
 
@@ -114,6 +115,12 @@ fitted_option = click.option(
 the_model_option = click.option(
     "--model", "model", required=True, help="Folder that `jaxrec fit` made.", **folder
 )
+
+
+OF_EXPERIMENT = (
+    "--run", "--data", "--strict-input", "--protocol", "--seed", "--row", "--as-evaluated",
+)  # fmt: skip
+"""Options that mean nothing to a model."""
 
 
 def fit_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -347,17 +354,20 @@ def refuse_without_finetune(options: dict[str, Any]) -> None:
         raise click.UsageError(f"--{option.replace('_', '-')} needs --finetune")
 
 
-def refuse_of_other_source(
-    by_model: bool, of_run: dict[str, Any], of_model: dict[str, Any]
-) -> None:
-    """Refuse options of experiments beside --model, and options of models without it.
+def refuse_of_other_source(*of_model: str) -> None:
+    """Refuse options of experiments beside --model, and those of models without it.
 
     Args:
-        by_model: was --model given?
-        of_run: options that only experiments have, with what was given.
         of_model: options that only models have.
     """
-    wrong = [name for name, value in (of_run if by_model else of_model).items() if value]
+    context = click.get_current_context()
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    ]
+    by_model = "--model" in given
+    wrong = [name for name in given if name in (OF_EXPERIMENT if by_model else of_model)]
     if wrong:
         raise click.UsageError(f"{wrong[0]} {'is not for' if by_model else 'needs'} --model")
 

@@ -47,12 +47,8 @@ def choose_row(run: RunFolder, asked: str | None, memory: int = MEMORY) -> tuple
         InputError: nothing was measured, not that row, or it has become stale.
     """
     remedy = f"run `{run.command('eval')}`"
-    if asked is not None and asked not in MODELS and asked != "hybrid":
-        rows_of(run, (asked,))
-        raise InputError(
-            f"row {asked} is of the published table, and knows nobody new; take another --row, as"
-            f" {DEFAULT_ROW}"
-        )
+    if asked is not None:
+        servable(run, asked)
     if not run.results_path.exists():
         raise InputError(f"{run.path} has measured nothing that a model is chosen by; {remedy}")
     card = read_card(run.results_path)
@@ -61,12 +57,23 @@ def choose_row(run: RunFolder, asked: str | None, memory: int = MEMORY) -> tuple
         name = _best_on_validation(run, card, memory)
     if name not in card.measured:
         raise InputError(f"{run.path} has no figures of row {name}; {remedy}")
-    (row,) = rows_of(run, (name,))
-    if (lacks := lacking(run, row)) is not None:
-        raise InputError(f"row {name} is absent: {lacks}")
+    row = servable(run, name)
     if card.made_from["rows"].get(name) != made_from(run, [row])["rows"][name]:
         raise InputError(f"the figures of row {name} are of other settings or embeddings; {remedy}")
     return row, card
+
+
+def servable(run: RunFolder, name: str) -> Row:
+    """A row that can be asked by anybody; InputError for one that cannot, or cannot be made."""
+    (row,) = rows_of(run, (name,))
+    if name not in MODELS and name != "hybrid":
+        raise InputError(
+            f"row {name} is of the published table, and knows nobody new; take another --row, as"
+            f" {DEFAULT_ROW}"
+        )
+    if (lacks := lacking(run, row)) is not None:
+        raise InputError(f"row {name} is absent: {lacks}")
+    return row
 
 
 def _best_on_validation(run: RunFolder, card: ScoreCard, memory: int) -> str:
