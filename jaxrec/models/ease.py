@@ -98,8 +98,9 @@ def _place(arrays: Arrays, features: NDArray[np.float32], settings: Settings) ->
     return arrays | more | {"right": appended(arrays["right"], right)}
 
 
-def _vectors(arrays: Arrays) -> NDArray[np.float32]:
-    return arrays["right"]
+def _vectors(arrays: Arrays) -> NDArray[np.float32] | None:
+    """None where the users' side is as wide as the catalogue."""
+    return arrays["right"] if "left" in arrays else None
 
 
 def _ease(evidence: Evidence, settings: Settings) -> Arrays:

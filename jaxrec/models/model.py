@@ -99,6 +99,10 @@ class Range(NamedTuple):
         return isinstance(self.low, int)
 
 
+def _none(arrays: Arrays) -> None:
+    """No vectors."""
+
+
 class Model(NamedTuple):
     """A row that learns."""
 
@@ -120,8 +124,8 @@ class Model(NamedTuple):
     place: Callable[[Arrays, NDArray[np.float32], Settings], Arrays] | None = None
     """With further items of these features [items, features], which nobody has interacted with;
     None where features say nothing."""
-    vectors: Callable[[Arrays], NDArray[Any]] | None = None
-    """[items, dim] the items' side of scores that are products; None where they are not."""
+    vectors: Callable[[Arrays], NDArray[Any] | None] = _none
+    """[items, dim] the items' side of scores that are products of two; None where they are not."""
 
     @property
     def lacks(self) -> str | None:

@@ -203,11 +203,6 @@ def model_card(
     protocol = {name: value for name, value in card.protocol.items() if name != "mended"}
     if encoder is not None:
         encoder = {name: value for name, value in encoder.items() if name not in PATHS}
-        encoder["model"] = (
-            encoder["model"].rsplit("/", 1)[-1]
-            if encoder["model"].startswith("/")
-            else encoder["model"]
-        )
     return {
         "jaxrec": __version__,
         "row": row.name,

@@ -17,7 +17,7 @@ Nothing of it names a path of the machine it was made on, and nothing is a pickl
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -89,11 +89,27 @@ def write_model(path: Path, model: FittedModel, encoder: Path | None = None) -> 
         _write_tables(folder, model)
         _write_arrays(folder, model)
         if encoder is not None:
-            shutil.copytree(encoder, folder / "encoder")
+            _copy_encoder(encoder, folder / "encoder")
         (folder / "README.md").write_text(_readme(model.card), encoding="utf-8")
         written = sorted(file for file in folder.rglob("*") if file.is_file())
         files = {file.relative_to(folder).as_posix(): file_sha256(file) for file in written}
         write_json(folder / CARD, as_json(_card(model) | {"files": files}))
+
+
+def without_paths(value: Any) -> Any:
+    """JSON in which a path of this machine is but the name at its end."""
+    if isinstance(value, Mapping):
+        return {name: without_paths(own) for name, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_paths(own) for own in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def _copy_encoder(encoder: Path, to: Path) -> None:
+    """A fine-tuned encoder without the paths on its cards, which decide nothing."""
+    shutil.copytree(encoder, to, ignore=shutil.ignore_patterns("README.md"))
+    for path in to.rglob("torch_embed.json"):
+        write_json(path, without_paths(read_json(path)))
 
 
 def _write_tables(folder: Path, model: FittedModel) -> None:
@@ -131,6 +147,7 @@ def _card(model: FittedModel) -> dict[str, Any]:
     catalogue, strangers = model.catalogue, model.strangers
     columns = catalogue.columns
     return model.card | {
+        "encoder": without_paths(model.card["encoder"]),
         "version": VERSION,
         "signals": list(model.learned),
         "settings": model.settings,

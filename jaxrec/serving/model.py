@@ -159,9 +159,9 @@ class FittedModel:
         """By signal that is a product of two, the items' side [items, dim]."""
         found = {}
         for row, arrays in self.learned.items():
-            vectors = MODELS[row].vectors
+            vectors = MODELS[row].vectors(arrays)
             if vectors is not None:
-                found[row] = vectors(arrays)
+                found[row] = vectors
         return found
 
     def product_of(self, row: str, asking: Asking) -> Product:
@@ -173,30 +173,47 @@ class FittedModel:
     def reranked(self, asking: Asking, items: NDArray[np.integer]) -> NDArray[np.floating]:
         """[users, n] scores of some items [users, n] alone, as an index of vectors finds them.
 
-        Signals are standardised over all items that a user does not have, from the mean and
-        covariance of the items' side, so that nothing else is computed of an item that was not
-        found. For models whose signals are products of two.
+        They are those of `scorer`. What standardises a signal that is a product of two comes from
+        the mean and covariance of its items' side, so that no other item is scored.
         """
-        z, counts = [], np.bincount(asking.known.users, minlength=asking.users)
-        for row in self.learned:
-            own = self.product_of(row, asking)
-            left, right = np.asarray(own.left, np.float64), np.asarray(own.right, np.float64)
-            scores = np.einsum("ud,und->un", left, right[items])
-            if self.fusion is None:
-                return scores
-            n, mean, second = self._moments[row]
-            had = np.sum(left[asking.known.users] * right[asking.known.items], axis=1)
-            unseen = np.maximum(n - counts, 1)
-            first = n * left @ mean - np.bincount(asking.known.users, had, asking.users)
-            squares = n * np.einsum("ud,de,ue->u", left, second, left)
-            squares -= np.bincount(asking.known.users, had**2, asking.users)
-            centre = first / unseen
-            spread = np.sqrt(np.maximum(squares / unseen - centre**2, 1e-24))
-            z.append((scores - centre[:, None]) / spread[:, None])
-        assert self.fusion is not None
+        counts = np.bincount(asking.known.users, minlength=asking.users)
+        if self.fusion is None:
+            return self._scores(self.row, asking, items)[0]
+        z = np.stack([self._standardised(row, asking, items, counts) for row in self.learned])
         known = familiarity(counts, self.item_counts)
         weights = {name: jnp.asarray(value) for name, value in self.fusion.weights.items()}
         return np.asarray(gated(weights, jnp.asarray(z), known.users, known.items[items]))
+
+    def _scores(
+        self, row: str, asking: Asking, items: NDArray[np.integer]
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+        """Of `items` [users, n]; and the sums [users] of scores and squares over what is unseen."""
+        scored = ask(row, self.learned[row], asking, self.settings[row])
+        users, of = asking.known.users, asking.known.items
+        if row not in self._moments:
+            everything = jnp.ones((asking.users, len(self.item_counts)), bool)
+            whole = np.asarray(scored(jnp.arange(asking.users), everything), np.float64)
+            had, sums, squares = whole[users, of], whole.sum(axis=1), (whole**2).sum(axis=1)
+            scores = np.take_along_axis(whole, items, axis=1)
+        else:
+            assert isinstance(scored, Product)
+            left, right = np.asarray(scored.left, np.float64), np.asarray(scored.right, np.float64)
+            n, mean, second = self._moments[row]
+            had = np.sum(left[users] * right[of], axis=1)
+            sums, squares = n * left @ mean, n * np.einsum("ud,de,ue->u", left, second, left)
+            scores = np.einsum("ud,und->un", left, right[items])
+        sums -= np.bincount(users, had, asking.users)
+        return scores, sums, squares - np.bincount(users, had**2, asking.users)
+
+    def _standardised(
+        self, row: str, asking: Asking, items: NDArray[np.integer], counts: NDArray[np.integer]
+    ) -> NDArray[np.floating]:
+        """[users, n] a signal's scores, by mean and deviation over what each user does not have."""
+        scores, sums, squares = self._scores(row, asking, items)
+        unseen = np.maximum(len(self.item_counts) - counts, 1)
+        centre = sums / unseen
+        spread = np.sqrt(np.maximum(squares / unseen - centre**2, 1e-24))
+        return (scores - centre[:, None]) / spread[:, None]
 
     @cached_property
     def _moments(self) -> dict[str, tuple[int, NDArray[np.floating], NDArray[np.floating]]]:

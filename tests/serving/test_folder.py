@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrec.errors import InputError
+from jaxrec.files import write_json
 from jaxrec.serving.folder import in_words, read_model, write_model
 from jaxrec.serving.model import FittedModel
 from tests.serving.test_model import anything
@@ -53,6 +54,18 @@ def test_no_file_names_a_path_of_this_machine_and_none_is_a_pickle(
         content = path.read_bytes()
         for place in (str(tmp_path), "/somewhere/on/this/machine", str(Path.home()), "/tmp/"):
             assert place.encode() not in content, (path, place)
+
+
+def test_an_encoder_goes_along_without_the_paths_on_its_cards(
+    model: FittedModel, tmp_path: Path
+) -> None:
+    fold = tmp_path / "encoder" / "fold-0"
+    fold.mkdir(parents=True)
+    write_json(fold / "torch_embed.json", {"dim": 8, "card": {"model": str(tmp_path / "bert")}})
+    (fold / "README.md").write_text(f"A fine-tuning of {tmp_path}")
+    write_model(tmp_path / "model", model, tmp_path / "encoder")
+    (copied,) = (path for path in (tmp_path / "model" / "encoder").rglob("*") if path.is_file())
+    assert json.loads(copied.read_text()) == {"dim": 8, "card": {"model": "bert"}}
 
 
 def test_a_model_says_whose_the_figures_are(model: FittedModel) -> None:
