@@ -404,14 +404,15 @@ def fit(session: Session, out: Path, row: str | None, segments: Path | None, mem
 
     check_place(out)
     opened, terminal = open_existing(session), session.terminal
+    members = None if segments is None else read_segments(segments, opened.dataset.user_ids)
     of_card, card = fitting.choose_row(opened, row, memory * 2**20)
-    members = None if segments is None else read_segments(segments)
     E, embedded, encoder = _embedded(opened, of_card, terminal)
     says = fitting.model_card(opened, of_card, card, embedded)
     with resumable():
         model = fitting.fit_model(opened, of_card, says, E, members, memory * 2**20)
     write_model(out, model, encoder)
     terminal.result(*in_words(says))
+    terminal.result(f"strangers get: {model.strangers.in_words(None)}")
     terminal.say(f"written: {out}; now `jaxrec recommend --model {out} --user ID`")
 
 

@@ -52,7 +52,11 @@ def whole_file(path: Path) -> Iterator[Path]:
             if (number := OF_RUST.search(str(error))) is not None:
                 code = int(number[1])
                 raise OSError(code, os.strerror(code), str(path)) from error
-            if isinstance(error, OSError) and error.filename in (None, str(partial)):
+            if (
+                isinstance(error, OSError)
+                and error.errno is not None
+                and error.filename in (None, str(partial))
+            ):
                 error.filename = str(path)
             raise
 

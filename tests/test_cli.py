@@ -124,8 +124,11 @@ def test_a_small_memory_changes_no_list(
         (["recommend", "--liked", "zzz"], "no item 'zzz'; give an id"),
         (["recommend", "--liked", "the"], "is ambiguous, give an id: "),
         (["recommend", "--liked", "1", "--as-evaluated", "--model", "m"], "is not for --model"),
-        (["recommend", "--user", "1", "--interactions", "x.csv"], "--interactions needs --model"),
-        (["recommend", "--model", "/nowhere", "--user", "1"], "is no model folder"),
+        (
+            ["recommend", "--user", "1", "--interactions", "/dev/null"],
+            "--interactions needs --model",
+        ),
+        (["recommend", "--model", "/nowhere", "--user", "1"], "--run is not for --model"),
         (["recommend", "--all", "--out", "x.xlsx"], "give a name that ends in .csv or"),
         (["similar", "--item", "zzz"], "no item 'zzz'; give an id"),
         (["eval", "--row", "bpr"], "no row 'bpr'; there are mf, "),
@@ -396,7 +399,7 @@ def test_what_no_memory_holds_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
 def test_items_without_a_title_are_called_by_their_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = synthetic_dataset(users=30, items=60)
+    made = synthetic_dataset(users=30, items=200)
     table = made.catalogue.table.with_columns(title=pl.lit(None, pl.String))
     bare = replace(made, catalogue=replace(made.catalogue, table=table))
     monkeypatch.setattr("jaxrec.sources.library.synthetic_dataset", lambda: bare)
@@ -408,7 +411,7 @@ def test_items_without_a_title_are_called_by_their_id(
     assert {line.split()[-1] for line in listed} <= ids
     result = jaxrec("similar", *common, "--item", 7, "-k", 2)
     heading, *listed = result.output.splitlines()
-    assert heading == "Most like 7 by factors:"
+    assert heading == "Most like 7 by pmf+text:"
     assert {line.split()[-1] for line in listed} <= ids - {"7"}
     result = jaxrec("recommend", *common, "--liked", 7, "-k", 2)
     assert "For somebody who likes 7, by pmf+text:" in result.output

@@ -53,7 +53,7 @@ def recommend(
     if model is None:
         opened = open_existing(session)
         ids = opened.dataset.user_ids, opened.dataset.item_ids
-        wanted, said = wishes(*ids, k, only, exclude)
+        wanted, said = wishes(*ids, k, only, exclude, user)
         terminal.say(*said)
         if not liked:
             _of_experiment(opened, wanted, terminal, user, out, row, as_evaluated, memory)
@@ -68,7 +68,7 @@ def recommend(
         if interactions is not None:
             served, said = with_interactions(served, interactions)
             terminal.say(*said)
-        wanted, said = wishes(served.user_ids, served.catalogue.ids, k, only, exclude)
+        wanted, said = wishes(served.user_ids, served.catalogue.ids, k, only, exclude, user)
         terminal.say(*said)
     from jaxrec.serving import lists
 

@@ -100,7 +100,7 @@ def eval_options(command: Callable[..., None]) -> Callable[..., None]:
 list_length = click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
 
 
-file: dict[str, Any] = {"type": click.Path(dir_okay=False, path_type=Path)}
+file: dict[str, Any] = {"type": click.Path(dir_okay=False, exists=True, path_type=Path)}
 folder: dict[str, Any] = {"type": click.Path(file_okay=False, path_type=Path)}
 
 

@@ -41,7 +41,7 @@ from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.experiment.kept import card_of, read
 from jaxrec.files import read_json, whole_file, write_json
 from jaxrec.pmf.objective import Factors, PmfSettings
-from jaxrec.sources.library import DEFAULT, load_dataset
+from jaxrec.sources.library import DEFAULT, AbsentError, load_dataset
 from jaxrec.sources.tables import OnBytes
 from jaxrec.sources.tables import nobody as no_bar
 
@@ -359,7 +359,13 @@ def open_run(
 
     card = read_json(card_path, "give another --run")
     _check_asked(card_path, card, {"protocol": protocol, "seed": seed, "fold": fold, "init": init})
-    dataset = load(_place_of(card["data"]) if data is None else data)
+    try:
+        dataset = load(_place_of(card["data"]) if data is None else data)
+    except AbsentError:
+        if data is not None:
+            raise
+        source = card["data"]["source"]
+        raise InputError(f"{path} was made of {source}, which is gone; give --data") from None
     made = card["protocol"], card["seed"], card.get("fold", 0), card.get("init", 0)
     run = _cut(path, dataset, *made)
     if dataset.sha256 != card["data"]["sha256"]:

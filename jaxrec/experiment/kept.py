@@ -88,9 +88,12 @@ def read(path: Path, remedy: str) -> tuple[Arrays, Identity]:
 
 
 def card_of(path: Path) -> Identity:
-    """The card of a kept file, which need not be there; empty if there is none."""
+    """The card of a kept file; empty if there is none, or a damaged one."""
     card = path.with_suffix(".json")
-    return read_json(card) if card.exists() else {}
+    try:
+        return read_json(card) if card.exists() else {}
+    except InputError:
+        return {}
 
 
 def hash_on_card(path: Path) -> str | None:

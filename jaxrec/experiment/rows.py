@@ -80,7 +80,7 @@ def lacking(run: RunFolder, row: Row) -> str | None:
         command = run.embed_command(row.embeddings, run.kinds_of_texts[0])
         honest = row.embeddings in run.embedding_names("honest")
         return (
-            f"{command} (it reads the published texts, not the honest ones)" if honest else command
+            f"it reads the published texts, not the honest ones: {command}" if honest else command
         )
     if row.factors is not None and row.factors not in run.factors_rows():
         return run.factors_command(row.factors)

@@ -14,9 +14,10 @@ from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import Row, lacking, rows_of
 from jaxrec.experiment.scoring import PUBLISHED_FUSION, Fusion, made_from, scorer_of
 from jaxrec.serving.lists import as_table, in_lines, latest
-from jaxrec.serving.model import Lists, Wanted, had, ranked_by
+from jaxrec.serving.model import Lists, Wanted, ranked_by
 from jaxrec.serving.strangers import of_strangers
 from jaxrec.topk.blocks import MEMORY
+from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.scorer import Scorer
 
 DEFAULT_ROW = "hybrid"
@@ -67,8 +68,7 @@ def of_run(
     split = run.protocol.split
     rated = dataset.interactions
     rated = rated.at(split.known) if as_evaluated else rated
-    everybody = np.arange(dataset.users, dtype=np.int32)
-    seen = had(rated, wanted.apart, everybody, dataset.users)
+    seen = ItemSets.of(rated, dataset.users)
 
     def of_nobody() -> Scorer:
         chosen = of_strangers(dataset, split.train, split.train, run.protocol.seed)
@@ -76,8 +76,8 @@ def of_run(
         return chosen.scorer(dataset.users, None)
 
     ranked = [(~strange, lambda: scorer), (strange, of_nobody)]
-    order = task.tie_order
-    found = ranked_by(ranked, users, seen, task.catalogue, wanted, order, memory)
+    how_ranked = users, wanted, users, seen, task.catalogue, task.tie_order, memory
+    found = ranked_by(ranked, *how_ranked)
     return Lists(*found, strange), {"row": row} | how
 
 

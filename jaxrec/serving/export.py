@@ -108,17 +108,19 @@ def export_model(model: FittedModel, to: Path, format: str) -> list[str]:
     rows = model.vectors()
     if not rows:
         raise InputError(
-            f"row {model.row} has no vectors; fit another (`jaxrec fit --row pmf+text`)"
+            f"row {model.row}: its scores are no product of short vectors; fit another row, as pmf"
         )
     ranked = np.flatnonzero(model.candidates)
     item_ids = Ids(model.catalogue.ids[ranked], "item")
     asking = model.asking(np.arange(len(model.user_ids)))
+    wide = [row for row in model.learned if row not in rows]
     files = []
     for row in rows:
         left, right = (np.asarray(side, np.float32) for side in model.product_of(row, asking))
         vectors = Vectors(left, right[ranked])
         files += write_vectors(to, format, row, vectors, model.user_ids, item_ids)
-    return in_words(files)
+    absent = [f"{row} is left out: its scores are no product of short vectors" for row in wide]
+    return [*in_words(files), *absent]
 
 
 def in_words(files: list[Path]) -> list[str]:

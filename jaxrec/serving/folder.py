@@ -73,10 +73,16 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def check_place(path: Path) -> None:
     """Raise InputError unless `path` is a model folder, empty or absent."""
-    if path.is_dir() and any(path.iterdir()) and not (path / CARD).exists():
-        raise InputError(f"{path} is not empty and no model folder; give another")
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; give a folder")
+    if not path.exists() or not any(path.iterdir()):
+        return
+    if not (path / CARD).exists() or "files" not in (card := read_json(path / CARD)):
+        raise InputError(f"{path} is not empty and no model folder; give another")
+    for file in sorted(path.rglob("*")):
+        name = file.relative_to(path).as_posix()
+        if file.is_file() and name not in (CARD, *card["files"]):
+            raise InputError(f"{file} is not of the model that is to be replaced; move it away")
 
 
 def write_model(path: Path, model: FittedModel, encoder: Path | None = None) -> None:
@@ -188,7 +194,9 @@ def read_model(path: Path) -> FittedModel:
         if name.startswith("encoder/"):
             continue  # checked by its own hash when it is used
         if not (path / name).exists() or file_sha256(path / name) != sha256:
-            raise InputError(f"{path / name} is not as it was written; make it again: `jaxrec fit`")
+            raise InputError(
+                f"{path / name} is gone, or not as it was written; make it again: `jaxrec fit`"
+            )
     try:
         return _read(path, card)
     except (SafetensorError, pl.exceptions.PolarsError, KeyError, TypeError, ValueError) as error:

@@ -30,10 +30,11 @@ def in_lines(
     names = [str(catalogue.ids[item]) for item in shown]
     width, titles = max(map(len, names), default=0), catalogue.titles
     found = enumerate(zip(shown, scores, names, strict=False), start=1)
-    return [
+    lines = [
         f"{rank:>4}  {score:8.4f}  {name:>{width}}  {titles[item]}".rstrip()
         for rank, (item, score, name) in found
     ]
+    return lines or ["nothing is left that could be listed"]
 
 
 def latest(catalogue: Catalogue, feedback: Feedback, own: Interactions) -> list[str]:
@@ -106,12 +107,21 @@ def for_everybody(
 
 
 def similar_in_lines(model: FittedModel, asked: str, k: int) -> list[str]:
-    """What is most like an item, asked for by id or title, in each space of items."""
+    """What is most like an item, asked for by id or title, as each signal and the texts see it.
+
+    Raises:
+        InputError: there is no such item, or the model does not say which items are alike.
+    """
     item, lines = model.catalogue.find(asked), list[str]()
     for space, found in model.similar(item, k).items():
         lines.append(f"Most like {model.catalogue.called(item)} by {space}:")
         lines += in_lines(model.catalogue, found.items[0], found.scores[0])
-    return lines or [f"{model.catalogue.called(item)} has no place among the items of {model.row}"]
+    if not lines:
+        raise InputError(
+            f"row {model.row} does not say what {model.catalogue.called(item)} is like; fit another"
+            " row"
+        )
+    return lines
 
 
 def made_up(model: FittedModel) -> list[str]:

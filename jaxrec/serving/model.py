@@ -54,15 +54,26 @@ class Wanted(NamedTuple):
 
     k: int
     allowed: NDArray[np.bool_]
-    """[items] What else a user does not have still is compared with, so that scores stay."""
+    """[items]"""
     apart: Pairs
-    """What a user is not to get, as if she had it."""
+    """What a user is not to get. Whatever may not be listed is compared with nevertheless, so that
+    no score depends on it."""
 
     @classmethod
     def best(cls, k: int, items: int) -> "Wanted":
         """The best `k` of that many items, whatever they are."""
         nothing = np.zeros(0, np.int32)
         return cls(k, np.ones(items, bool), Pairs(nothing, nothing))
+
+    def apart_of(self, users: NDArray[np.integer] | None) -> Pairs:
+        """What these users [n] are not to get, numbered as they are here; nothing of None."""
+        if users is None or not len(users):
+            return Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32))
+        order = np.argsort(users)
+        place = np.searchsorted(users, self.apart.users, sorter=order)
+        found = order[place.clip(max=len(users) - 1)].astype(np.int32)
+        own = users[found] == self.apart.users
+        return Pairs(found[own], self.apart.items[own])
 
 
 @dataclass(frozen=True)
@@ -147,13 +158,14 @@ class FittedModel:
             memory: bytes that the arrays of ranking may take.
         """
         strange = np.bincount(asking.known.users, minlength=asking.users) == 0
-        seen = had(asking.known, wanted.apart, users, asking.users)
-        how = seen, self.candidates, wanted, self.tie_order, memory
+        seen = ItemSets.of(asking.known, asking.users)
+        how = wanted, users, seen, self.candidates, self.tie_order, memory
         ranked = [
             (~strange, lambda: self.scorer(asking)),
             (strange, lambda: self.strangers.scorer(asking.users, segment)),
         ]
-        return Lists(*ranked_by(ranked, np.arange(asking.users, dtype=np.int32), *how), strange)
+        numbers = np.arange(asking.users, dtype=np.int32)
+        return Lists(*ranked_by(ranked, numbers, *how), strange)
 
     def vectors(self) -> dict[str, NDArray[np.floating]]:
         """By signal that is a product of two, the items' side [items, dim]."""
@@ -225,21 +237,33 @@ class FittedModel:
         return found
 
     def similar(self, item: int, k: int) -> dict[str, Lists]:
-        """The `k` items nearest to one by cosine, in each space of items: of vectors, and of texts.
+        """The `k` items nearest to one, as each signal and the texts see it.
+
+        Of a product of two by the cosine of the items' vectors; of other signals by what somebody
+        is scored who has liked nothing but that item.
 
         Returns:
-            By space, a list of cosines; none of a space in which the item has no place.
+            By signal, or `texts`; none of what has no place for the item or tells no items apart.
         """
         spaces = self.vectors() | ({} if self.E is None else {"texts": self.E})
-        itself = ItemSets(np.array([0, 1]), np.array([item], np.int32))
+        itself, nobody = (
+            ItemSets(np.array([0, 1]), np.array([item], np.int32)),
+            np.zeros(1, np.int32),
+        )
         nearest = {}
-        for space, vectors in spaces.items():
-            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-            if norms[item] > 0:
+        for space in dict.fromkeys([*self.learned, *spaces]):
+            there = np.ones(len(self.item_counts), bool)
+            if (vectors := spaces.get(space)) is None:
+                somebody = self.somebody(np.array([item]))
+                scorer = ask(space, self.learned[space], somebody, self.settings[space])
+            else:
+                norms = np.linalg.norm(vectors, axis=1, keepdims=True)
                 unit = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
-                scorer, nobody = product(unit[[item]], unit), np.zeros(1, np.int32)
-                there = norms[:, 0] > 0
-                found = top_k(scorer, nobody, itself, there, k)
+                scorer, there = product(unit[[item]], unit), norms[:, 0] > 0
+                if vectors.shape[1] == 1 or not there[item]:
+                    continue
+            found = top_k(scorer, nobody, itself, there, k)
+            if np.any(found[1][0, :1] != 0):
                 nearest[space] = Lists(*found, np.zeros(1, bool))
         return nearest
 
@@ -306,33 +330,13 @@ def check_places_items(model: FittedModel) -> None:
         )
 
 
-def had(known: Interactions, apart: Pairs, users: NDArray[np.integer] | None, n: int) -> ItemSets:
-    """What each of `n` users is not to get: what is known of her, and what is set `apart`.
-
-    Args:
-        known: of users numbered from 0.
-        apart: of users by position.
-        users: [n] their positions; None for users without.
-        n: how many.
-    """
-    if users is None or not len(apart.users):
-        return ItemSets.of(known, n)
-    place = np.full(max(int(users.max()), int(apart.users.max())) + 1, NONE, np.int32)
-    place[users] = np.arange(n, dtype=np.int32)
-    own = place[apart.users] != NONE
-    both = (
-        np.concatenate([known.users, place[apart.users[own]]]),
-        np.concatenate([known.items, apart.items[own]]),
-    )
-    return ItemSets.of(Interactions(*both, np.ones(len(both[0]))), n)
-
-
 def ranked_by(
     scorers: Sequence[tuple[NDArray[np.bool_], Callable[[], Scorer]]],
     users: NDArray[np.int32],
+    wanted: Wanted,
+    positions: NDArray[np.integer] | None,
     seen: ItemSets,
     candidates: NDArray[np.bool_],
-    wanted: Wanted,
     tie_order: NDArray[np.int32] | None,
     memory: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
@@ -341,20 +345,30 @@ def ranked_by(
     Args:
         scorers: which of the users [n], and what makes their scorer.
         users: [n] as the scorers number them.
-        seen: what each is not to get.
-        candidates: [items] what is ranked.
         wanted: how many, and of what.
+        positions: [n] of the users, by which `wanted` names them; None of users without.
+        seen: what each has.
+        candidates: [items] what is ranked.
         tie_order: [items] in the order in which equal scores are ranked.
         memory: bytes that the arrays of ranking may take.
     """
-    items = np.full((len(users), wanted.k), NONE, np.int32)
-    scores = np.full((len(users), wanted.k), -np.inf, np.float32)
+    apart = wanted.apart_of(positions)
+    most = wanted.k + int(np.bincount(apart.users, minlength=1).max())
+    items = np.full((len(users), most), NONE, np.int32)
+    scores = np.full((len(users), most), -np.inf, np.float32)
     allowed = None if wanted.allowed.all() else wanted.allowed
     for those, make in scorers:
         if those.any():
-            how = wanted.k, memory, tie_order, allowed
+            how = most, memory, tie_order, allowed
             items[those], scores[those] = top_k(make(), users[those], seen, candidates, *how)
-    return items, scores
+    if len(apart.users):  # what is set apart is dropped from longer lists, so that no score moves
+        row = np.arange(len(users), dtype=np.int64)[:, None] * len(candidates)
+        drop = np.isin(row + items, apart.users.astype(np.int64) * len(candidates) + apart.items)
+        drop &= items != NONE
+        order = np.argsort(drop, axis=1, kind="stable")
+        items = np.take_along_axis(np.where(drop, NONE, items), order, axis=1)
+        scores = np.take_along_axis(np.where(drop, -np.inf, scores), order, axis=1)
+    return items[:, : wanted.k], scores[:, : wanted.k]
 
 
 def _merged(

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from jaxrec.data.dataset import Dataset, Interactions
 from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import NONE
-from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.split import cold_user_split
 from jaxrec.evaluation.task import Task, drawn_order
@@ -55,29 +54,35 @@ class Strangers(NamedTuple):
     ndcg: dict[str, float]
     """NDCG@25 on validation, by kind."""
     liked: NDArray[np.float32]
-    """[items, 1 + segments] scores: of everybody, then of each segment."""
+    """[items, 1 + segments] scores: of everybody, then of each segment, where validation prefers
+    what is liked in one's own."""
     segments: Segments | None
-    """Where validation prefers what is liked in one's own."""
+    """As they were given."""
+
+    def _column(self, segment: str | None) -> int:
+        """Of `liked`: the segment's own, if there is one."""
+        if segment is None or self.segments is None or self.liked.shape[1] == 1:
+            return 0
+        names = self.segments.names
+        return 1 + names.index(segment) if segment in names else 0
 
     def scorer(self, users: int, segment: str | None) -> Product:
-        """The same scores for so many users; InputError for a segment that is none."""
-        column = 0
-        if segment is not None:
-            there = [] if self.segments is None else self.segments.names
-            if segment not in there:
-                raise InputError(f"no segment {segment!r}; there are {', '.join(there) or 'none'}")
-            column = 1 + there.index(segment)
-        return product(np.ones((users, 1)), self.liked[:, [column]])
+        """The same scores for so many users."""
+        return product(np.ones((users, 1)), self.liked[:, [self._column(segment)]])
 
     def segment_of(self, user: str) -> str | None:
         """A user's segment, if it is known."""
         return None if self.segments is None else self.segments.of.get(user)
 
     def in_words(self, segment: str | None) -> str:
-        """What somebody of a segment got, and why."""
-        kind = self.kind if segment is None else f"most liked in {segment}"
+        """What somebody of a segment gets, and why."""
+        kind = f"most liked in {segment}" if self._column(segment) else self.kind
+        unknown = self.segments is not None and segment not in (None, *self.segments.names)
         figures = ", ".join(f"{name} {ndcg:.4f}" for name, ndcg in self.ndcg.items())
-        return f"{kind} (NDCG@{K} for such users on validation: {figures})"
+        return (
+            f"{kind} (NDCG@{K} for such users on validation: {figures or 'nothing to judge by'}"
+            f"{f'; of segment {segment} nothing is known' if unknown else ''})"
+        )
 
     def with_items(self, n: int) -> "Strangers":
         """With so many items more, which nobody has liked."""
@@ -109,10 +114,8 @@ def of_strangers(
     chosen = [tables[kind]]
     if segments is not None:
         own = f"most liked in {segments.column}"
-        if figures.get(own, 0.0) > general[kind]:
+        if figures.get(own, 0.0) > general.get(kind, 0.0):
             chosen.append(tables[own])
-        else:
-            segments = None
     return Strangers(kind, figures, np.hstack(chosen).astype(np.float32), segments)
 
 

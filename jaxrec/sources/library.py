@@ -3,6 +3,7 @@
 import os
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Release(NamedTuple):
     """Of the archive."""
     files: dict[str, str]
     """SHA-256 of each file, by name."""
+    licence: str
 
 
 RELEASES = {
@@ -39,6 +41,8 @@ RELEASES = {
             "movies.csv": "5a5f32dd9bb3797b8e728a1b98958789d2b13f294a69fdfbc5727f8a9611aa07",
             "tags.csv": "92a9f8bb7916dceef6151209845788c3643f794dfa79d1feaec7121b5960399d",
         },
+        licence="GroupLens: https://files.grouplens.org/datasets/movielens/"
+        "ml-latest-small-README.html",
     )
 }
 
@@ -71,6 +75,8 @@ def load_dataset(
     if str(name_or_path) == SYNTHETIC:
         return synthetic_dataset()
     described, source = describe(path := find(name_or_path, progress)), str(path.resolve())
+    if described.licence is None and described.name in RELEASES:
+        described = replace(described, licence=RELEASES[described.name].licence)
     return read_dataset(described, source, strict, on_bytes)
 
 

@@ -151,7 +151,8 @@ def _numbers(opened: Opened, columns: Columns) -> dict[str, pl.DataType]:
 
 def read_all(opened: Opened, wanted: list[str]) -> pl.DataFrame:
     """The wanted columns of a table that is small; JSON lists become lists."""
-    frame = pl.concat(list(opened.batches(wanted)), how="vertical_relaxed")
+    none = pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in wanted})
+    frame = pl.concat(list(opened.batches(wanted)) or [none], how="vertical_relaxed")
     return frame.with_columns(_lists(column) for column in frame if _holds_lists(column))
 
 
@@ -165,18 +166,23 @@ def _read_items(described: Description, mending: Mending) -> Catalogue | None:
     return catalogue_of(frame, columns, opened.written, mending, opened.place)
 
 
+def needed(columns: ItemColumns) -> list[str]:
+    """The columns that a table of items must have beside its ids."""
+    texts = [*columns_of(columns.text or ""), *columns_of(columns.published_text or "")]
+    flags = [flag for own in columns.flags.values() for flag in own]
+    taken = [column for column, _ in columns.extract.values()]
+    title = columns.title or columns.id
+    roles = [title, *texts, *columns.categories, *columns.numbers, *flags, *taken]
+    made = {*columns.extract, *columns.flags, columns.id}
+    if columns.title is None:  # then it may be called so, and need not be there
+        made.add("title")
+    return list(dict.fromkeys(name for name in roles if name not in made))
+
+
 def _named(columns: ItemColumns, there: tuple[str, ...]) -> list[str]:
     """The columns of a table of items that have a role."""
-    flags = [flag for own in columns.flags.values() for flag in own]
-    texts = [*columns_of(columns.text or ""), *columns_of(columns.published_text or "")]
-    taken = [column for column, _ in columns.extract.values()]
-    made = {*columns.extract, *columns.flags}
-    if columns.title is None:  # then it may be called so, and need not be there
-        texts.append("title")
-        made |= {"title"} - set(there)
-    roles = [columns.title or columns.id, *texts, *columns.categories, *columns.numbers]
-    read = [name for name in roles if name not in made]
-    return list(dict.fromkeys([columns.id, *read, *flags, *taken]))
+    title = ["title"] if columns.title is None and "title" in there else []
+    return list(dict.fromkeys([columns.id, *title, *needed(columns)]))
 
 
 def _read_remarks(

@@ -76,7 +76,7 @@ def test_a_row_whose_embeddings_are_of_other_texts_says_so(published: RunFolder)
     command = f"jaxrec embed --run {published.path} --model minilm --finetune --preset published"
     assert lacking(published, row) == command
     with_embeddings(published, "minilm-ft", "honest", model="minilm", finetuned_from="minilm")
-    told = f"{command} (it reads the published texts, not the honest ones)"
+    told = f"it reads the published texts, not the honest ones: {command}"
     assert lacking(published, row) == told
 
 

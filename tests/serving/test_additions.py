@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.serving.additions import new_items, read_segments, wishes, with_interactions
@@ -83,23 +84,28 @@ def test_exclude_names_items_or_pairs(model: FittedModel, tmp_path: Path) -> Non
     wanted, said = wishes(model.user_ids, model.catalogue.ids, 5, None, path)
     assert wanted.allowed.all()
     assert (wanted.apart.users.tolist(), wanted.apart.items.tolist()) == ([1], [4])
-    assert said == [f"{path}: 1 rows are of nobody or nothing that is known"]
+    assert said == [f"{path}: 1 rows of nobody or nothing that is known"]
+    path.write_text("2,5\n4711,6\n")  # without a header
+    wanted, _ = wishes(model.user_ids, model.catalogue.ids, 5, None, path)
+    assert (wanted.apart.users.tolist(), wanted.apart.items.tolist()) == ([1], [4])
+    wanted, said = wishes(model.user_ids, model.catalogue.ids, 5, None, path, user="4711")
+    assert (np.flatnonzero(~wanted.allowed).tolist(), said) == ([5], [])
 
 
 def test_wishes_that_name_nothing_are_refused(model: FittedModel, tmp_path: Path) -> None:
     path = tmp_path / "only.csv"
     path.write_text("item\nx\ny\n")
-    with pytest.raises(InputError, match="no column names an item that is known"):
+    with pytest.raises(InputError, match="names no item that is known"):
         wishes(model.user_ids, model.catalogue.ids, 5, path, None)
 
 
 def test_segments_are_users_and_one_more_column(tmp_path: Path) -> None:
-    path = tmp_path / "users.csv"
+    path, ids = tmp_path / "users.csv", Ids([1, 2, 3], "user")
     path.write_text("country,user_id\nDE,1\nFR,2\n")
-    assert read_segments(path) == Segments("country", {"1": "DE", "2": "FR"})
+    assert read_segments(path, ids) == Segments("country", {"1": "DE", "2": "FR"})
     path.write_text("country,user_id,age\nDE,1,30\nFR,2,20\n")
     with pytest.raises(InputError, match="3 columns; give a user and a segment"):
-        read_segments(path)
+        read_segments(path, ids)
 
 
 def test_a_stranger_gets_what_her_segment_likes_where_validation_prefers_it(
@@ -120,17 +126,14 @@ def test_a_stranger_gets_what_her_segment_likes_where_validation_prefers_it(
     names = [str(name) for name in data.user_ids.names]
     told = Segments("side", dict(zip(names, np.where(odd > even, "odd", "even"), strict=True)))
     found = of_strangers(divided, everything, everything, 1, told)
-    assert found.segments is not None
+    assert found.liked.shape[1] == 3
     scores = found.scorer(1, "odd").right
     assert np.asarray(scores)[:, 0].argmax() % 2 == 1
     drawn = np.random.default_rng(0).permutation(list(told.of.values()))
     noise = Segments("noise", dict(zip(names, drawn.tolist(), strict=True)))
-    assert of_strangers(divided, everything, everything, 1, noise).segments is None
-
-
-def test_a_segment_that_is_none_is_named(model: FittedModel) -> None:
-    with pytest.raises(InputError, match="no segment 'XX'; there are none"):
-        model.strangers.scorer(1, "XX")
+    assert of_strangers(divided, everything, everything, 1, noise).liked.shape[1] == 1
+    assert found.in_words("odd").startswith("most liked in odd (NDCG@25")
+    assert "of segment XX nothing is known" in found.in_words("XX")
 
 
 def test_lists_are_written_as_the_suffix_says(model: FittedModel, tmp_path: Path) -> None:
@@ -145,3 +148,43 @@ def test_lists_are_written_as_the_suffix_says(model: FittedModel, tmp_path: Path
         assert found.columns == ["user_id", "rank", "item_id", "title", "score"]
     with pytest.raises(InputError, match=r"the suffix says the format, one of \.csv"):
         write_table(tmp_path / "recs.xlsx", tables, "synthetic")
+
+
+NAMED = Ids([f"SKU-{n}" for n in range(9)], "item"), Ids([f"c-{n}" for n in range(9)], "user")
+
+
+@pytest.mark.parametrize("content", ["SKU-1\n", "SKU-1\nSKU-1\n", "thing\nSKU-1\n", "SKU-1,Pan\n"])
+def test_a_name_that_is_known_is_no_header(tmp_path: Path, content: str) -> None:
+    items, users = NAMED
+    path = tmp_path / "exclude.csv"
+    path.write_text(content)
+    wanted, _ = wishes(users, items, 5, None, path)
+    assert np.flatnonzero(~wanted.allowed).tolist() == [1]
+
+
+@pytest.mark.parametrize("content", ["c-2,SKU-1\n", "a,b\nc-2,SKU-1\n", "b,a\nSKU-1,c-2\n"])
+def test_pairs_are_told_by_what_they_hold(tmp_path: Path, content: str) -> None:
+    items, users = NAMED
+    path = tmp_path / "exclude.csv"
+    path.write_text(content)
+    wanted, _ = wishes(users, items, 5, None, path)
+    assert wanted.allowed.all()
+    assert (wanted.apart.users.tolist(), wanted.apart.items.tolist()) == ([2], [1])
+    with pytest.raises(InputError, match="--only takes items, for everybody"):
+        wishes(users, items, 5, path, None)
+
+
+def test_columns_that_could_be_either_are_asked_for(tmp_path: Path) -> None:
+    ids, path = Ids(range(9), "item"), tmp_path / "exclude.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="which column is the item"):
+        wishes(Ids(range(9), "user"), ids, 5, None, path)
+
+
+def test_a_list_of_nothing_excludes_nothing(tmp_path: Path) -> None:
+    items, users = NAMED
+    path = tmp_path / "exclude.csv"
+    path.write_text("item\n")
+    assert wishes(users, items, 5, None, path)[0].allowed.all()
+    with pytest.raises(InputError, match="names no item that is known"):
+        wishes(users, items, 5, path, None)

@@ -117,3 +117,14 @@ def test_bad_input_is_one_line(
     assert result.exit_code == 2, result.output
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("row", ["itemknn", "popularity"])
+def test_similar_by_a_row_without_vectors(measured: RunFolder, tmp_path: Path, row: str) -> None:
+    done("fit", "--run", measured.path, "--out", tmp_path / "model", "--row", row)
+    result = jaxrec("similar", "--model", tmp_path / "model", "--item", 3)
+    if row == "itemknn":
+        assert "by itemknn:" in result.output
+    else:
+        assert result.exit_code == 2
+        assert "row popularity does not say what" in result.output

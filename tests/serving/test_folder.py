@@ -82,7 +82,9 @@ def test_a_changed_file_is_named(folder: Path) -> None:
     content = bytearray(table.read_bytes())
     content[len(content) // 2] ^= 1
     table.write_bytes(content)
-    with pytest.raises(InputError, match=r"interactions\.parquet is not as it was written"):
+    with pytest.raises(
+        InputError, match=r"interactions\.parquet is gone, or not as it was written"
+    ):
         read_model(folder)
 
 
@@ -92,6 +94,13 @@ def test_a_folder_of_something_else_is_not_replaced(model: FittedModel, tmp_path
     with pytest.raises(InputError, match="is not empty and no model folder"):
         write_model(tmp_path / "mine", model)
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_file_of_somebody_else_in_a_model_is_not_lost(model: FittedModel, folder: Path) -> None:
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt is not of the model that is to be replaced"):
+        write_model(folder, model)
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_a_model_is_replaced_whole_or_not_at_all(

@@ -154,14 +154,18 @@ def test_filters_move_no_score(model: FittedModel) -> None:
     assert (some.items[0, n:] == NOBODY).all()
 
 
-def test_a_pair_set_apart_is_named_to_nobody_but_others(model: FittedModel) -> None:
+def test_a_pair_set_apart_is_named_to_nobody_but_others_and_moves_no_score(
+    model: FittedModel,
+) -> None:
     users = np.array([3, 4], np.int32)
-    first = model.recommend(model.asking(users), anything(model), users).items
-    apart = Pairs(np.array([3], np.int32), first[0, :1])
-    wanted = anything(model)._replace(apart=apart)
-    found = model.recommend(model.asking(users), wanted, users).items
-    assert first[0, 0] not in found[0]
-    np.testing.assert_array_equal(found[1], first[1])
+    asking = model.asking(users)
+    items, scores, _ = model.recommend(asking, anything(model), users)
+    apart = Pairs(np.array([3, 3], np.int32), items[0, [0, 2]])
+    found = model.recommend(asking, anything(model)._replace(apart=apart), users)
+    np.testing.assert_array_equal(found.items[1], items[1])
+    np.testing.assert_array_equal(found.items[0, :8], items[0, [1, *range(3, 10)]])
+    np.testing.assert_allclose(found.scores[0, :8], scores[0, [1, *range(3, 10)]], rtol=1e-6)
+    assert (found.items[0] >= 0).all()
 
 
 def new_item(model: FittedModel, like: int, name: int) -> FittedModel:

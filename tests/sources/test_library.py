@@ -71,7 +71,7 @@ def server() -> Iterator[str]:
 
 def release(url: str, archive: bytes = ARCHIVE, files: dict[str, bytes] = FILES) -> Release:
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return Release(url, hashlib.sha256(archive).hexdigest(), hashes)
+    return Release(url, hashlib.sha256(archive).hexdigest(), hashes, "anybody's")
 
 
 def test_a_download_is_unpacked_whole(server: str, tmp_path: Path) -> None:
