@@ -1,5 +1,6 @@
 """From a run folder to a fitted model: what the experiment chose, of its train part or of all."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from jaxrec import __version__
 from jaxrec.data.features import FeatureSpace
-from jaxrec.errors import InputError
+from jaxrec.errors import InputError, excused, grouped
 from jaxrec.evaluation.card import ScoreCard, read_card
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.split import Split
@@ -77,18 +78,21 @@ def servable(run: RunFolder, name: str) -> Row:
 
 
 def _best_on_validation(run: RunFolder, card: ScoreCard, memory: int) -> str:
-    """Of the measured rows that learn; said with its figure."""
-    figures = {}
+    """Of the measured rows that learn; InputError where validation judges none of them."""
+    figures, lost = dict[str, float](), dict[str, str]()
     for row in [name for name in card.measured if name in MODELS]:
-        found = [
-            evaluate(
-                fit(row, evidence(run, split, row), settings_of(run, row)), task, (25,), memory
-            )
-            for split, task in validation_tasks(run.dataset, run.protocol)
-        ]
-        figures[row] = float(np.mean([of.metrics["ndcg@25"] for of in found]))
+        settings = settings_of(run, row)
+        with excused(partial(lost.__setitem__, row)):
+            found = [
+                evaluate(fit(row, evidence(run, split, row), settings), task, (25,), memory)
+                for split, task in validation_tasks(run.dataset, run.protocol)
+            ]
+            figures[row] = float(np.mean([of.metrics["ndcg@25"] for of in found]))
     if not figures:
-        raise InputError(f"{run.path} has measured no row that learns; run `{run.command('eval')}`")
+        why = f" ({grouped(lost)})" if lost else ""
+        raise InputError(
+            f"{DEFAULT_ROW} was not measured, nor can others be judged{why}; give --row"
+        )
     best = max(figures, key=lambda row: figures[row])
     run.say(f"{DEFAULT_ROW} was not measured: {best} is the best on validation")
     return best
@@ -132,7 +136,7 @@ def model_of_train(run: RunFolder, row: Row, memory: int = MEMORY) -> FittedMode
         name: learned_pmf(run) if row.name == "pmf" else of_signal(name, lambda n: learned(run, n))
         for name in settings
     }
-    name = chosen_embeddings(run)
+    name = chosen_embeddings(run) if reads_texts([row]) else None
     E = None if name is None else run.read_embeddings(name, "honest").E
     card = {"data": {"synthetic": run.dataset.synthetic}}
     return _model(run, row, run.protocol.split, settings, arrays, fusion, card, E, None)
