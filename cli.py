@@ -413,7 +413,7 @@ def fit(session: Session, out: Path, row: str | None, segments: Path | None, mem
     write_model(out, model, encoder)
     terminal.result(*in_words(says))
     terminal.result(f"strangers get: {model.strangers.in_words(None)}")
-    terminal.say(f"written: {out}; now `jaxrec recommend --model {out} --user ID`")
+    terminal.say(f"written: {out}; now `jaxrec recommend --model {quote(str(out))} --user ID`")
 
 
 def _embedded(
@@ -447,6 +447,8 @@ def _embedded(
         from torch_embed.encoding.encoder import load_encoder
 
         loaded = load_encoder(card["model"], **_loaded_as(card))
+        if loaded.weights_sha256 != card["weights_sha256"]:
+            raise InputError(f"{card['model']} is another encoder by now")
     except Exception as error:
         if (why := excuse(error, (ModuleNotFoundError, *_mistakes()))) is None:
             raise

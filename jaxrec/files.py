@@ -112,3 +112,27 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_sha256(content: Any) -> str:
+    """SHA-256 of JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def owner_of(place: Path) -> str | None:
+    """In words the run folder or model folder that a place, links resolved, is or lies in."""
+    for folder in (place, *place.parents):
+        if (folder / "experiment.json").exists():
+            return f"the run folder {folder}, which only jaxrec writes"
+        if _is_model(folder / "model.json"):
+            return f"the model folder {folder}, which only jaxrec writes"
+    return None
+
+
+def _is_model(card: Path) -> bool:
+    """Is this file, which may be anybody's or absent, the card of a model of jaxrec?"""
+    try:
+        content = json.loads(card.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "jaxrec" in content

@@ -1,6 +1,5 @@
 """Files that a command is asked to write: what cannot be is refused before any work is done."""
 
-import json
 import os
 import tempfile
 from contextlib import suppress
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from jaxrec.errors import InputError
-from jaxrec.files import is_stream
+from jaxrec.files import is_stream, owner_of
 
 READ = ("--data", "--items", "PATH", "--only", "--exclude", "--interactions", "--segments")
 """What a command reads, where it does."""
@@ -90,18 +89,7 @@ def _try_to_write(place: Path) -> None:
 
 def _owned(place: Path, run: Path | None) -> str | None:
     """Why a place is not for others to write to, if so."""
-    for folder in (place, *place.parents):
-        if folder == run or (folder / "experiment.json").exists():
-            return f"in the run folder {folder}, which only jaxrec writes; give a place outside it"
-        if _is_model(folder / "model.json"):
-            return f"in the model folder {folder}, which only jaxrec writes; give a place outside"
-    return None
-
-
-def _is_model(card: Path) -> bool:
-    """Is this file, which may be anybody's or absent, the card of a model of jaxrec?"""
-    try:
-        content = json.loads(card.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and "jaxrec" in content
+    if run is not None and run in (place, *place.parents):
+        return f"in the run folder {run}, which only jaxrec writes; give a place outside it"
+    owner = owner_of(place)
+    return None if owner is None else f"in {owner}; give a place outside it"

@@ -5,7 +5,6 @@ wants them names the identity that they should have: where the card states anoth
 stale, and are made again; so are files that are absent, damaged or half written.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -99,11 +98,6 @@ def card_of(path: Path) -> Identity:
 def hash_on_card(path: Path) -> str | None:
     """The hash of a kept file that its card states, if there is a card."""
     return card_of(path).get("sha256")
-
-
-def identity_sha256(identity: Identity) -> str:
-    """One hash of an identity."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def as_json(value: Any) -> Any:

@@ -112,7 +112,7 @@ def unchosen(run: RunFolder, name: str) -> str | None:
         return None
     return (
         f"{name}: rows that learn read these embeddings or those of {', '.join(others)}, whichever"
-        f" validation prefers; `jaxrec eval --run {run.path}` says which"
+        f" validation prefers; `{run.command('eval')}` says which"
     )
 
 

@@ -39,9 +39,9 @@ from jaxrec.experiment.fitting import (
     settings_on,
 )
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.experiment.kept import hash_on_card, identity_sha256
+from jaxrec.experiment.kept import hash_on_card
 from jaxrec.experiment.rows import Row, lacking, reads_texts, rows_of
-from jaxrec.files import whole_file
+from jaxrec.files import json_sha256, whole_file
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.sweeps import OnSweep
@@ -148,12 +148,12 @@ def made_from(run: RunFolder, rows: list[Row]) -> dict[str, dict[str, str | None
 
     def of(row: Row) -> str:
         if row.name == "hybrid":
-            return identity_sha256({name: identity_with_settings(run, name) for name in SIGNALS})
+            return json_sha256({name: identity_with_settings(run, name) for name in SIGNALS})
         if row.learned:
-            return identity_sha256(identity_with_settings(run, row.name))
+            return json_sha256(identity_with_settings(run, row.name))
         factors = row.factors and hash_on_card(run.factors_path(row.factors))
         embeddings = row.embeddings and hash_on_card(run.embeddings_path(row.embeddings))
-        return identity_sha256({"factors": factors, "embeddings": embeddings})
+        return json_sha256({"factors": factors, "embeddings": embeddings})
 
     return {"rows": {row.name: of(row) for row in rows}}
 

@@ -75,12 +75,14 @@ def ease(
 
 def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     right = arrays["right"]
-    X, rank = asking.matrix(len(right), settings["target"]), right.shape[1]
+    X = asking.matrix(len(right), settings["target"])
     if "left" in arrays:
         return product(X @ arrays["left"].astype(np.float64), right)
-    left = X[:, :rank].toarray()
-    if "placed" in arrays:
-        left += X[:, rank:] @ arrays["placed"]
+    if "placed" not in arrays:
+        return product(X.toarray(), right)
+    known = arrays["to_right"].shape[1]
+    left = X[:, known:] @ arrays["placed"]
+    left[:, :known] += X[:, :known].toarray()
     return product(left, right)
 
 
@@ -93,8 +95,12 @@ def _place(arrays: Arrays, features: NDArray[np.float32], settings: Settings) ->
     else:
         a = settings["text_weight"] * features
         s = settings["lambda_"] + np.sum(a**2, axis=1, keepdims=True) - along
+        # of new items with one another a_m . a_n counts too: further columns, 0 for old items
+        right, before = np.hstack([right, a]), arrays["right"]
+        wider = right.shape[1] - before.shape[1]
+        arrays = arrays | {"right": np.pad(before, ((0, 0), (0, wider)))}
         placed = arrays.get("placed", np.zeros((0, right.shape[1]), np.float32))
-        more = {"placed": appended(placed, -left / s)}
+        more = {"placed": appended(placed, np.hstack([-left, a]) / s)}
     return arrays | more | {"right": appended(arrays["right"], right)}
 
 

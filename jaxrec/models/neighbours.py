@@ -16,7 +16,7 @@ from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings
 from jaxrec.topk.scorer import Product, Table, product
 
 BLOCK = 512
-"""Items whose similarities are dense at a time."""
+"""Items whose similarities, and users whose scores, are dense at a time."""
 
 
 def item_neighbours(X: sparse.csr_array, neighbours: int, shrinkage: float) -> sparse.csr_array:
@@ -88,8 +88,11 @@ def _ask_neighbours(arrays: Arrays, asking: Asking, settings: Settings) -> Table
     items = len(arrays["starts"]) - 1
     own = arrays["weights"], arrays["columns"], arrays["starts"]
     W = sparse.csr_array(own, shape=(items, items))
-    scores = (asking.matrix(items, settings["target"]) @ W).toarray()
-    return Table(jnp.asarray(scores, jnp.float32))
+    X = asking.matrix(items, settings["target"])
+    scores = np.empty(X.shape, np.float32)
+    for start in range(0, asking.users, BLOCK):
+        scores[start : start + BLOCK] = (X[start : start + BLOCK] @ W).toarray()
+    return Table(jnp.asarray(scores))
 
 
 def _popularity(evidence: Evidence, settings: Settings) -> Arrays:

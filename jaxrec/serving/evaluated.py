@@ -13,14 +13,13 @@ from jaxrec.experiment.fitting import refresh_pmf
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import Row, lacking, rows_of
 from jaxrec.experiment.scoring import PUBLISHED_FUSION, Fusion, made_from, scorer_of
+from jaxrec.serving.fit import DEFAULT_ROW
 from jaxrec.serving.lists import as_table, in_lines, latest
 from jaxrec.serving.model import Lists, Wanted, ranked_by
 from jaxrec.serving.strangers import of_strangers
 from jaxrec.topk.blocks import MEMORY
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.scorer import Scorer
-
-DEFAULT_ROW = "hybrid"
 
 
 def of_run(
@@ -116,7 +115,7 @@ def in_lines_for(
     own = known.at(np.flatnonzero(known.users == position))
     told = in_words(how)
     if found.strange[0]:
-        told = f"Nothing is known of user {user}: {how['strangers']}:"
+        told = f"Nothing of user {user} is in the train part: {how['strangers']}:"
     return [
         *(["SYNTHETIC DATA made by jaxrec"] if dataset.synthetic else []),
         f"User {user}, latest interactions:",
@@ -133,7 +132,8 @@ def in_table(
     as_evaluated: bool = False,
     memory: int = MEMORY,
 ) -> tuple[pl.DataFrame, str]:
-    """`of_run` of every user with train interactions as a table, and in words by what."""
-    known = np.unique(run.dataset.interactions.users[run.protocol.split.known])
+    """`of_run` of every user, or of those evaluated, as a table; and in words by what."""
+    users = run.dataset.interactions.users
+    known = np.unique(users[run.protocol.split.known] if as_evaluated else users)
     found, how = of_run(run, known, wanted, row, as_evaluated, memory)
     return as_table(run.dataset.catalogue, run.dataset.user_ids[known], found), in_words(how)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
-from jaxrec.files import read_json, whole_file, write_json
+from jaxrec.files import owner_of, read_json, whole_file, write_json
 from jaxrec.serving.model import FittedModel
 from jaxrec.topk.nearest import (
     CONNECTIVITY,
@@ -65,7 +65,7 @@ def write_vectors(
         item_ids: names in the order of `vectors.items`.
 
     Returns:
-        The files, all of which are whole; if one cannot be written, none is.
+        The files, all of which are whole; if one cannot be made, none is replaced.
 
     Raises:
         InputError: see `check_format`; or a vector holds what is no number.
@@ -105,6 +105,8 @@ def export_model(model: FittedModel, to: Path, format: str) -> list[str]:
         InputError: see `write_vectors`; or no signal is a product.
     """
     check_format(format)
+    if (owner := owner_of(to.resolve())) is not None:
+        raise InputError(f"{to} lies in {owner}; give a place outside it")
     rows = model.vectors()
     if not rows:
         raise InputError(

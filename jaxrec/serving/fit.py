@@ -22,7 +22,7 @@ from jaxrec.experiment.choices import (
     of_signal,
     settings_of,
 )
-from jaxrec.experiment.fitting import learned, learned_pmf, refresh_pmf, settings_on
+from jaxrec.experiment.fitting import learned, learned_pmf, pmf_is_stale, refresh_pmf, settings_on
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import Row, lacking, reads_texts, rows_of
 from jaxrec.experiment.scoring import made_from
@@ -59,7 +59,8 @@ def choose_row(run: RunFolder, asked: str | None, memory: int = MEMORY) -> tuple
     if name not in card.measured:
         raise InputError(f"{run.path} has no figures of row {name}; {remedy}")
     row = servable(run, name)
-    if card.made_from["rows"].get(name) != made_from(run, [row])["rows"][name]:
+    stale = row.factors == "pmf" and pmf_is_stale(run)
+    if stale or card.made_from["rows"].get(name) != made_from(run, [row])["rows"][name]:
         raise InputError(f"the figures of row {name} are of other settings or embeddings; {remedy}")
     return row, card
 
@@ -74,6 +75,9 @@ def servable(run: RunFolder, name: str) -> Row:
         )
     if (lacks := lacking(run, row)) is not None:
         raise InputError(f"row {name} is absent: {lacks}")
+    if row.factors == "pmf" and settings_on(run.read_factors("pmf")[1]).biases:
+        command = run.factors_command("pmf")
+        raise InputError(f"factors with biases know nobody new; run `{command}` without --biases")
     return row
 
 
@@ -81,8 +85,8 @@ def _best_on_validation(run: RunFolder, card: ScoreCard, memory: int) -> str:
     """Of the measured rows that learn; InputError where validation judges none of them."""
     figures, lost = dict[str, float](), dict[str, str]()
     for row in [name for name in card.measured if name in MODELS]:
-        settings = settings_of(run, row)
         with excused(partial(lost.__setitem__, row)):
+            settings = _settings(run, servable(run, row), None)[row]
             found = [
                 evaluate(fit(row, evidence(run, split, row), settings), task, (25,), memory)
                 for split, task in validation_tasks(run.dataset, run.protocol)
@@ -130,6 +134,8 @@ def fit_model(
 
 def model_of_train(run: RunFolder, row: Row, memory: int = MEMORY) -> FittedModel:
     """The same as it was measured: learned of what the experiment's users are known by."""
+    if row.factors == "pmf":
+        refresh_pmf(run)
     fusion = _fusion(run, row, memory)
     settings = _settings(run, row, fusion)
     arrays = {
@@ -149,7 +155,6 @@ def _fusion(run: RunFolder, row: Row, memory: int) -> Learned | None:
 def _settings(run: RunFolder, row: Row, fusion: Learned | None) -> dict[str, Settings]:
     """By signal that is heard at all; those of factors that were asked for are theirs."""
     if row.name == "pmf":
-        refresh_pmf(run)
         return {"pmf": settings_on(run.read_factors("pmf")[1])._asdict()}
     heard = [row.name] if fusion is None else [SIGNALS[signal] for signal in fusion.heard()]
     return {name: settings_of(run, name) for name in heard}

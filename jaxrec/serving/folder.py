@@ -16,11 +16,14 @@ encoder/                 a fine-tuned encoder, for the texts of further items
 Nothing of it names a path of the machine it was made on, and nothing is a pickle.
 """
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -36,7 +39,7 @@ from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import as_json
-from jaxrec.files import file_sha256, read_json, write_json
+from jaxrec.files import file_sha256, json_sha256, owner_of, read_json, write_json
 from jaxrec.fusion.gate import Learned
 from jaxrec.models.model import Arrays
 from jaxrec.models.registry import MODELS
@@ -52,32 +55,67 @@ CARD = "model.json"
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a folder beside `path`, which takes its place if the block succeeds.
 
+    A model that is there is set aside for a moment; if all ends between the two renamings, whoever
+    asks for the model next puts it back.
+
     Raises:
-        InputError: there is something in `path` that is no model folder.
+        InputError: see `check_place`.
     """
     check_place(path)
-    beside = path.resolve().with_name(f".{path.resolve().name}.partial")
+    place = path.resolve()
+    beside, before = (place.with_name(f".{place.name}.{end}") for end in (os.getpid(), "before"))
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
         yield beside
-        before = beside.with_name(f".{path.resolve().name}.before")
-        shutil.rmtree(before, ignore_errors=True)
-        if path.exists():
-            path.resolve().rename(before)
-        beside.rename(path.resolve())
+        if place.exists():
+            place.rename(before)
+        try:
+            beside.rename(place)
+        except OSError:
+            before.rename(place)
+            raise
         shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def _put_back(path: Path) -> None:
+    """What was set aside by who was killed before the new model took its place."""
+    place = path.resolve()
+    before = place.with_name(f".{place.name}.before")
+    if before.exists():
+        if place.exists():
+            shutil.rmtree(before)
+        else:
+            before.rename(place)
+
+
 def check_place(path: Path) -> None:
-    """Raise InputError unless `path` is a model folder, empty or absent."""
+    """Refuse what cannot become a model folder, before the work.
+
+    Raises:
+        InputError: there is something in `path` that is no model, or not the model's; or it lies in
+            a folder of jaxrec, is where the process is, or cannot be written.
+    """
+    _put_back(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; give a folder")
+    if path.resolve() == Path.cwd():
+        raise InputError(f"{path} is where you are, and cannot be replaced; give it from outside")
+    if (owner := owner_of(path.resolve().parent)) is not None:
+        raise InputError(f"{path} lies in {owner}; give a place outside it")
+    try:
+        folder = next(folder for folder in path.resolve().parents if folder.exists())
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); give another") from None
     if not path.exists() or not any(path.iterdir()):
         return
-    if not (path / CARD).exists() or "files" not in (card := read_json(path / CARD)):
+    if not (path / CARD).exists():
+        raise InputError(f"{path} is not empty and no model folder; give another")
+    card = read_json(path / CARD, f"remove {path}, or give another place")
+    if not {"jaxrec", "version", "files"} <= set(card):
         raise InputError(f"{path} is not empty and no model folder; give another")
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path).as_posix()
@@ -99,7 +137,8 @@ def write_model(path: Path, model: FittedModel, encoder: Path | None = None) -> 
         (folder / "README.md").write_text(_readme(model.card), encoding="utf-8")
         written = sorted(file for file in folder.rglob("*") if file.is_file())
         files = {file.relative_to(folder).as_posix(): file_sha256(file) for file in written}
-        write_json(folder / CARD, as_json(_card(model) | {"files": files}))
+        card = as_json(_card(model) | {"files": files})
+        write_json(folder / CARD, card | {"sha256": json_sha256(card)})
 
 
 def without_paths(value: Any) -> Any:
@@ -185,23 +224,33 @@ def read_model(path: Path) -> FittedModel:
     Raises:
         InputError: it is none, of another version, or a file is not as it was written.
     """
+    _put_back(path)
+    command = f"`jaxrec fit --run RUN --out {quote(str(path))}`"
+    again = f"make it again: {command}"
     if not (path / CARD).exists():
-        raise InputError(f"{path} is no model folder; `jaxrec fit --out` makes one")
-    card = read_json(path / CARD)
+        raise InputError(f"{path} is no model folder; {command} makes one")
+    card = read_json(path / CARD, f"remove {path}, and {again}")
     if card.get("version") != VERSION:
-        raise InputError(f"{path} is of another version of jaxrec; make it again: `jaxrec fit`")
+        raise InputError(f"{path} is of another version of jaxrec; {again}")
+    own = {name: value for name, value in card.items() if name != "sha256"}
+    if card.get("sha256") != json_sha256(own):
+        raise InputError(f"{path / CARD} is not as it was written; {again}")
     for name, sha256 in card["files"].items():
         if name.startswith("encoder/"):
             continue  # checked by its own hash when it is used
         if not (path / name).exists() or file_sha256(path / name) != sha256:
-            raise InputError(
-                f"{path / name} is gone, or not as it was written; make it again: `jaxrec fit`"
-            )
+            raise InputError(f"{path / name} is gone, or not as it was written; {again}")
     try:
-        return _read(path, card)
-    except (SafetensorError, pl.exceptions.PolarsError, KeyError, TypeError, ValueError) as error:
+        return _read(path, own)
+    except (
+        SafetensorError,
+        pl.exceptions.PolarsError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is damaged ({reason}); make it again: `jaxrec fit`") from None
+        raise InputError(f"{path} is damaged ({reason}); {again}") from None
 
 
 def _read(path: Path, card: dict[str, Any]) -> FittedModel:

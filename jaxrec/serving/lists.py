@@ -58,11 +58,14 @@ def for_user(
     asking = model.asking(users)
     found = model.recommend(asking, wanted, users, memory=memory)
     folded = " (folded in)" if asking.trained[0] == NOBODY else ""
+    by = f"Recommended by {model.row}{folded}:"
+    if found.strange[0]:
+        by = f"What is known says nothing to {model.row}: {model.strangers.in_words(None)}:"
     return [
         *made_up(model),
         f"User {user}, latest interactions:",
         *latest(model.catalogue, model.feedback, asking.known),
-        f"Recommended by {model.row}{folded}:",
+        by,
         *in_lines(model.catalogue, found.items[0], found.scores[0]),
     ]
 

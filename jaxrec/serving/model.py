@@ -37,7 +37,8 @@ class Lists(NamedTuple):
     scores: NDArray[np.floating]
     """[n, k]"""
     strange: NDArray[np.bool_]
-    """[n] nothing is known of the user, who got what serves such users best."""
+    """[n] nothing is known of the user, or nothing that tells items apart; such a user got what
+    serves strangers best."""
 
 
 class Pairs(NamedTuple):
@@ -160,12 +161,15 @@ class FittedModel:
         strange = np.bincount(asking.known.users, minlength=asking.users) == 0
         seen = ItemSets.of(asking.known, asking.users)
         how = wanted, users, seen, self.candidates, self.tie_order, memory
-        ranked = [
-            (~strange, lambda: self.scorer(asking)),
-            (strange, lambda: self.strangers.scorer(asking.users, segment)),
-        ]
         numbers = np.arange(asking.users, dtype=np.int32)
-        return Lists(*ranked_by(ranked, numbers, *how), strange)
+        items, scores = ranked_by([(~strange, lambda: self.scorer(asking))], numbers, *how)
+        listed = items >= 0
+        strange |= listed[:, 0] & np.all(np.where(listed, scores, 0) == 0, axis=1)
+        served = ranked_by(
+            [(strange, lambda: self.strangers.scorer(asking.users, segment))], numbers, *how
+        )
+        rows = strange[:, None]
+        return Lists(np.where(rows, served[0], items), np.where(rows, served[1], scores), strange)
 
     def vectors(self) -> dict[str, NDArray[np.floating]]:
         """By signal that is a product of two, the items' side [items, dim]."""
@@ -374,16 +378,19 @@ def ranked_by(
 def _merged(
     known: Interactions, more: Interactions, items: int, feedback: Feedback
 ) -> Interactions:
-    """Each pair once."""
-    pairs, new = (of.users.astype(np.int64) * items + of.items for of in (known, more))
+    """Each pair once; without times of their own the new ones are as late as the latest."""
+    new = more.users.astype(np.int64) * items + more.items
+    last = len(new) - 1 - np.unique(new[::-1], return_index=True)[1]
+    more, new = more.at(np.sort(last)), new[np.sort(last)]
+    pairs = known.users.astype(np.int64) * items + known.items
     again = np.isin(pairs, new)
     if feedback.kind == "counts" and again.any():
         before = dict(zip(pairs[again].tolist(), known.values[again].tolist(), strict=True))
         more = more._replace(values=more.values + [before.get(pair, 0.0) for pair in new.tolist()])
-    kept = known.at(np.flatnonzero(~again))
-    times = None
-    if kept.times is not None and more.times is not None:
-        times = np.concatenate([kept.times, more.times])
+    kept, times = known.at(np.flatnonzero(~again)), None
+    if known.times is not None:
+        latest = np.full(len(new), known.times.max(initial=0))
+        times = np.concatenate([kept.times, latest if more.times is None else more.times])
     return Interactions(
         np.concatenate([kept.users, more.users]),
         np.concatenate([kept.items, more.items]),

@@ -9,9 +9,11 @@
 Validation hides a fifth of the users altogether, and looks for what they like.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from jax import Array
+from jax.tree_util import Partial
 from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Dataset, Interactions
@@ -112,11 +114,20 @@ def of_strangers(
     interactions = dataset.interactions.at(fitted)
     tables = _tables(interactions, dataset.feedback, dataset.items, segments, member)
     chosen = [tables[kind]]
-    if segments is not None:
-        own = f"most liked in {segments.column}"
-        if figures.get(own, 0.0) > general.get(kind, 0.0):
-            chosen.append(tables[own])
+    if segments is not None and figures.get(own := _own(segments), 0.0) > figures.get(
+        _there(kind, segments), 0.0
+    ):
+        chosen.append(tables[own])
     return Strangers(kind, figures, np.hstack(chosen).astype(np.float32), segments)
+
+
+def _own(segments: Segments) -> str:
+    return f"most liked in {segments.column}"
+
+
+def _there(kind: str, segments: Segments) -> str:
+    """A kind, by users whose segment is known."""
+    return f"{kind}, of known {segments.column}"
 
 
 def _members(dataset: Dataset, segments: Segments | None) -> NDArray[np.int32]:
@@ -153,7 +164,7 @@ def _tables(
         known = member[liked.users] != NONE
         np.add.at(own, (liked.items[known], member[liked.users[known]]), 1)
         everyone = tables[LIKED] / max(tables[LIKED].sum(), 1)
-        tables[f"most liked in {segments.column}"] = own + BY_EVERYONE * everyone
+        tables[_own(segments)] = own + BY_EVERYONE * everyone
     return tables
 
 
@@ -175,10 +186,20 @@ def _validated(
     counts = np.bincount(shown.items, minlength=dataset.items)
     everything, order = np.ones(dataset.items, bool), drawn_order(dataset, seed)
     task = Task(nothing, relevant, everything, counts, {}, order)
-    figures = {}
+    figures, known = {}, member != NONE
     for kind, table in _tables(shown, dataset.feedback, dataset.items, segments, member).items():
-        left: NDArray[Any] = np.ones((dataset.users, 1))
-        if table.shape[1] > 1 or kind not in (LIKED, LATELY):
-            left = np.eye(table.shape[1])[member] * (member != NONE)[:, None]
-        figures[kind] = evaluate(product(left, table), task, (K,)).metrics[f"ndcg@{K}"]
+        by_segment = kind not in (LIKED, LATELY)
+        of = np.where(known, member, 0) if by_segment else np.zeros(dataset.users, np.int32)
+        found = evaluate(Partial(_of_segment, table.T.astype(np.float32), of), task, (K,))
+        ndcg, there = found.per_user[f"ndcg@{K}"], known[found.users]
+        if not by_segment:
+            figures[kind] = float(np.mean(ndcg))
+        if segments is not None and there.any():
+            name = kind if by_segment else _there(kind, segments)
+            figures[name] = float(np.mean(ndcg[there]))
     return figures
+
+
+def _of_segment(scores: Array, segment: Array, users: Array, candidates: Array) -> Array:
+    """Scores [block, items] of users by what is liked in each one's segment."""
+    return scores[segment[users]]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxrec.errors import InputError
-from jaxrec.experiment.kept import Arrays, hash_on_card, identity_sha256, keep, read, write
+from jaxrec.experiment.kept import Arrays, hash_on_card, keep, read, write
+from jaxrec.files import json_sha256
 
 
 def test_arrays_come_back_with_their_card(tmp_path: Path) -> None:
@@ -45,5 +46,5 @@ def test_what_has_its_identity_is_kept_and_everything_else_made_again(tmp_path: 
 
 
 def test_an_identity_is_its_content() -> None:
-    assert identity_sha256({"a": 1, "b": 2}) == identity_sha256({"b": 2, "a": 1})
-    assert identity_sha256({"a": 1}) != identity_sha256({"a": 2})
+    assert json_sha256({"a": 1, "b": 2}) == json_sha256({"b": 2, "a": 1})
+    assert json_sha256({"a": 1}) != json_sha256({"a": 2})

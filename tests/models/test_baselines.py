@@ -76,10 +76,30 @@ def test_a_new_item_is_placed_as_if_it_had_been_there(shape: tuple[int, int]) ->
     arrays = place(ease(X, 7.0, E, 0.3), e.astype(np.float32), settings)
     left = arrays["left"] if "left" in arrays else np.eye(shape[1])
     if "placed" in arrays:
-        left = np.vstack([left, arrays["placed"]])
+        left = np.vstack([np.pad(left, ((0, 0), (0, 3))), arrays["placed"]])
     found = left @ arrays["right"].T
     np.testing.assert_allclose(found[:-1, -1], B[:-1, -1], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found[-1, :-1], B[-1, :-1], rtol=0.05, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(8, 20), (40, 12)], ids=["fewer users", "fewer items"])
+def test_new_items_speak_for_one_another(shape: tuple[int, int]) -> None:
+    """A user has one new item: how another one scores, asked as a model is asked."""
+    X, rng = some_matrix(*shape), np.random.default_rng(1)
+    items, (first, second) = shape[1], (shape[1], shape[1] + 1)
+    E = rng.normal(size=(items + 2, 3))
+    A = np.vstack([np.pad(X.toarray(), ((0, 0), (0, 2))), 0.3 * E.T])
+    P = np.linalg.inv(A.T @ A + 7.0 * np.eye(items + 2))
+    model, settings = MODELS["ease+text"], {"lambda_": 7.0, "text_weight": 0.3, "target": "liked"}
+    arrays = ease(X, 7.0, E[:items], 0.3)
+    assert model.place is not None
+    for e in E[items:]:  # one after the other
+        arrays = model.place(arrays, e[None].astype(np.float32), settings)
+    asking = Asking(make_ratings([(0, first, 5.0, 0)]), np.full(1, NOBODY, np.int32), STARS)
+    scored = model.ask(arrays, asking, settings)
+    assert not isinstance(scored, Table)
+    found = float(np.asarray(scored.left[0]) @ np.asarray(scored.right[second]))
+    assert found == pytest.approx(-P[first, second] / P[second, second], rel=0.05, abs=1e-3)
 
 
 def test_ease_refuses_what_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:

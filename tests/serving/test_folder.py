@@ -11,7 +11,7 @@ import pytest
 
 from jaxrec.errors import InputError
 from jaxrec.files import write_json
-from jaxrec.serving.folder import in_words, read_model, write_model
+from jaxrec.serving.folder import check_place, in_words, read_model, write_model
 from jaxrec.serving.model import FittedModel
 from tests.serving.test_model import anything
 
@@ -143,3 +143,48 @@ sys.exit(done.exit_code)
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Recommended by hybrid:" in done.stdout
+
+
+def test_a_card_that_was_changed_is_refused(folder: Path) -> None:
+    card = json.loads((folder / "model.json").read_text())
+    card["experiment"]["figures"]["hybrid"]["metrics"]["precision@25"] = 0.99
+    write_json(folder / "model.json", card)
+    with pytest.raises(InputError, match=r"model\.json is not as it was written; make it again"):
+        read_model(folder)
+
+
+def test_a_model_set_aside_by_who_was_killed_is_put_back(folder: Path) -> None:
+    folder.rename(folder.with_name(".model.before"))
+    read_model(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_model_stays_where_the_new_one_cannot_be_put(
+    model: FittedModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def fails(path: Path, target: Path) -> Path:
+        if target == folder.resolve() and not path.name.endswith(".before"):
+            raise OSError(16, "Device or resource busy")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(OSError, match="busy"):
+        write_model(folder, model)
+    monkeypatch.undo()
+    read_model(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("place", [".", "../run/tuned", "../model/rows/deep", "../foreign"])
+def test_a_place_that_cannot_become_a_model_is_refused_before_the_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    for name in ("here", "run", "foreign"):
+        (folder.parent / name).mkdir()
+    write_json(folder.parent / "run" / "experiment.json", {})
+    write_json(folder.parent / "foreign" / "model.json", {"format": "layers-model", "files": []})
+    monkeypatch.chdir(folder.parent / "here")
+    with pytest.raises(InputError, match=r"where you are|lies in the|no model folder"):
+        check_place(Path(place))

@@ -12,16 +12,20 @@ from jaxrec.data.dataset import Interactions
 from jaxrec.data.features import item_features
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
+from jaxrec.evaluation.split import Split
+from jaxrec.experiment.choices import evidence, settings_of
 from jaxrec.experiment.fitting import learned, missing_factors, train_pmf
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import lacking, rows_of
 from jaxrec.experiment.scoring import score_card
 from jaxrec.files import write_json
-from jaxrec.models.model import NOBODY
-from jaxrec.models.registry import MODELS
+from jaxrec.models.factorization import pmf_settings, user_factors
+from jaxrec.models.model import NOBODY, Asking
+from jaxrec.models.registry import MODELS, learn
 from jaxrec.serving.evaluated import of_run
 from jaxrec.serving.fit import choose_row
 from jaxrec.serving.model import FittedModel, Pairs, Wanted
+from jaxrec.serving.strangers import LATELY, LIKED, of_strangers
 from tests.serving.conftest import QUICK, fitted, quick
 
 
@@ -241,3 +245,100 @@ def test_figures_of_other_settings_are_refused(tmp_path: Path, small: None) -> N
     write_json(run.tuned_path("ease"), {"settings": {"lambda_": 3.0}})
     with pytest.raises(InputError, match="the figures of row ease are of other settings"):
         choose_row(run, "ease")
+
+
+def test_a_model_has_learned_of_everything(measured: RunFolder) -> None:
+    """And so otherwise than the experiment has, of its train part."""
+    n = len(measured.dataset.interactions.users)
+    everything = Split(np.arange(n), np.zeros(0, np.int64))
+    for row in ("ease", "pmf+text"):
+        own = evidence(measured, everything, row)
+        settings = settings_of(measured, row)
+        expected, found = learn(row, own, settings), fitted(measured, row).learned[row]
+        of_train = learned(measured, row)
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array)
+        name = "right" if row == "ease" else "V"
+        assert np.abs(found[name] - of_train[name]).max() > 1e-3
+
+
+def test_who_is_folded_in_is_at_the_minimum_over_the_items_that_were_rated(
+    measured: RunFolder,
+) -> None:
+    arrays, settings = learned(measured, "pmf"), pmf_settings(settings_of(measured, "pmf"))
+    items = len(arrays["V"])
+    V, rated = arrays["V"].astype(np.float64), np.arange(items) % 3 > 0
+    known = Interactions(np.zeros(2, np.int32), np.array([4, 7], np.int32), np.array([5.0, 2.0]))
+    asking = Asking(known, np.array([NOBODY], np.int32), measured.dataset.feedback)
+    found = user_factors(arrays | {"rated": rated.astype(np.uint8)}, asking, settings)[0]
+    t = measured.dataset.feedback.graded(known.values)
+    ridge = settings.lambda_ * (2 + settings.w0 * items) ** settings.nu
+    own, all_pairs = V[[4, 7]], settings.w0 * V[rated].T @ V[rated]
+    system = own.T @ own + all_pairs + ridge * np.eye(V.shape[1])
+    np.testing.assert_allclose(found, np.linalg.solve(system, own.T @ t), rtol=1e-3, atol=1e-5)
+
+
+def test_who_is_known_by_nothing_that_a_row_hears_is_a_stranger_to_it(
+    measured: RunFolder,
+) -> None:
+    """Row ease learns what is liked; somebody who dislikes one film says nothing to it."""
+    model = fitted(measured, "ease")
+    disliked = Interactions(np.zeros(1, np.int32), np.array([3], np.int32), np.array([0.5]))
+    asking = Asking(disliked, np.array([NOBODY], np.int32), model.feedback)
+    found = model.recommend(asking, anything(model))
+    assert found.strange.tolist() == [True]
+    assert (found.scores[0] > 0).all()
+    assert 3 not in found.items[0]
+
+
+def test_times_stay_where_new_interactions_have_none(model: FittedModel) -> None:
+    more = Interactions(np.zeros(2, np.int32), np.array([3, 3], np.int32), np.array([5.0, 4.0]))
+    after = model.with_interactions(np.array([7777]), more)
+    assert after.known.times is not None
+    assert model.known.times is not None
+    assert after.known.times[:-1].tolist() == model.known.times.tolist()
+    assert after.known.times[-1] == model.known.times.max()
+    assert after.known.values[-1] == 4.0  # of a pair given twice the last
+    assert len(after.known.users) == len(model.known.users) + 1
+
+
+def test_strangers_are_judged_on_train_and_served_of_everything(measured: RunFolder) -> None:
+    data, split = measured.dataset, measured.protocol.split
+    everything = np.arange(len(data.interactions.users))
+    found = of_strangers(data, split.train, everything, 1)
+    times = data.interactions.times
+    assert times is not None
+    late = np.flatnonzero(times >= np.quantile(times.astype(float), 0.8))
+    counted = {LIKED: everything, LATELY: late}[found.kind]
+    likes = data.interactions.at(counted).liked(data.feedback).items
+    np.testing.assert_array_equal(found.liked[:, 0], np.bincount(likes, minlength=data.items))
+    values = data.interactions.values.copy()
+    values[split.test] = np.random.default_rng(0).permutation(values[split.test])
+    scrambled = replace(data, interactions=data.interactions._replace(values=values))
+    assert of_strangers(scrambled, split.train, everything, 1).ndcg == found.ndcg
+
+
+def test_rows_are_judged_with_the_settings_they_are_fitted_with(
+    tmp_path: Path, small: None
+) -> None:
+    run = quick(tmp_path / "run")
+    train_pmf(run, pmf_settings(settings_of(run, "pmf"))._replace(factors=1, sweeps=1))
+    score_card(run, only=("popularity", "pmf"))
+    row, _ = choose_row(run, None)
+    model = fitted(run, row.name)
+    assert row.name == "popularity" or model.settings["pmf"]["factors"] == 1
+    write_json(run.tuned_path("pmf"), {"settings": QUICK | {"factors": 3}})
+    before = run.factors_path("pmf").read_bytes()
+    fitted(run, "pmf")  # factors that were asked for stay, with their figures
+    assert run.factors_path("pmf").read_bytes() == before
+
+
+def test_figures_of_factors_that_are_stale_are_refused(tmp_path: Path, small: None) -> None:
+    run = quick(tmp_path / "run")
+    train_pmf(run, pmf_settings(settings_of(run, "pmf")))
+    score_card(run, only=("popularity", "pmf"))
+    write_json(run.tuned_path("pmf"), {"settings": QUICK | {"factors": 3}})
+    before = run.factors_path("pmf").read_bytes()
+    with pytest.raises(InputError, match="the figures of row pmf are of other settings"):
+        choose_row(run, "pmf")
+    assert run.factors_path("pmf").read_bytes() == before
