@@ -410,7 +410,9 @@ def fit(session: Session, out: Path, row: str | None, segments: Path | None, mem
     says = fitting.model_card(opened, of_card, card, embedded)
     with resumable():
         model = fitting.fit_model(opened, of_card, says, E, members, memory * 2**20)
+    replaced = out.exists() and any(out.iterdir())
     write_model(out, model, encoder)
+    terminal.say(f"{out}: the model that was there is replaced" if replaced else None)
     terminal.result(*in_words(says))
     terminal.result(f"strangers get: {model.strangers.in_words(None)}")
     terminal.say(f"written: {out}; now `jaxrec recommend --model {quote(str(out))} --user ID`")

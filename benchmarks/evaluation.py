@@ -9,8 +9,6 @@ Needs a run folder that `jaxrec run` has made on ml-latest-small, for the publis
 | published-speed | seconds to evaluate both rows (scores, fusion, top-25, metrics; compiled),    |
 |                 | beside the published loop's time on its authors' machine                      |
 | strict-seconds  | seconds for a whole score card, factors and embeddings given                  |
-| cold-users      | P@25 of users who are folded in, beside the same users trained on; pmf+text   |
-|                 | reads year and genres here; mean of three seeds                               |
 | finetuned       | P@25 and NDCG@25 of `hybrid` beside itself without the fine-tuned embeddings, |
 |                 | in DIR or in all run folders in it; what was tuned there holds for both       |
 """
@@ -23,23 +21,17 @@ from shutil import copytree, ignore_patterns
 from tempfile import TemporaryDirectory
 
 import click
-import numpy as np
 import polars as pl
 from harness import report, seconds
 
 from jaxrec.evaluation.measure import evaluate
-from jaxrec.evaluation.protocol import Protocol
 from jaxrec.evaluation.significance import against
-from jaxrec.evaluation.split import Split
 from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.folder import open_run
 from jaxrec.experiment.scoring import PUBLISHED_FUSION, score_card
 from jaxrec.fusion.published import content_profiles, published_fusion
-from jaxrec.models.model import Evidence
-from jaxrec.models.registry import fit
 from jaxrec.topk.scorer import product
 
-SEEDS = (1, 2, 3)
 PUBLISHED = {"mf": (739, 0.049, 0.088, 0.277), "mf+minilm": (712, 0.048, 0.091, 0.278)}
 PUBLISHED_SECONDS = 6.9 + 55
 
@@ -99,20 +91,6 @@ def strict_seconds(path: Path) -> None:
         report("strict-seconds", seconds(lambda: score_card(run)), 60.0, "bar", "s")
 
 
-def cold_users(path: Path) -> None:
-    run = open_run(path)
-    for row in ("pmf", "pmf+text"):
-        figures = []
-        for seed in SEEDS:
-            protocol = Protocol.of("cold-users", run.dataset, seed)
-            task, split = evaluation_task(run.dataset, protocol), protocol.split
-            for part in (split, Split(split.known, split.test)):
-                scorer = fit(row, Evidence(run.dataset, part, None, seed, {}))
-                figures.append(evaluate(scorer, task).metrics["precision@25"])
-        folded, trained = np.mean(figures[::2]), np.mean(figures[1::2])
-        report(f"cold-users, {row}", float(folded), float(trained), "the same, trained on", "P@25")
-
-
 def finetuned(path: Path) -> None:
     cards = sorted([*path.glob("experiment.json"), *path.glob("*/experiment.json")])
     parts = []
@@ -140,7 +118,6 @@ MEASURES: dict[str, Callable[[Path], None]] = {
     "published-rows": published_rows,
     "published-speed": published_speed,
     "strict-seconds": strict_seconds,
-    "cold-users": cold_users,
     "finetuned": finetuned,
 }
 

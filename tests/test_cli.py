@@ -15,12 +15,15 @@ from click.testing import CliRunner, Result
 
 import cli
 from jaxrec import __version__
+from jaxrec.console.outputs import Output
 from jaxrec.data.feedback import Feedback
 from jaxrec.evaluation.foreign_metrics import LIBRARIES
 from jaxrec.evaluation.protocol import PROTOCOLS
 from jaxrec.experiment.fitting import PUBLISHED
 from jaxrec.fusion.published import FUSIONS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
+from jaxrec.serving.export import FORMATS
+from jaxrec.serving.lists import FORMATS as OF_LISTS
 from jaxrec.sources import library
 from jaxrec.sources.synthetic import synthetic_dataset
 from tests.tiny_models import tiny_bert, write_json
@@ -507,6 +510,10 @@ def test_choices_are_those_of_the_library() -> None:
     assert choices("train-pmf", "likelihood") == LIKELIHOODS
     assert choices("train-pmf", "target") == TARGETS
     assert choices("train-pmf", "solver") == (*SOLVERS, PUBLISHED.solver)
+    assert choices("export", "form") == FORMATS
+    (out,) = (p.type for p in cli.main.commands["recommend"].params if p.name == "out")
+    assert isinstance(out, Output)
+    assert out.suffixes == OF_LISTS
 
 
 def test_help_imports_nothing_that_is_slow() -> None:

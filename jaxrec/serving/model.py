@@ -330,7 +330,7 @@ def check_places_items(model: FittedModel) -> None:
     if blind:
         raise InputError(
             f"row {', '.join(blind)} reads no texts, and cannot place items that nobody has"
-            " interacted with; fit another (`jaxrec fit --row hybrid`)"
+            " interacted with; fit another row, as hybrid"
         )
 
 
