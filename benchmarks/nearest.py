@@ -2,7 +2,7 @@
 
 ITEMS is 10000, 100000 or 1000000, of 128 dimensions; needs the `index` extra. One query at a time
 (200 of them) and all 1,000 at once take turns, medians of five; recall is over the 1,000, none of
-whom an index was tuned on.
+whom an index was tuned on. A graph of a million items takes minutes to build: --library names one.
 
 Vectors are like those of a real fit: `pmf` with its defaults on ml-latest-small, strict, seed 1. An
 item is a real one that has ratings, drawn anew each time, moved at random within the span of its 16
@@ -35,7 +35,7 @@ from jaxrec import (
     product,
     top_k,
 )
-from jaxrec.topk.nearest import Faiss, Usearch, found_of, measure
+from jaxrec.topk.nearest import LIBRARIES, Faiss, Usearch, found_of, measure
 
 K, ALONE, TOGETHER, TAUGHT = 25, 200, 1_000, 1_000
 NEAR = 16
@@ -118,7 +118,8 @@ def alone(search: Search, users: NDArray[np.float32]) -> None:
 
 @click.command()
 @click.argument("items", type=click.Choice(["10000", "100000", "1000000"]))
-def main(items: str) -> None:
+@click.option("--library", "asked", multiple=True, default=list(LIBRARIES), show_default=True)
+def main(items: str, asked: tuple[str, ...]) -> None:
     rng, real = np.random.default_rng(0), fitted()
     V = like(real.V, int(items), rng)
     teachers, U = like(real.U, TAUGHT, rng), like(real.U, TOGETHER, rng)
@@ -126,9 +127,8 @@ def main(items: str) -> None:
     rivals = {
         "top_k": (ours(V), nothing),
         "faiss flat": (flat(V), nothing),
-        "faiss": exported(Faiss, V, teachers),
-        "usearch": exported(Usearch, V, teachers),
     }
+    rivals |= {name: exported(LIBRARIES[name], V, teachers) for name in asked}
     best = rivals["top_k"][0](U)
     works: dict[str, Callable[[], object]] = {}
     for name, (search, _) in rivals.items():
