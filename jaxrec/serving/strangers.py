@@ -114,10 +114,10 @@ def of_strangers(
     interactions = dataset.interactions.at(fitted)
     tables = _tables(interactions, dataset.feedback, dataset.items, segments, member)
     chosen = [tables[kind]]
-    if segments is not None and figures.get(own := _own(segments), 0.0) > figures.get(
-        _there(kind, segments), 0.0
-    ):
-        chosen.append(tables[own])
+    if segments is not None:
+        own, instead = _own(segments), _there(kind, segments)
+        if figures.get(own, 0.0) > figures.get(instead, 0.0):
+            chosen.append(tables[own])
     return Strangers(kind, figures, np.hstack(chosen).astype(np.float32), segments)
 
 
