@@ -17,7 +17,7 @@ from jax import Array
 from jax.tree_util import Partial
 from numpy.typing import NDArray
 
-from jaxrec.topk.scorer import Scorer
+from jaxrec.topk.scorer import Scorer, single
 
 UNRATED = 2
 """Column of `Familiarity.items` that says whether an item has no rating."""
@@ -40,8 +40,7 @@ def familiarity(user_counts: NDArray[np.integer], item_counts: NDArray[np.intege
     user = np.log10(1 + user_counts) - 2
     item = np.log10(1 + item_counts) - 1
     return Familiarity(
-        jnp.asarray(user[:, None], jnp.float32),
-        jnp.asarray(np.stack([item, item**2, item_counts == 0], axis=1), jnp.float32),
+        single(user[:, None]), single(np.stack([item, item**2, item_counts == 0], axis=1))
     )
 
 
@@ -103,7 +102,7 @@ def fused_scorer(
     learned: Learned, signals: tuple[Scorer, ...], familiarity: Familiarity
 ) -> Partial:
     """The fusion as a scorer; signals and familiarity may be of another fit than learning was."""
-    weights = {name: jnp.asarray(value, jnp.float32) for name, value in learned.weights.items()}
+    weights = {name: single(np.array(value)) for name, value in learned.weights.items()}
     return Partial(_fuse, weights, signals, familiarity)
 
 

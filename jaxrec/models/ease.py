@@ -77,7 +77,8 @@ def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     right = arrays["right"]
     X = asking.matrix(len(right), settings["target"])
     if "left" in arrays:
-        return product(X @ arrays["left"].astype(np.float64), right)
+        own = np.unique(X.indices)  # of one user who asks, a few rows of many
+        return product(X[:, own] @ arrays["left"][own].astype(np.float64), right)
     if "placed" not in arrays:
         return product(X.toarray(), right)
     known = arrays["to_right"].shape[1]

@@ -7,7 +7,7 @@ evaluated for a block of items at a time.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,4 +48,11 @@ def product(left: NDArray[np.floating] | Array, right: NDArray[np.floating] | Ar
     Of factors U, V the collaborative score U_u . V_i; of profiles and unit embeddings the content
     score.
     """
-    return Product(jnp.asarray(left, jnp.float32), jnp.asarray(right, jnp.float32))
+    return Product(single(left), single(right))
+
+
+def single(array: NDArray[Any] | Array) -> Array:
+    """An array in single precision; NumPy converts its own, with nothing to compile."""
+    if isinstance(array, np.ndarray):
+        array = array.astype(np.float32, copy=False)
+    return jnp.asarray(array, jnp.float32)
