@@ -2,6 +2,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -60,12 +61,18 @@ def synthetic() -> Dataset:
     return synthetic_dataset(users=60, items=120)
 
 
+@contextmanager
+def synthetic_of(users: int, items: int) -> Iterator[None]:
+    """What is called `synthetic` is so large, for tests that fit again and again."""
+    with pytest.MonkeyPatch.context() as patch:
+        made = partial(synthetic_dataset, users=users, items=items)
+        patch.setattr("jaxrec.sources.library.synthetic_dataset", made)
+        yield
+
+
 @pytest.fixture(scope="module")
 def small_synthetic() -> Iterator[None]:
-    """What is called `synthetic` is a fifth as large, for tests that fit again and again."""
-    with pytest.MonkeyPatch.context() as patch:
-        small = partial(synthetic_dataset, users=100, items=200)
-        patch.setattr("jaxrec.sources.library.synthetic_dataset", small)
+    with synthetic_of(users=100, items=200):
         yield
 
 

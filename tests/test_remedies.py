@@ -4,14 +4,13 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 import cli
-from jaxrec.sources.synthetic import synthetic_dataset
+from tests.conftest import synthetic_of
 from tests.sources.formats import FORMATS
 from tests.tiny_models import tiny_bert, write_json
 
@@ -22,9 +21,7 @@ BERT = "a bert"
 
 @pytest.fixture(scope="module")
 def tiny_synthetic() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        tiny = partial(synthetic_dataset, users=40, items=60)
-        patch.setattr("jaxrec.sources.library.synthetic_dataset", tiny)
+    with synthetic_of(users=40, items=60):
         yield
 
 

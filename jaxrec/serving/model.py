@@ -250,10 +250,8 @@ class FittedModel:
             By signal, or `texts`; none of what has no place for the item or tells no items apart.
         """
         spaces = self.vectors() | ({} if self.E is None else {"texts": self.E})
-        itself, nobody = (
-            ItemSets(np.array([0, 1]), np.array([item], np.int32)),
-            np.zeros(1, np.int32),
-        )
+        itself = ItemSets(np.array([0, 1]), np.array([item], np.int32))
+        nobody = np.zeros(1, np.int32)
         nearest = {}
         for space in dict.fromkeys([*self.learned, *spaces]):
             there = np.ones(len(self.item_counts), bool)

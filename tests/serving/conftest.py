@@ -1,7 +1,6 @@
 """A small experiment with embeddings, and the model that was fitted of it on everything."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from jaxrec.experiment.scoring import score_card
 from jaxrec.files import write_json
 from jaxrec.serving.fit import choose_row, fit_model, model_card
 from jaxrec.serving.model import FittedModel
-from jaxrec.sources.synthetic import synthetic_dataset
+from tests.conftest import synthetic_of
 
 QUICK = {"factors": 8, "sweeps": 5}
 
@@ -43,11 +42,9 @@ def fitted(run: RunFolder, row: str | None = None) -> FittedModel:
     return fit_model(run, of_card, says, evidence(run, run.protocol.split).E)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def small() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        made = partial(synthetic_dataset, users=100, items=200)
-        patch.setattr("jaxrec.sources.library.synthetic_dataset", made)
+    with synthetic_of(users=100, items=200):
         yield
 
 
