@@ -19,7 +19,7 @@ import click
 from jaxrec.commands import learning, measuring, serving
 from jaxrec.commands.learning import train, tune_rows
 from jaxrec.commands.measuring import measure
-from jaxrec.commands.opening import open_existing, open_run_of
+from jaxrec.commands.opening import budget_of, open_existing, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import (
     Session,
@@ -129,9 +129,16 @@ def inspect(
 @ask.cutoffs
 @ask.rows_option
 @ask.grid_options
+@ask.budget_options
 @ask.json_option("the score card or the summary")
 def run(
-    session: Session, seeds: int | None, inits: int, json_path: Path | None, **what: Any
+    session: Session,
+    seeds: int | None,
+    inits: int,
+    memory: int | None,
+    minutes: float | None,
+    json_path: Path | None,
+    **what: Any,
 ) -> None:
     """Do everything: train, embed, evaluate; what is there already is kept.
 
@@ -145,9 +152,11 @@ def run(
     from jaxrec.files import write_json
     from jaxrec.report.summary import summary_table
 
+    budget = budget_of(memory, minutes)
     cells = grid(session.path, session.protocol, session.seed, seeds, inits)
     for cell in cells:
-        opened = open_run_of(session, cell.path, seed=cell.seed, fold=cell.fold, init=cell.init)
+        where = {"seed": cell.seed, "fold": cell.fold, "init": cell.init}
+        opened = open_run_of(session, cell.path, budget, **where)
         if opened.dataset.synthetic:
             session = replace(session, data=opened.dataset.name)  # for all cells, or for none
         tuned = {"trials": None} if adopt_settings(opened, cell) else {}
@@ -188,7 +197,7 @@ def _do_everything(
             with excused(partial(terminal.lost, "fine-tuning"), _mistakes()):
                 _finetune_once(opened, model, like, terminal)
     if trials is not None:
-        tune_rows(opened, rows_to_tune(only), trials, 2**30, terminal)
+        tune_rows(opened, rows_to_tune(opened, only), trials, terminal)
     for row in sorted({row.factors for row in rows_of(opened, only) if row.factors is not None}):
         with excused(partial(terminal.lost, f"factors of {row}")):
             missing = missing_factors(opened, {row}, tuned=trials is not None)
@@ -393,7 +402,9 @@ def _finetune_once(
 @on_run_folder(_mistakes)
 @ask.fit_options
 @ask.memory_option
-def fit(session: Session, out: Path, row: str | None, segments: Path | None, memory: int) -> None:
+def fit(
+    session: Session, out: Path, row: str | None, segments: Path | None, memory: int | None
+) -> None:
     """Fit what an experiment chose on everything, into a folder that serves.
 
     The figures it is chosen by stay those of the experiment.
@@ -403,13 +414,13 @@ def fit(session: Session, out: Path, row: str | None, segments: Path | None, mem
     from jaxrec.serving.folder import check_place, in_words, write_model
 
     check_place(out)
-    opened, terminal = open_existing(session), session.terminal
+    opened, terminal = open_existing(session, budget_of(memory)), session.terminal
     members = None if segments is None else read_segments(segments, opened.dataset.user_ids)
-    of_card, card = fitting.choose_row(opened, row, memory * 2**20)
+    of_card, card = fitting.choose_row(opened, row)
     E, embedded, encoder = _embedded(opened, of_card, terminal)
     says = fitting.model_card(opened, of_card, card, embedded)
     with resumable():
-        model = fitting.fit_model(opened, of_card, says, E, members, memory * 2**20)
+        model = fitting.fit_model(opened, of_card, says, E, members)
     replaced = out.exists() and any(out.iterdir())
     write_model(out, model, encoder)
     terminal.say(f"{out}: the model that was there is replaced" if replaced else None)

@@ -30,7 +30,6 @@ from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.split import Split
 from jaxrec.evaluation.task import Task, evaluation_task, unseen_task
 from jaxrec.experiment.choices import (
-    SIGNALS,
     evidence,
     familiarity_of,
     learn_fusion,
@@ -41,7 +40,7 @@ from jaxrec.fusion.gate import familiarity, fused_scorer
 from jaxrec.models.model import Evidence
 from jaxrec.models.registry import MODELS, ask, learn
 from jaxrec.topk.item_sets import ItemSets
-from jaxrec.topk.scorer import Product, Scorer, Table
+from jaxrec.topk.scorer import AnyScorer, Linear, Product
 
 K = 25
 TARGET = 2.0
@@ -60,11 +59,11 @@ def agreement(one: NDArray[np.int32], other: NDArray[np.int32]) -> float:
     return float(np.mean([np.isin(a[a != NONE], b).sum() for a, b in pairs]))
 
 
-Both = tuple[Product | Table, Product | Table]
+Both = tuple[Product | Linear, Product | Linear]
 """Without a refit, and with one."""
 
 
-def compare(name: str, scorers: tuple[Scorer, Scorer], task: Task) -> dict[str, float]:
+def compare(name: str, scorers: tuple[AnyScorer, AnyScorer], task: Task) -> dict[str, float]:
     """Without a refit, and with one."""
     quick, refitted = (evaluate(scorer, task, (K,)) for scorer in scorers)
     figures = {
@@ -90,7 +89,8 @@ def fold_in(path: Path) -> None:
     joined = Split(split.known, split.test)
     new = task._replace(relevant=of_users(task, run.dataset.interactions.users[split.given]))
     found, signals = {}, dict[str, Both]()
-    for row in ("pmf", *SIGNALS):
+    learned, signals_of_run = learn_fusion(run)
+    for row in ("pmf", *signals_of_run):
         settings = settings_of(run, row)
         quick, refitted = (
             ask(row, learn(row, own, settings), own.asking, settings)
@@ -98,9 +98,10 @@ def fold_in(path: Path) -> None:
         )
         signals[row] = pair = quick, refitted
         found[row] = compare(row, pair, new)
-    learned, known = learn_fusion(run), familiarity_of(run, split)
+    known = familiarity_of(run, split)
     fused = [
-        fused_scorer(learned, tuple(signals[row][way] for row in SIGNALS), known) for way in (0, 1)
+        fused_scorer(learned, tuple(signals[row][way] for row in signals_of_run), known)
+        for way in (0, 1)
     ]
     found["hybrid"] = compare("hybrid", (fused[0], fused[1]), new)
     of = found["hybrid"]
@@ -129,7 +130,8 @@ def new_items(path: Path) -> None:
     new = table_of(run, cold)
     counts = np.bincount(own.train.items, minlength=run.dataset.items)
     found, signals = {}, dict[str, Both]()
-    for row in SIGNALS:
+    learned, signals_of_run = learn_fusion(run)
+    for row in signals_of_run:
         settings, place = settings_of(run, row), MODELS[row].place
         assert place is not None
         assert own.E is not None
@@ -140,17 +142,17 @@ def new_items(path: Path) -> None:
             name: array[place_of] if len(array) == len(order) and name != "U" else array
             for name, array in placed.items()
         }
-        if "left" not in placed and "placed" in placed:
-            raise click.UsageError("more users than items: not made for this comparison")
+        if "weights" in placed:
+            raise click.UsageError("not fewer users than items: not made for this comparison")
         refitted, asking = learn(row, own, settings), own.asking
         signals[row] = ask(row, placed, asking, settings), ask(row, refitted, asking, settings)
         print("among cold items:")
         found[row] = compare(row, signals[row], evaluation_task(run.dataset, run.protocol))
-    learned = learn_fusion(run)
     users = np.bincount(own.train.users, minlength=run.dataset.users)
     known = familiarity(users, counts)
     fused = [
-        fused_scorer(learned, tuple(signals[row][way] for row in SIGNALS), known) for way in (0, 1)
+        fused_scorer(learned, tuple(signals[row][way] for row in signals_of_run), known)
+        for way in (0, 1)
     ]
     for name, task in (
         ("hybrid", evaluation_task(run.dataset, run.protocol)),

@@ -1,7 +1,9 @@
 """The one exception a user can mend, and what excuses a part without costing the others."""
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 NO_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "not enough memory")
 """How a RuntimeError of JAX or torch says that memory is at an end."""
@@ -23,7 +25,7 @@ def excuse(error: Exception, mistakes: Mistakes = (InputError,)) -> str | None:
     """
     if isinstance(error, mistakes):
         return str(error)
-    told = (str(error) or type(error).__name__).splitlines()[0]
+    told = _said(error)
     spent = isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
     if spent or isinstance(error, MemoryError):
         return f"it does not fit in memory ({told}); free some, or ask for less"
@@ -40,6 +42,33 @@ def excused(tell: Callable[[str], object], mistakes: Mistakes = (InputError,)) -
         if why is None:
             raise
         tell(why)
+
+
+@contextmanager
+def survived(
+    tell: Callable[[str], object], unless: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Around one of several parts none of which may cost another: `tell` gets what went wrong."""
+    try:
+        yield
+    except unless:
+        raise
+    except Exception as error:
+        if isinstance(error, FloatingPointError):
+            tell(f"{error}; give its fit a larger lambda")
+        else:
+            tell(excuse(error) or f"{_last_place(error)}: {_said(error)}")
+
+
+def _last_place(error: Exception) -> str:
+    """The kind of a mistake of ours, and where in jaxrec it was made."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "jaxrec" in Path(frame.filename).parts] or frames
+    return f"{type(error).__name__} in {Path(ours[-1].filename).name}, line {ours[-1].lineno}"
+
+
+def _said(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def grouped(excuses: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxrec.commands.opening import open_run_of
+from jaxrec.commands.opening import budget_of, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import Session, on_run_folder, resumable
 
@@ -21,18 +21,24 @@ if TYPE_CHECKING:
 @on_run_folder()
 @ask.rows_option
 @click.option("--trials", type=click.IntRange(min=1), default=30, show_default=True, help="A row.")
-@ask.memory_option
-def tune(session: Session, only: tuple[str, ...], trials: int, memory: int) -> None:
+@ask.budget_options
+def tune(
+    session: Session,
+    only: tuple[str, ...],
+    trials: int,
+    memory: int | None,
+    minutes: float | None,
+) -> None:
     """Search settings on validation; interrupted, the same command goes on.
 
     What is found is used by `eval`, `recommend` and `train-pmf` in this run folder.
     """
-    opened = open_run_of(session)
+    opened = open_run_of(session, budget=budget_of(memory, minutes))
     from jaxrec.experiment.scoring import set_stale_results_aside
     from jaxrec.experiment.tuning import rows_to_tune
 
-    rows = rows_to_tune(only, named=True)
-    lost = tune_rows(opened, rows, trials, memory * 2**20, session.terminal)
+    rows = rows_to_tune(opened, only, named=True)
+    lost = tune_rows(opened, rows, trials, session.terminal)
     if len(lost) == len(rows):
         sys.exit(2)
     session.terminal.say(set_stale_results_aside(opened))
@@ -41,12 +47,12 @@ def tune(session: Session, only: tuple[str, ...], trials: int, memory: int) -> N
 
 
 def tune_rows(
-    opened: RunFolder, rows: list[str], trials: int, memory: int, terminal: Terminal
+    opened: RunFolder, rows: list[str], trials: int, terminal: Terminal
 ) -> dict[str, str]:
     """Tune rows; tells and returns which ones could not be, and why."""
     from jaxrec.experiment.tuning import tune_all
 
-    lost = tune_all(opened, rows, trials, memory, terminal.sweeps, terminal.say)
+    lost = tune_all(opened, rows, trials, terminal.sweeps, terminal.say)
     for row, why in lost.items():
         terminal.lost(f"tuning {row}", why)
     return lost

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxrec.commands.opening import open_run_of
+from jaxrec.commands.opening import budget_of, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import Session, on_run_folder, resumable
 from jaxrec.errors import excused
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 @on_run_folder()
 @ask.cutoffs
 @ask.rows_option
-@ask.memory_option
+@ask.budget_options
 @ask.eval_options
 @ask.json_option("the score card")
 def evaluate(
     session: Session,
     ks: tuple[int, ...],
     only: tuple[str, ...],
-    memory: int,
+    memory: int | None,
+    minutes: float | None,
     fusion: str,
     alpha: str,
     json_path: Path | None,
@@ -39,12 +40,13 @@ def evaluate(
 ) -> None:
     """Measure every row that can be made, and print the protocol card with the table."""
     weight = ask.alpha_of(alpha)
-    opened, terminal = open_run_of(session), session.terminal
+    opened = open_run_of(session, budget=budget_of(memory, minutes))
+    terminal = session.terminal
     from jaxrec.evaluation.card import write_card
     from jaxrec.experiment.scoring import Fusion
 
-    more: dict[str, Any] = {"memory": memory * 2**20, "only": only, "library": library}
-    card = measure(opened, terminal, ks, Fusion(fusion, weight), **more)
+    how = Fusion(fusion, weight)
+    card = measure(opened, terminal, ks, how, only=only, library=library)
     if json_path is not None:
         write_card(json_path, card)
     if plot_path is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jaxrec.commands.opening import open_existing
+from jaxrec.commands.opening import budget_of, open_existing
 from jaxrec.console import options as ask
 from jaxrec.console.session import Session, on_run_folder, speaking
 
@@ -35,7 +35,7 @@ def recommend(
     interactions: Path | None,
     segment: str | None,
     as_evaluated: bool,
-    memory: int,
+    memory: int | None,
 ) -> None:
     """Recommend items to a user, to somebody new, or to all: never one that the user has.
 
@@ -49,18 +49,18 @@ def recommend(
     ask.refuse_of_other_source("--interactions", "--segment")
     from jaxrec.serving.additions import wishes, with_interactions
 
-    terminal, memory = session.terminal, memory * 2**20
+    terminal, budget = session.terminal, budget_of(memory)
     if model is None:
-        opened = open_existing(session)
+        opened = open_existing(session, budget)
         ids = opened.dataset.user_ids, opened.dataset.item_ids
         wanted, said = wishes(*ids, k, only, exclude, user)
         terminal.say(*said)
         if not liked:
-            _of_experiment(opened, wanted, terminal, user, out, row, as_evaluated, memory)
+            _of_experiment(opened, wanted, terminal, user, out, row, as_evaluated)
             return
         from jaxrec.serving.fit import model_of_train, servable
 
-        served = model_of_train(opened, servable(opened, row or "pmf+text"), memory)
+        served = model_of_train(opened, servable(opened, row or "pmf+text"))
     else:
         from jaxrec.serving.folder import read_model
 
@@ -73,15 +73,15 @@ def recommend(
     from jaxrec.serving import lists
 
     if out is not None:
-        tables = lists.for_everybody(served, wanted, memory)
+        tables = lists.for_everybody(served, wanted, budget.memory)
         told = lists.write_table(out, tables, served.card["data"]["name"])
         terminal.say(f"Recommended by {served.row}: {told} in {out}")
     elif user is not None:
-        terminal.result(*lists.for_user(served, user, wanted, segment, memory))
+        terminal.result(*lists.for_user(served, user, wanted, segment, budget.memory))
     elif liked:
-        terminal.result(*lists.for_somebody(served, liked, wanted, memory))
+        terminal.result(*lists.for_somebody(served, liked, wanted, budget.memory))
     else:
-        terminal.result(*lists.for_stranger(served, "somebody new", wanted, segment, memory))
+        terminal.result(*lists.for_stranger(served, "somebody new", wanted, segment, budget.memory))
 
 
 def _of_experiment(
@@ -92,13 +92,12 @@ def _of_experiment(
     out: Path | None,
     row: str | None,
     as_evaluated: bool,
-    memory: int,
 ) -> None:
     """The lists of a row as it was measured, of one user or of all."""
     from jaxrec.serving import evaluated
     from jaxrec.serving.lists import write_table
 
-    how = wanted, row or evaluated.DEFAULT_ROW, as_evaluated, memory
+    how = wanted, row or evaluated.DEFAULT_ROW, as_evaluated
     if out is None:
         terminal.result(*evaluated.in_lines_for(opened, str(user), *how))
         return
@@ -112,7 +111,7 @@ def _of_experiment(
 @click.option("--item", required=True, help="Id or title.")
 @ask.list_length
 @ask.memory_option
-def similar(session: Session, model: Path | None, item: str, k: int, memory: int) -> None:
+def similar(session: Session, model: Path | None, item: str, k: int, memory: int | None) -> None:
     """List the items most like one, by the vectors of a row and by text."""
     ask.refuse_of_other_source()
     from jaxrec.serving.lists import similar_in_lines
@@ -120,8 +119,8 @@ def similar(session: Session, model: Path | None, item: str, k: int, memory: int
     if model is None:
         from jaxrec.serving.fit import model_of_train, servable
 
-        opened = open_existing(session)
-        served = model_of_train(opened, servable(opened, "pmf+text"), memory * 2**20)
+        opened = open_existing(session, budget_of(memory))
+        served = model_of_train(opened, servable(opened, "pmf+text"))
     else:
         from jaxrec.serving.folder import read_model
 

@@ -24,10 +24,19 @@ cutoffs = click.option(
 memory_option = click.option(
     "--memory",
     type=click.IntRange(min=1),
-    default=1024,
-    show_default=True,
-    help="MiB that the arrays of ranking may take.",
+    help="MiB that the arrays of a row may take.  [default: a quarter of the machine]",
 )
+
+
+def budget_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What may be spent."""
+    minutes = click.option(
+        "--budget",
+        "minutes",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Minutes; rows that would not be done by then are left out.",
+    )
+    return _with([memory_option, minutes], command)
 
 
 rows_option = click.option(

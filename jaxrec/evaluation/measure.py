@@ -14,7 +14,7 @@ from jaxrec.evaluation import metrics
 from jaxrec.evaluation.task import Task
 from jaxrec.topk.blocks import MEMORY, over_users
 from jaxrec.topk.ranking import best, check_k, check_scores, membership, unseen_scores
-from jaxrec.topk.scorer import Scorer
+from jaxrec.topk.scorer import AnyScorer, Scorer, worked_out
 
 ITEM_THIRDS = ("head", "middle", "tail")
 USER_THIRDS = ("fewest", "some", "most")
@@ -116,7 +116,7 @@ def user_thirds(counts: NDArray[np.integer]) -> NDArray[np.int8]:
 
 
 def evaluate(
-    scorer: Scorer, task: Task, ks: tuple[int, ...] = (25,), memory: int = MEMORY
+    scorer: AnyScorer, task: Task, ks: tuple[int, ...] = (25,), memory: int = MEMORY
 ) -> Evaluation:
     """Measure a scorer.
 
@@ -142,7 +142,7 @@ def evaluate(
     def measure(
         block: NDArray[np.int32], seen: tuple[Any, Any], relevant: tuple[Any, Any]
     ) -> tuple[Array, Array, Array, dict[str, Array]]:
-        scores = _scores(scorer, block, seen, catalogue)
+        scores = _scores(worked_out(scorer, block), block, seen, catalogue)
         return _measure_block(scores, relevant, catalogue, thirds, task.tie_order, tuple(ks))
 
     sets = task.seen, task.relevant

@@ -7,56 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec import __version__
-from jaxrec.errors import InputError, excuse, excused
+from jaxrec.errors import InputError, excuse, excused, grouped
 from jaxrec.evaluation.split import Split
 from jaxrec.evaluation.task import Task, calibration_task, validation_tasks
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.kept import Identity, as_json, hash_on_card
+from jaxrec.experiment.rows import settings_of, signals_of
 from jaxrec.files import file_sha256, read_json, write_json
 from jaxrec.fusion.gate import Familiarity, Learned, familiarity
-from jaxrec.models.factorization import pmf_settings
-from jaxrec.models.model import Evidence, Settings
+from jaxrec.models.model import Evidence
 from jaxrec.models.registry import MODELS, fit
-from jaxrec.pmf.objective import PmfSettings
-from jaxrec.topk.blocks import MEMORY
-from jaxrec.topk.scorer import Product, Table
+from jaxrec.topk.scorer import Linear, Product
 
 if TYPE_CHECKING:
     from jaxrec.fusion.learning import Part
 
 Made = TypeVar("Made")
-
-SIGNALS = ("pmf+text", "ease-graded+text", "text")
-"""What `hybrid` fuses; the convex combination is of the first two."""
-
-
-def settings_of(run: RunFolder, row: str) -> Settings:
-    """Those `jaxrec tune` found in this run folder, else the defaults.
-
-    Settings that are no longer the row's are left out.
-
-    Raises:
-        InputError: they were tuned on other data or another split, and so perhaps on what is held
-            out here.
-    """
-    path, defaults = run.tuned_path(row), MODELS[row].settings
-    if not path.exists():
-        return defaults
-    tuned, own = read_json(path), run.identity()
-    if any(own.get(key, value) != value for key, value in tuned.get("made_from", {}).items()):
-        raise InputError(f"{path} was tuned on another split or other data; remove it")
-    return defaults | {name: v for name, v in tuned["settings"].items() if name in defaults}
-
-
-def pmf_settings_of(run: RunFolder) -> PmfSettings:
-    """What `train-pmf` fits by default: what was tuned in this run folder, else the defaults."""
-    return pmf_settings(settings_of(run, "pmf"))
 
 
 def choose_embeddings(run: RunFolder) -> str | None:
@@ -107,7 +79,7 @@ def _known_figures(run: RunFolder) -> dict[str, Any]:
 
 
 def _signal_settings(run: RunFolder) -> Any:
-    return as_json({row: settings_of(run, row) for row in SIGNALS})
+    return as_json({row: settings_of(run, row) for row in signals_of(run).rows})
 
 
 def evidence(run: RunFolder, split: Split, row: str | None = None) -> Evidence:
@@ -143,7 +115,7 @@ def identity_with_settings(run: RunFolder, row: str) -> Identity:
     return as_json(whole | identity_of(run, row))
 
 
-def validation_ndcg(run: RunFolder, E: NDArray[np.float32], memory: int = MEMORY) -> float:
+def validation_ndcg(run: RunFolder, E: NDArray[np.float32]) -> float:
     """NDCG@25 on validation of the fusion, were E [items, dim] the embeddings of the texts.
 
     Signals that cannot be made here are left out, so that no model costs another its embeddings.
@@ -151,77 +123,102 @@ def validation_ndcg(run: RunFolder, E: NDArray[np.float32], memory: int = MEMORY
     Args:
         run: its settings and splits.
         E: unit embeddings.
-        memory: bytes that the arrays of ranking may take.
     """
     from jaxrec.fusion.learning import Part
     from jaxrec.fusion.learning import learn_fusion as learn
 
     tasks = validation_tasks(run.dataset, run.protocol)
     lacking: dict[str, str] = {}
-    made = [_possible_signals(run, evidence_with(run, split, E), lacking) for split, _ in tasks]
-    rows = [row for row in SIGNALS if row not in lacking]
+    fits = signals_of(run).rows
+    made = [_possible(run, fits, evidence_with(run, split, E), lacking) for split, _ in tasks]
+    rows = [row for row in fits if row not in lacking]
     if len(rows) < 2:
         raise InputError("; ".join(f"no signal {row}: {why}" for row, why in lacking.items()))
     parts = [
         Part(tuple(signals[row] for row in rows), familiarity_of(run, split), task)
         for signals, (split, task) in zip(made, tasks, strict=True)
     ]
-    return max(learn(parts, run.protocol.seed, memory).ndcg.values())
+    return max(learn(parts, run.protocol.seed, run.budget.memory).ndcg.values())
 
 
-def _possible_signals(
-    run: RunFolder, inner: Evidence, lacking: dict[str, str]
-) -> dict[str, Product | Table]:
+def _possible(
+    run: RunFolder, rows: tuple[str, ...], inner: Evidence, lacking: dict[str, str]
+) -> dict[str, Product | Linear]:
     """The signals that can be fitted, by row; `lacking` gets the others, with the reason."""
     made = {}
-    for row in SIGNALS:
+    for row in rows:
         if row not in lacking:
             with excused(partial(lacking.__setitem__, row)):
                 made[row] = fit(row, inner, settings_of(run, row))
     return made
 
 
-def learn_fusion(run: RunFolder, memory: int = MEMORY) -> Learned:
+class Fusion(NamedTuple):
+    """The fusion of a run."""
+
+    learned: Learned
+    signals: tuple[str, ...]
+    """The rows that are fused."""
+
+
+def learn_fusion(run: RunFolder) -> Fusion:
     """The fusion of this run, learned on validation or as it was kept.
 
     Raises:
-        InputError: a signal cannot be made, which it names.
+        InputError: a signal cannot be made, which it names, or there are no two of them.
     """
     # Flax and optax take most of a second to import; a fit of PMF does without
     from jaxrec.fusion.calibration import calibrate
     from jaxrec.fusion.learning import learn_fusion as learn
 
+    signals, left_out = signals_of(run)
     kept = learned_fusion(run)
-    if kept is not None:
+    if kept is not None and kept.signals == signals:
         return kept
     if run.hybrid_path.exists():
         run.say("hybrid: its fusion was learned from something else; learned again")
-    made_from = _fusion_identity(run)
+    if len(signals) < 2:
+        why = grouped(left_out) or "there is nothing else to fuse"
+        raise InputError(f"of its signals there is {', '.join(signals) or 'none'}: {why}")
+    made_from, memory = _fusion_identity(run, signals), run.budget.memory
     parts = [
-        _part(run, evidence(run, split), task)
+        _part(run, signals, evidence(run, split), task)
         for split, task in validation_tasks(run.dataset, run.protocol)
     ]
     learned = learn(parts, run.protocol.seed, memory)
     if run.protocol.rules.cold_items:
         split, task = calibration_task(run.dataset, run.protocol)
-        mixed = _part(run, evidence(run, split), task)
+        mixed = _part(run, signals, evidence(run, split), task)
         learned = calibrate(learned, mixed, run.protocol.seed, memory)
-    write_json(run.hybrid_path, learned._asdict() | {"signals": SIGNALS, "made_from": made_from})
-    return learned
+    how = {"signals": signals, "left_out": left_out, "made_from": made_from}
+    write_json(run.hybrid_path, learned._asdict() | how)
+    return Fusion(learned, signals)
 
 
-def learned_fusion(run: RunFolder) -> Learned | None:
-    """The fusion as it was kept; None where there is none of what there is now."""
+def learned_fusion(run: RunFolder) -> Fusion | None:
+    """The fusion as it was kept; None where there is none of what there is now.
+
+    What did not fit the budget when it was learned need not do so now.
+    """
     if not run.hybrid_path.exists():
         return None
     found = read_json(run.hybrid_path)
-    if found.get("made_from") != _fusion_identity(run) or not set(Learned._fields) <= set(found):
+    if not {*Learned._fields, "signals", "left_out"} <= set(found):
         return None
-    return Learned(**{key: found[key] for key in Learned._fields})
+    signals = signals_of(run, found["left_out"]).rows
+    if list(signals) != found["signals"] or found["made_from"] != _fusion_identity(run, signals):
+        return None
+    return Fusion(Learned(**{key: found[key] for key in Learned._fields}), signals)
 
 
-def _fusion_identity(run: RunFolder) -> Identity:
-    return {row: identity_with_settings(run, row) for row in SIGNALS}
+def fusion_identity(run: RunFolder) -> Identity:
+    """All that the fusion, as it was kept or would be learned, is made from."""
+    kept = learned_fusion(run)
+    return _fusion_identity(run, signals_of(run).rows if kept is None else kept.signals)
+
+
+def _fusion_identity(run: RunFolder, signals: tuple[str, ...]) -> Identity:
+    return {row: identity_with_settings(run, row) for row in signals}
 
 
 def familiarity_of(run: RunFolder, split: Split) -> Familiarity:
@@ -242,12 +239,12 @@ def of_signal(row: str, make: Callable[[str], Made]) -> Made:
         raise InputError(f"its signal {row} cannot be made: {why}") from error
 
 
-def _part(run: RunFolder, inner: Evidence, task: Task) -> Part:
+def _part(run: RunFolder, rows: tuple[str, ...], inner: Evidence, task: Task) -> Part:
     """The signals fitted on an inner split, and what they are judged by."""
     from jaxrec.fusion.learning import Part
 
-    def fit_own(row: str) -> Product | Table:
+    def fit_own(row: str) -> Product | Linear:
         return fit(row, inner, settings_of(run, row))
 
-    signals = tuple(of_signal(row, fit_own) for row in SIGNALS)
+    signals = tuple(of_signal(row, fit_own) for row in rows)
     return Part(signals, familiarity_of(run, inner.split), task)

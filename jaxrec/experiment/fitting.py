@@ -18,18 +18,16 @@ from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.split import Split
 from jaxrec.evaluation.task import validation_tasks
 from jaxrec.experiment.choices import (
-    SIGNALS,
     evidence,
     evidence_with,
     familiarity_of,
     identity_with_settings,
     learn_fusion,
     of_signal,
-    pmf_settings_of,
-    settings_of,
 )
 from jaxrec.experiment.folder import RunFolder, nobody
 from jaxrec.experiment.kept import Arrays, Identity, as_json, holds, keep, write
+from jaxrec.experiment.rows import pmf_settings_of, settings_of
 from jaxrec.fusion.gate import fused_scorer
 from jaxrec.fusion.published import content_profiles, published_fusion
 from jaxrec.models.factorization import of_factors, pmf_settings
@@ -38,8 +36,7 @@ from jaxrec.pmf.fit import fit_pmf
 from jaxrec.pmf.objective import Factors, PmfSettings, training_pairs
 from jaxrec.pmf.sequential import fit_sequential
 from jaxrec.pmf.sweeps import Checkpoints, OnSweep
-from jaxrec.topk.blocks import MEMORY
-from jaxrec.topk.scorer import Product, Scorer, Table
+from jaxrec.topk.scorer import AnyScorer, Linear, Product
 
 PUBLISHED = PmfSettings(
     "logistic", factors=100, lambda_=0.001, nu=1.0, w0=0.0, sweeps=200, solver="sequential"
@@ -213,7 +210,6 @@ def alpha_curves(
     fusion: str,
     embeddings: dict[str, Embeddings],
     on_sweep: OnSweep = lambda sweep, loss: None,
-    memory: int = MEMORY,
 ) -> dict[str, Curve]:
     """Validation NDCG@25 over alpha = 0, 1/20, ..., 1, for each of `embeddings`.
 
@@ -230,7 +226,7 @@ def alpha_curves(
             alpha: float, profiles: Array = profiles, E: NDArray[np.float32] = found.E
         ) -> float:
             scorer = published_fusion(fusion, factors, profiles, E, task.catalogue, alpha)
-            return evaluate(scorer, task, (25,), memory).metrics["ndcg@25"]
+            return evaluate(scorer, task, (25,), run.budget.memory).metrics["ndcg@25"]
 
         curves[name] = tuple((step / GRID, ndcg(step / GRID)) for step in range(GRID + 1))
     return curves
@@ -286,7 +282,7 @@ def learned(run: RunFolder, row: str) -> Arrays:
     return keep(run.model_path(row), identity_with_settings(run, row), make, run.say)
 
 
-def fitted(run: RunFolder, row: str) -> Product | Table:
+def fitted(run: RunFolder, row: str) -> Product | Linear:
     """What a row that has learned of the train part scores for all users."""
     asking = evidence(run, run.protocol.split, row).asking
     return ask(row, learned(run, row), asking, settings_of(run, row))
@@ -303,7 +299,7 @@ def learned_pmf(run: RunFolder) -> Arrays:
     return of_factors(run.read_factors("pmf")[0], rated)
 
 
-def fitted_pmf(run: RunFolder) -> Product | Table:
+def fitted_pmf(run: RunFolder) -> Product | Linear:
     """What the factors of row `pmf` score for all users; those who are given are folded in."""
     settings = settings_on(run.read_factors("pmf")[1])
     asking = evidence_with(run, run.protocol.split, None).asking
@@ -324,10 +320,10 @@ def _pmf_identity(run: RunFolder, row: str) -> Identity:
     return _factors_identity(run, pmf_settings(settings_of(run, row)), "train")
 
 
-def fused(run: RunFolder, memory: int = MEMORY) -> Scorer:
+def fused(run: RunFolder) -> AnyScorer:
     """The row `hybrid`: signals of the whole train part, fused as was learned on validation."""
-    learned = learn_fusion(run, memory)
-    signals: tuple[Scorer, ...] = tuple(of_signal(row, partial(fitted, run)) for row in SIGNALS)
+    learned, rows = learn_fusion(run)
+    signals: tuple[AnyScorer, ...] = tuple(of_signal(row, partial(fitted, run)) for row in rows)
     return fused_scorer(learned, signals, familiarity_of(run, run.protocol.split))
 
 

@@ -34,12 +34,14 @@ import polars as pl
 from jaxrec.border.embeddings import Embeddings, read_embeddings
 from jaxrec.border.taught import taught_splits
 from jaxrec.border.texts import ItemTexts, texts_sha256, write_texts
+from jaxrec.budget import Budget
 from jaxrec.data.dataset import Dataset
 from jaxrec.data.features import item_features, item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.experiment.kept import card_of, read
 from jaxrec.files import read_json, whole_file, write_json
+from jaxrec.models.cost import Size
 from jaxrec.pmf.objective import Factors, PmfSettings
 from jaxrec.sources.library import DEFAULT, AbsentError, load_dataset
 from jaxrec.sources.tables import OnBytes
@@ -67,6 +69,8 @@ class RunFolder:
     """Number of the initialisation."""
     say: Callable[[str], None] = field(default=nobody, compare=False)
     """Told what is stale and made again."""
+    budget: Budget = field(default_factory=Budget.of, compare=False)
+    """What may be spent on what is made here."""
     plain: dict[tuple, dict[PmfSettings, Factors]] = field(default_factory=dict, compare=False)
     """PMF without text, as long as the folder is open: by data, split and seed, then settings."""
 
@@ -117,9 +121,32 @@ class RunFolder:
         return {kind: set(self.texts(kind)) for kind in self.kinds_of_texts}
 
     @cached_property
+    def _metadata(self) -> tuple[int, bool]:
+        features = item_features(self.dataset.catalogue)
+        return features.shape[1], bool(np.ptp(features, axis=0).any())
+
+    @property
     def metadata_differ(self) -> bool:
         """Do numbers or categories tell any items apart?"""
-        return bool(np.ptp(item_features(self.dataset.catalogue), axis=0).any())
+        return self._metadata[1]
+
+    @cached_property
+    def _pairs(self) -> float:
+        users = self.dataset.interactions.users[self.protocol.split.train]
+        return float(np.sum(np.bincount(users).astype(float) ** 2))
+
+    @property
+    def size(self) -> Size:
+        """Of what is learned from; embeddings are as wide as the widest that are there."""
+        names = self.embedding_names("honest")
+        wide = [card_of(self.embeddings_path(name, "honest")).get("dim", 0) for name in names]
+        return Size(
+            users=self.dataset.users,
+            items=self.dataset.items,
+            interactions=len(self.protocol.split.train),
+            pairs=self._pairs,
+            features=max(wide, default=0) + self._metadata[0],
+        )
 
     def texts_path(self, kind: str) -> Path:
         """Where the texts of one of `kinds_of_texts` are."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file, save_file
 
 from jaxrec.errors import InputError
 from jaxrec.files import file_sha256, read_json, whole_file, write_json
@@ -60,7 +60,7 @@ def differing(card: Identity, identity: Identity) -> str:
 def write(path: Path, arrays: Arrays, card: Identity) -> None:
     """Write arrays and their card, which gets the hash of the file too."""
     with whole_file(path) as partial:
-        partial.write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial)
     write_json(path.with_suffix(".json"), card | {"sha256": file_sha256(path)})
 
 
@@ -81,7 +81,7 @@ def read(path: Path, remedy: str) -> tuple[Arrays, Identity]:
     if file_sha256(path) != card.get("sha256"):
         raise InputError(f"{path}: not the file that {card_path.name} describes; run `{remedy}`")
     try:
-        return load_file(path), card
+        return load_file(path, backend="pread"), card  # mapped, it would count twice
     except SafetensorError as error:
         raise InputError(f"{path}: damaged ({error}); run `{remedy}`") from None
 

@@ -1,10 +1,15 @@
-"""Which rows a score card has, and what each is made of."""
+"""Which rows a score card has, what each is made of, and what it takes."""
 
 from typing import Any, NamedTuple
 
+from jaxrec.budget import Cost
 from jaxrec.errors import InputError
 from jaxrec.experiment.folder import RunFolder
+from jaxrec.files import read_json
+from jaxrec.models.cost import Settings, ranking
+from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.registry import MODELS
+from jaxrec.pmf.objective import PmfSettings
 
 LABELS = {
     "minilm": "MiniLM base",
@@ -13,6 +18,22 @@ LABELS = {
     "qwen3-4b-ft": "Qwen3-4B fine-tuned (NF4 LoRA)",
 }
 """Embeddings of the published table, in its order."""
+
+
+SIGNALS = (
+    ("pmf+text", "pmf"),
+    (
+        "ease-graded+text",
+        "ease+text",
+        "sparse-ease+text",
+        "ease-graded",
+        "ease",
+        "sparse-ease",
+    ),
+    ("text",),
+)
+"""What `hybrid` fuses: of each of these the first that can be made. The convex combination is of
+the first two."""
 
 
 class Row(NamedTuple):
@@ -55,6 +76,8 @@ def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[Row]:
     published = run.protocol.rules.as_published
     rows = rows_with(run.embedding_names(), published)
     names = [row.name for row in rows]
+    if not only:
+        return [row for row in rows if not _needless(run, row.name)]
     for name in only:
         if name in names:
             continue
@@ -64,12 +87,111 @@ def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[Row]:
                 f" {run.protocol.name}; give --protocol published with another --run"
             )
         raise InputError(f"no row {name!r}; there are {', '.join(names)}")
-    return [row for row in rows if not only or row.name in only]
+    return [row for row in rows if row.name in only]
+
+
+def settings_of(run: RunFolder, row: str) -> Settings:
+    """Those `jaxrec tune` found in this run folder, else the defaults.
+
+    Settings that are no longer the row's are left out.
+
+    Raises:
+        InputError: they were tuned on other data or another split, and so perhaps on what is held
+            out here.
+    """
+    path, defaults = run.tuned_path(row), MODELS[row].settings
+    if not path.exists():
+        return defaults
+    tuned, own = read_json(path), run.identity()
+    if any(own.get(key, value) != value for key, value in tuned.get("made_from", {}).items()):
+        raise InputError(f"{path} was tuned on another split or other data; remove it")
+    return defaults | {name: v for name, v in tuned["settings"].items() if name in defaults}
+
+
+def pmf_settings_of(run: RunFolder) -> PmfSettings:
+    """What `train-pmf` fits by default: what was tuned in this run folder, else the defaults."""
+    return pmf_settings(settings_of(run, "pmf"))
+
+
+def cost_of(run: RunFolder, name: str) -> Cost:
+    """What a row takes, about: learned, unless it is kept, and asked.
+
+    What `hybrid` fuses is learned of the train part and of that without validation, and held at
+    once.
+    """
+    size = run.size
+    if name in MODELS:
+        cost = MODELS[name].cost(size, _likely_settings(run, name))
+        kept = run.factors_path("pmf") if name == "pmf" else run.model_path(name)
+        return cost._replace(learning=0.0) if kept.exists() else cost
+    if name != "hybrid":
+        wide = 100 + size.features
+        return Cost(16.0 * wide * (size.users + size.items), 0.0, 3 * ranking(size))
+    rows = signals_of(run).rows
+    each = [cost_of(run, of) for of in rows]
+    again = sum(MODELS[of].cost(size, _likely_settings(run, of)).learning for of in rows)
+    return Cost(
+        memory=sum(cost.memory for cost in each),
+        learning=sum(cost.learning for cost in each) + again,
+        asking=sum(cost.asking for cost in each),
+    )
+
+
+def _likely_settings(run: RunFolder, name: str) -> Settings:
+    """`settings_of`; the defaults where they cannot be read, of which whoever fits it will tell."""
+    try:
+        return settings_of(run, name)
+    except InputError:
+        return MODELS[name].settings
+
+
+def too_much(run: RunFolder, name: str) -> str | None:
+    """Why a row that learns does not fit the budget of this run, if so."""
+    cost = cost_of(run, name)
+    if (why := run.budget.too_large(cost)) is not None:
+        return why
+    return run.budget.too_long(cost) if cost.seconds > run.budget.seconds else None
+
+
+class Signals(NamedTuple):
+    """What `hybrid` fuses in a run."""
+
+    rows: tuple[str, ...]
+    left_out: dict[str, str]
+    """Better ones that do not fit the budget, and why."""
+
+
+def signals_of(run: RunFolder, left_out: dict[str, str] | None = None) -> Signals:
+    """Of each of `SIGNALS` the first that can be made of these data and fits the budget.
+
+    Args:
+        run: the experiment.
+        left_out: what did not fit when the fusion was learned, in place of what does not fit now.
+    """
+    chosen, lost = [], {}
+    for candidates in SIGNALS:
+        for name in candidates:
+            row = Row(name, MODELS[name].label, None, None, True)
+            if pointless(run, row) is not None or MODELS[name].lacks is not None:
+                continue
+            why = too_much(run, name) if left_out is None else left_out.get(name)
+            if why is None:
+                chosen.append(name)
+                break
+            lost[name] = why
+    return Signals(tuple(chosen), lost)
 
 
 def reads_texts(rows: list[Row]) -> bool:
     """Does any of them learn from the embeddings that were chosen?"""
     return any(row.learned and (row.name not in MODELS or MODELS[row.name].text) for row in rows)
+
+
+def _needless(run: RunFolder, name: str) -> bool:
+    """Does it take the place of rows that all have theirs?"""
+    instead = MODELS[name].in_place_of if name in MODELS else ()
+    possible = [other for other in instead if _repeated(run, other) is None]
+    return bool(instead) and all(too_much(run, other) is None for other in possible)
 
 
 def lacking(run: RunFolder, row: Row) -> str | None:
@@ -86,7 +208,7 @@ def lacking(run: RunFolder, row: Row) -> str | None:
         return run.factors_command(row.factors)
     if row.learned and row.name in MODELS and (package := MODELS[row.name].lacks) is not None:
         return f"pip install {package}"
-    return None
+    return too_much(run, row.name) if row.name in MODELS else None
 
 
 def unread(run: RunFolder, name: str, kind: str) -> str | None:

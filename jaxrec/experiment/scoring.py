@@ -1,7 +1,8 @@
 """The score card: every row of a run folder that can be made, measured."""
 
+import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from jaxrec.errors import InputError, excused, grouped
+from jaxrec.budget import Budget, Cost, in_time
+from jaxrec.errors import InputError, excused, grouped, survived
 from jaxrec.evaluation.card import AbsentRow, Curve, FusionCard, ScoreCard, read_card, write_card
 from jaxrec.evaluation.foreign_metrics import metrics_as
 from jaxrec.evaluation.measure import Evaluation, evaluate
@@ -18,12 +20,11 @@ from jaxrec.evaluation.protocol import Rules
 from jaxrec.evaluation.significance import against, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task, unseen_task
 from jaxrec.experiment.choices import (
-    SIGNALS,
     choose_embeddings,
     chosen_embeddings,
+    fusion_identity,
     identity_with_settings,
     learned_fusion,
-    settings_of,
 )
 from jaxrec.experiment.fitting import (
     GRID,
@@ -40,13 +41,12 @@ from jaxrec.experiment.fitting import (
 )
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.kept import hash_on_card
-from jaxrec.experiment.rows import Row, lacking, reads_texts, rows_of
+from jaxrec.experiment.rows import Row, cost_of, lacking, reads_texts, rows_of, settings_of
 from jaxrec.files import json_sha256, whole_file
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.sweeps import OnSweep
-from jaxrec.topk.blocks import MEMORY
-from jaxrec.topk.scorer import Scorer, product
+from jaxrec.topk.scorer import AnyScorer, product, worked_out
 
 
 class Fusion(NamedTuple):
@@ -57,6 +57,7 @@ class Fusion(NamedTuple):
     """Weight of the collaborative branch; None to choose it on validation."""
 
 
+INTERRUPTED = "interrupted before it was measured; the same command goes on"
 PUBLISHED_FUSION = Fusion("published", ALPHA)
 
 
@@ -68,17 +69,43 @@ class Measured(NamedTuple):
     """Fields of `RowCard` beside the figures."""
 
 
+@dataclass(frozen=True)
+class Stage:
+    """How far a row of the score card is: it waits, is under way, was measured, or is absent."""
+
+    row: str
+    expected: Cost
+    """What it takes, about."""
+    under_way: bool = False
+    took: float | None = None
+    """Seconds, once it was measured."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Means over the users, once it was measured."""
+    absent: str | None = None
+    """Why, if it is."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Measuring was interrupted; what was measured is on the `card`."""
+
+    def __init__(self, card: ScoreCard):
+        super().__init__()
+        self.card = card
+
+
 def score_card(
     run: RunFolder,
     ks: tuple[int, ...] = (25,),
     fusion: Fusion = PUBLISHED_FUSION,
     on_sweep: OnSweep = lambda sweep, loss: None,
-    memory: int = MEMORY,
-    on_row: Callable[[str], None] = lambda row: None,
+    on_row: Callable[[Stage], None] = lambda stage: None,
     only: tuple[str, ...] = (),
     library: str | None = None,
 ) -> ScoreCard:
     """Measure every row that can be made, write `results.json` and return what it holds.
+
+    A row that does not fit the budget of the run is absent, with the reason, and so is one that
+    fails, whatever the cause; the others are measured.
 
     Args:
         run: where models are kept; those that are absent are fitted, but for the factors of `mf`
@@ -86,47 +113,102 @@ def score_card(
         ks: cut-offs.
         fusion: of the hybrid rows.
         on_sweep: told of the sweeps of the fit that choosing alpha needs.
-        memory: bytes that the arrays of ranking may take.
-        on_row: told of every row before it is fitted and measured.
+        on_row: told of every row: that it waits, is under way, and what became of it.
         only: names of rows; all by default.
         library: one whose definitions of metrics are computed from the same lists too.
+
+    Raises:
+        Interrupted: by the user, after a row or more.
     """
     task, rows = evaluation_task(run.dataset, run.protocol), rows_of(run, only)
     measured: dict[str, Measured] = {}
     absent = {row.name: why for row in rows if (why := lacking(run, row)) is not None}
     _make_choices(run, rows, absent)
-    curves = _curves_for(run, rows, absent, fusion, on_sweep, memory)
-    for row in rows:
-        if row.name in absent:
-            continue
-        on_row(row.name)
-        tell = partial(absent.__setitem__, row.name)
-        with excused(tell):
-            made = _made(run, row, task, fusion, curves.get(row.embeddings or "", ()), memory)
-        if row.name not in absent:
-            with excused(tell, ()):  # what `evaluate` refuses, it refuses of every row
-                measured[row.name] = _measure(run, *made, task, ks, memory, library)
+    curves = _curves_for(run, rows, absent, fusion, on_sweep)
+    expected = {row.name: cost_of(run, row.name) for row in rows if row.name not in absent}
+    absent |= _beyond_the_time(run.budget, expected)
+    for name, cost in expected.items():
+        on_row(Stage(name, cost, absent=absent.get(name)))
+    interrupted = False
+    for row in [row for row in rows if row.name not in absent]:
+        name, start = row.name, time.monotonic()
+        stage = Stage(name, expected[name], under_way=True)
+        on_row(stage)
+        try:
+            if (why := run.budget.too_long(stage.expected)) is not None:
+                absent[name] = why
+            else:
+                tell, made = partial(absent.__setitem__, name), None
+                with survived(tell):
+                    made = _made(run, row, task, fusion, curves.get(row.embeddings or "", ()))
+                if made is not None:
+                    with survived(tell, (InputError,)):  # what it refuses, it refuses of every row
+                        measured[name] = _measure(run, *made, task, ks, library)
+                del made
+        except KeyboardInterrupt:
+            interrupted = True
+            absent |= {row.name: INTERRUPTED for row in rows if row.name not in measured | absent}
+        if interrupted:
+            break
+        found = measured.get(name)
+        metrics, took = {} if found is None else found.evaluation.metrics, time.monotonic() - start
+        on_row(replace(stage, under_way=False, took=took, metrics=metrics, absent=absent.get(name)))
+    if not measured and interrupted:
+        raise KeyboardInterrupt
     if not measured:
         raise InputError(f"nothing can be measured yet ({grouped(absent)})")
+    card = _card(run, rows, measured, absent, task, chosen_alpha=bool(curves))
+    if interrupted:
+        if not run.results_path.exists() or results_are_stale(run):
+            write_card(run.results_path, card)
+        raise Interrupted(card)
+    evaluations = {name: found.evaluation for name, found in measured.items()}
+    with whole_file(run.per_user_path) as path:
+        _per_user_table(evaluations, run.dataset.user_ids.names).write_parquet(path)
+    write_card(run.results_path, card)
+    return card
+
+
+def _beyond_the_time(budget: Budget, expected: dict[str, Cost]) -> dict[str, str]:
+    """Of rows that take too long all together the longest, and why; `hybrid` goes last."""
+    gone: dict[str, str] = {}
+    longest = sorted(expected, key=lambda name: (name == "hybrid", -expected[name].seconds))
+    total = sum(cost.seconds for cost in expected.values())
+    for name in longest:
+        if total <= budget.left:
+            break
+        total -= expected[name].seconds
+        gone[name] = (
+            f"it takes about {in_time(expected[name].seconds)}, and not all would be done within"
+            f" --budget; give a longer one, or --row {name}"
+        )
+    return gone
+
+
+def _card(
+    run: RunFolder,
+    rows: list[Row],
+    measured: dict[str, Measured],
+    absent: dict[str, str],
+    task: Task,
+    chosen_alpha: bool,
+) -> ScoreCard:
+    """Of what was measured, in the order of the rows."""
     evaluations = {name: found.evaluation for name, found in measured.items()}
     figures = row_cards(evaluations, {row.name: row.label for row in rows}, task.seen.lengths)
     cards = {row.name: replace(row, **measured[row.name].how) for row in figures}
-    card = ScoreCard(
-        protocol=task.card | _how_chosen(run, rows, measured, chosen_alpha=bool(curves)),
+    return ScoreCard(
+        protocol=task.card | _how_chosen(run, rows, measured, chosen_alpha),
         rows=tuple(
-            AbsentRow(row.name, row.label, absent[row.name])
-            if row.name in absent
-            else cards[row.name]
+            cards[row.name]
+            if row.name in measured
+            else AbsentRow(row.name, row.label, absent[row.name])
             for row in rows
         ),
         made_from=made_from(run, [row for row in rows if row.name in measured]),
         hybrid=_hybrid_card(run, evaluations) if "hybrid" in evaluations else None,
         **_shown(run.protocol.rules),
     )
-    with whole_file(run.per_user_path) as path:
-        _per_user_table(evaluations, run.dataset.user_ids.names).write_parquet(path)
-    write_card(run.results_path, card)
-    return card
 
 
 def _make_choices(run: RunFolder, rows: list[Row], absent: dict[str, str]) -> None:
@@ -148,7 +230,7 @@ def made_from(run: RunFolder, rows: list[Row]) -> dict[str, dict[str, str | None
 
     def of(row: Row) -> str:
         if row.name == "hybrid":
-            return json_sha256({name: identity_with_settings(run, name) for name in SIGNALS})
+            return json_sha256(fusion_identity(run))
         if row.learned:
             return json_sha256(identity_with_settings(run, row.name))
         factors = row.factors and hash_on_card(run.factors_path(row.factors))
@@ -182,15 +264,15 @@ def set_stale_results_aside(run: RunFolder) -> str | None:
 
 
 def _made(
-    run: RunFolder, row: Row, task: Task, fusion: Fusion, curve: Curve, memory: int
-) -> tuple[Scorer, dict[str, Any]]:
+    run: RunFolder, row: Row, task: Task, fusion: Fusion, curve: Curve
+) -> tuple[AnyScorer, dict[str, Any]]:
     """`scorer_of` a row, with the best alpha of `curve` if there is one.
 
     Raises:
         InputError: it does not rank the cold items that are the only candidates.
     """
     of = Fusion(fusion.name, best(curve)) if curve else fusion
-    scorer, how = scorer_of(run, row, task, of, memory)
+    scorer, how = scorer_of(run, row, task, of)
     if curve and row.factors is not None:
         how["alpha_curve"] = curve
     if _is_cold(task) and not _tells_apart(scorer, task):
@@ -200,14 +282,14 @@ def _made(
 
 def _measure(
     run: RunFolder,
-    scorer: Scorer,
+    scorer: AnyScorer,
     how: dict[str, Any],
     task: Task,
     ks: tuple[int, ...],
-    memory: int,
     library: str | None,
 ) -> Measured:
     """The lists of a scorer that was made in the way `how`."""
+    memory = run.budget.memory
     evaluation = evaluate(scorer, task, ks, memory)
     if library is not None:
         how["metrics_as"] = {library: {k: metrics_as(library, evaluation, task, k) for k in ks}}
@@ -273,8 +355,9 @@ def _how_chosen(
 
 def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCard:
     """How the fusion was chosen, how it stands, and how far text changed its lists."""
-    learned, found = learned_fusion(run), evaluations["hybrid"]
-    assert learned is not None
+    fusion, found = learned_fusion(run), evaluations["hybrid"]
+    assert fusion is not None
+    learned = fusion.learned
     differing = {}
     if "pmf" in evaluations:
         k = min(25, found.lists.shape[1])
@@ -282,7 +365,7 @@ def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCa
         other = [np.sum((mine >= 0) & ~np.isin(mine, theirs)) for mine, theirs in pairs]
         differing = {k: float(np.mean(other)) / k}
     return FusionCard(
-        signals=SIGNALS,
+        signals=fusion.signals,
         winner=learned.winner,
         alpha=learned.alpha,
         alpha_curve=tuple((alpha, ndcg) for alpha, ndcg in learned.alpha_curve),
@@ -298,7 +381,7 @@ def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCa
 
 
 def _unseen(
-    run: RunFolder, scorer: Scorer, task: Task, ks: tuple[int, ...], memory: int
+    run: RunFolder, scorer: AnyScorer, task: Task, ks: tuple[int, ...], memory: int
 ) -> dict[str, float]:
     """Cold items among all unseen ones: their share of the lists, and P@K on them."""
     everything = unseen_task(run.dataset, run.protocol)
@@ -311,22 +394,22 @@ def _unseen(
     }
 
 
-def _tells_apart(scorer: Scorer, task: Task) -> bool:
+def _tells_apart(scorer: AnyScorer, task: Task) -> bool:
     """Does it rank the candidates at all? Else the order would be drawn."""
     some = np.flatnonzero(task.relevant.lengths)[:16].astype(np.int32)
     candidates = jnp.broadcast_to(task.catalogue, (len(some), len(task.catalogue)))
-    scores = np.asarray(scorer(jnp.asarray(some), candidates))[:, task.catalogue]
+    scores = np.asarray(worked_out(scorer, some)(jnp.asarray(some), candidates))[:, task.catalogue]
     return bool(np.ptp(scores, axis=1).any())
 
 
 def scorer_of(
-    run: RunFolder, row: Row, task: Task, fusion: Fusion, memory: int
-) -> tuple[Scorer, dict[str, Any]]:
+    run: RunFolder, row: Row, task: Task, fusion: Fusion
+) -> tuple[AnyScorer, dict[str, Any]]:
     """The scorer of a row that lacks nothing, and its fusion and alpha if it has one."""
     if row.name == "hybrid":
-        scorer, learned = fused(run, memory), learned_fusion(run)
-        assert learned is not None
-        return scorer, {"fusion": learned.winner}
+        scorer, found = fused(run), learned_fusion(run)
+        assert found is not None
+        return scorer, {"fusion": found.learned.winner}
     if row.learned:
         return fitted(run, row.name), {"settings": settings_of(run, row.name)}
     if row.name == "pmf":
@@ -352,7 +435,6 @@ def _curves_for(
     absent: dict[str, str],
     fusion: Fusion,
     on_sweep: OnSweep,
-    memory: int,
 ) -> dict[str, Curve]:
     """`alpha_curves` of the embeddings that are fused, if alpha is to be chosen.
 
@@ -368,5 +450,5 @@ def _curves_for(
         with excused(lambda why: absent.update(dict.fromkeys(fused_rows, why))):
             settings = settings_on(run.read_factors("mf")[1])
             embeddings = {name: run.read_embeddings(name) for name in fused_rows.values()}
-            curves = alpha_curves(run, settings, fusion.name, embeddings, on_sweep, memory)
+            curves = alpha_curves(run, settings, fusion.name, embeddings, on_sweep)
     return curves

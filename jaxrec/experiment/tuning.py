@@ -1,5 +1,6 @@
 """Searches a row's settings on validation; every trial is kept, so that a search goes on later."""
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -12,13 +13,12 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from jaxrec.errors import InputError, excused
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import Task, validation_tasks
-from jaxrec.experiment.choices import SIGNALS, choose_embeddings, evidence, identity_of
+from jaxrec.experiment.choices import choose_embeddings, evidence, identity_of
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.experiment.rows import pointless, rows_of
+from jaxrec.experiment.rows import pointless, rows_of, signals_of, too_much
 from jaxrec.files import write_json
 from jaxrec.models.model import Evidence, Range
 from jaxrec.models.registry import MODELS, fit
-from jaxrec.topk.blocks import MEMORY
 
 K = 25
 OnTrial = Callable[[int, float], None]
@@ -33,8 +33,8 @@ def tunable() -> list[str]:
     return [name for name, model in MODELS.items() if model.space]
 
 
-def rows_to_tune(only: tuple[str, ...], named: bool = False) -> list[str]:
-    """The tunable rows, or those of `only` and of what `hybrid` fuses if it is among them.
+def rows_to_tune(run: RunFolder, only: tuple[str, ...], named: bool = False) -> list[str]:
+    """The tunable rows of a run, or those of `only` and of what `hybrid` fuses if it is among them.
 
     Rows whose package is absent are left out.
 
@@ -44,15 +44,15 @@ def rows_to_tune(only: tuple[str, ...], named: bool = False) -> list[str]:
     for row in only if named else ():
         if row not in tunable():
             raise InputError(f"no row {row!r} to tune; there are {', '.join(tunable())}")
-    wanted = {*only, *(SIGNALS if "hybrid" in only else ())}
-    return [row for row in tunable() if MODELS[row].lacks is None and (not wanted or row in wanted)]
+    wanted = {*only, *(signals_of(run).rows if "hybrid" in only else ())}
+    wanted = wanted or {row.name for row in rows_of(run)}
+    return [row for row in tunable() if MODELS[row].lacks is None and row in wanted]
 
 
 def tune(
     run: RunFolder,
     row: str,
     trials: int,
-    memory: int = MEMORY,
     on_trial: OnTrial = lambda trial, best: None,
 ) -> dict[str, Any]:
     """Search the settings of a row by TPE (Bergstra et al. 2011), the defaults first.
@@ -64,8 +64,7 @@ def tune(
     Args:
         run: where `tuned/` is written.
         row: one of `tunable()`.
-        trials: how many in all.
-        memory: bytes that the arrays of ranking may take.
+        trials: how many in all, as far as the budget's time allows.
         on_trial: told of every trial.
 
     Returns:
@@ -76,7 +75,7 @@ def tune(
     """
     model = MODELS[row]
     (own,) = rows_of(run, (row,))
-    if (why := pointless(run, own)) is not None:
+    if (why := pointless(run, own) or too_much(run, row)) is not None:
         raise InputError(why)
     if model.text:
         choose_embeddings(run)
@@ -93,8 +92,12 @@ def tune(
     if not before:
         study.enqueue_trial({name: model.settings[name] for name in model.space})
     complete = (optuna.trial.TrialState.COMPLETE,)
+    start = time.monotonic()
     while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:
-        study.optimize(partial(_ndcg, row, parts, memory), n_trials=1)
+        spent = (time.monotonic() - start) / max(done - before, 1)
+        if done and run.budget.left < spent:
+            break
+        study.optimize(partial(_ndcg, row, parts, run.budget.memory), n_trials=1)
         there = study.get_trials(deepcopy=False, states=complete)
         on_trial(done + 1, study.best_value if there else float("nan"))
     if not study.get_trials(deepcopy=False, states=complete):
@@ -112,7 +115,7 @@ def tune(
 
 
 def tune_all(
-    run: RunFolder, rows: list[str], trials: int, memory: int, bar: Bar, say: Callable[[str], None]
+    run: RunFolder, rows: list[str], trials: int, bar: Bar, say: Callable[[str], None]
 ) -> dict[str, str]:
     """`tune` rows, showing a `bar` of each.
 
@@ -123,7 +126,7 @@ def tune_all(
     for row in rows:
         with excused(partial(lost.__setitem__, row)):
             with bar(row, trials, f"NDCG@{K}") as on_trial:
-                card = tune(run, row, trials, memory, on_trial)
+                card = tune(run, row, trials, on_trial)
             say(f"{row}: {card[f'validation_ndcg@{K}']:.4f} with {card['settings']}")
     return lost
 

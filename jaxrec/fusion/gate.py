@@ -17,7 +17,7 @@ from jax import Array
 from jax.tree_util import Partial
 from numpy.typing import NDArray
 
-from jaxrec.topk.scorer import Scorer, single
+from jaxrec.topk.scorer import AnyScorer, Scorer, single
 
 UNRATED = 2
 """Column of `Familiarity.items` that says whether an item has no rating."""
@@ -99,7 +99,7 @@ class Learned(NamedTuple):
 
 
 def fused_scorer(
-    learned: Learned, signals: tuple[Scorer, ...], familiarity: Familiarity
+    learned: Learned, signals: tuple[AnyScorer, ...], familiarity: Familiarity
 ) -> Partial:
     """The fusion as a scorer; signals and familiarity may be of another fit than learning was."""
     weights = {name: single(np.array(value)) for name, value in learned.weights.items()}

@@ -26,7 +26,7 @@ from jaxrec.evaluation.task import Task
 from jaxrec.fusion.gate import Familiarity, Learned, Weights, gated, standardised
 from jaxrec.topk.blocks import MEMORY, over_users
 from jaxrec.topk.ranking import membership, rank
-from jaxrec.topk.scorer import Scorer
+from jaxrec.topk.scorer import AnyScorer, Scorer, worked_out
 
 STEPS = 20
 """Of L-BFGS; the loss is convex in the gate's weights."""
@@ -60,7 +60,7 @@ class Gate(nnx.Module):
 class Part(NamedTuple):
     """Signals and what they are judged by."""
 
-    signals: tuple[Scorer, ...]
+    signals: tuple[AnyScorer, ...]
     """Models that do not know the relevant items of `task`."""
     familiarity: Familiarity
     """How much those models know."""
@@ -155,7 +155,8 @@ def _of_part(part: Part, users: NDArray[np.int32], memory: int) -> tuple[NDArray
     depth = min(DEPTH, len(task.catalogue))
 
     def find(block: NDArray[np.int32], *pairs: Any) -> tuple[Array, Array, Array, Array]:
-        return _best_candidates(signals, block, *pairs, task.catalogue, task.tie_order, depth)
+        here = worked_out(signals, block)
+        return _best_candidates(here, block, *pairs, task.catalogue, task.tie_order, depth)
 
     z, items, there, relevant = over_users(
         find,

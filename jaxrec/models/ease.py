@@ -1,15 +1,23 @@
 """EASE: linear item-item weights, of liked or graded interactions, with and without text."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import linalg, sparse
 
 from jaxrec.errors import InputError
+from jaxrec.models import cost
 from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings, appended
-from jaxrec.topk.scorer import Product, product
+from jaxrec.topk.scorer import Linear, Product, product
 
-LARGEST = 20_000
-"""Rows of the largest dense system that is solved: 1.6 GB in double precision."""
+BLOCK = 1024
+"""Items that are worked on at a time."""
+DOUBLE = 4096
+"""Up to so many items the inverse of the Gramian is in double precision, else in single: a fifth of
+the time, and no figure moves by more than 1e-4 (benchmarks/linear.py)."""
+FEW = 4
+"""So many times fewer users and features than items, and their side is solved."""
 
 
 def ease(
@@ -20,11 +28,15 @@ def ease(
 ) -> Arrays:
     """EASE (Steck 2019, eq. 8): the item-item weights B, zero on the diagonal, of a ridge X ~ X B.
 
-    With text, every feature of the items is one more row of X (a "user" who rates each item by it),
-    as in Jeunen, Van Balen & Goethals 2020 (CEASE). By the Woodbury identity only a system as large
-    as the shorter side of A = [X; text_weight E^T] is solved: with M = (A A^T + lambda)^-1 and
-    P = (A^T A + lambda)^-1 = (1 - A^T M A) / lambda, the score of an unseen item i is
-    x B_i = x A^T M a_i / (lambda P_ii).
+    With P = (X^T X + lambda)^-1, B_ji = -P_ji / P_ii. With text, every feature of the items is one
+    more row of A = [X; text_weight E^T] in place of X (a "user" who rates each item by it), as in
+    Jeunen, Van Balen & Goethals 2020 (CEASE).
+
+    By the Woodbury identity a system as large as the shorter side of A suffices: with M = (A A^T +
+    lambda)^-1 and P = (1 - A^T M A) / lambda, the score of an unseen item i is x B_i = x A^T M a_i
+    / (lambda P_ii). Where items are fewer, P of X alone is inverted in place, and text corrects it
+    by as many dimensions as it has: P - P F (1 + F^T P F)^-1 F^T P, with F = text_weight E. So
+    single precision does, though text's share of the Gramian is 10^5 times lambda.
 
     An item n of features e that nobody has interacted with is a further column a = [0; text_weight
     e] of A. Bordering P by it, with g = A^T a and s = lambda (1 + a^T M a) = lambda + |a|^2 -
@@ -38,76 +50,151 @@ def ease(
         text_weight: of the features.
 
     Returns:
-        `right` [items, rank] and, where users and features are fewer than items, `left` [items,
-        rank], else left is the identity: B is left times right, but for the diagonal. With text
-        also `to_left` and `to_right` [features, rank], which make the same of an item's features.
+        `left` and `right` [items, rank], of which B is the product, but for the diagonal; or
+        `weights` [items, items], which is B, and `of_item` [items], -1 / P_ii. With text also
+        `to_left` and `to_right` [features, rank or items], which make A^T a and P A^T a of an
+        item's features.
 
     Raises:
-        InputError: both sides are too long for a dense system.
+        InputError: the Gramian is not positive definite, as far as precision goes.
     """
     X = X[np.flatnonzero(np.diff(X.indptr))]
-    items = X.shape[1]
-    text = np.zeros((0, items)) if E is None else text_weight * E.T.astype(np.float64)
-    rows = X.shape[0] + len(text)
-    if min(rows, items) > LARGEST:
-        raise InputError(
-            f"EASE needs a dense system of {min(rows, items):,} rows; {LARGEST:,} are possible:"
-            " take other rows (--row), as pmf"
-        )
-    if rows <= items:
-        A = np.vstack([X.toarray(), text])
-        of_text = text_weight * np.eye(rows)[:, X.shape[0] :]  # [rows, features]
-        MA, M_text = np.split(
-            np.linalg.solve(A @ A.T + lambda_ * np.eye(rows), np.hstack([A, of_text])),
-            [items],
-            axis=1,
-        )
-        P = 1 - np.einsum("ri,ri->i", A, MA)  # times lambda
-        found = {"left": A.T, "right": (MA / P).T, "to_left": of_text.T, "to_right": M_text.T}
+    F = None if E is None else text_weight * E.astype(np.float64)
+    features = 0 if F is None else F.shape[1]
+    if FEW * (X.shape[0] + features) <= X.shape[1]:
+        found = _by_users(X, lambda_, np.zeros((X.shape[1], 0)) if F is None else F)
     else:
-        P = np.linalg.inv((X.T @ X).toarray() + text.T @ text + lambda_ * np.eye(items))
-        found = {"right": (-P / np.diagonal(P)).T}
-        found |= {"to_left": text_weight * text, "to_right": text_weight * text @ P}
-    if E is None:
-        found = {name: array for name, array in found.items() if not name.startswith("to_")}
-    return {name: array.astype(np.float32) for name, array in found.items()}
+        found = _by_items(X, lambda_, F)
+    for name in ("to_left", "to_right") if F is not None else ():
+        found[name] = (text_weight * found[name]).astype(np.float32)
+    return found
 
 
-def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
-    right = arrays["right"]
-    X = asking.matrix(len(right), settings["target"])
-    if "left" in arrays:
-        own = np.unique(X.indices)  # of one user who asks, a few rows of many
-        return product(X[:, own] @ arrays["left"][own].astype(np.float64), right)
-    if "placed" not in arrays:
-        return product(X.toarray(), right)
-    known = arrays["to_right"].shape[1]
-    left = X[:, known:] @ arrays["placed"]
-    left[:, :known] += X[:, :known].toarray()
-    return product(left, right)
+def _by_users(X: sparse.csr_array, lambda_: float, F: NDArray[np.floating]) -> Arrays:
+    """`left` and `right`, and what makes them of a feature of weight 1."""
+    AT = sparse.hstack([sparse.csr_array(X.T), F], format="csr")
+    items, rows = AT.shape
+    M = linalg.inv((AT.T @ AT).toarray() + lambda_ * np.eye(rows), overwrite_a=True)
+    left, right = (np.empty((items, rows), np.float32) for _ in range(2))
+    for start in range(0, items, BLOCK):
+        part = slice(start, start + BLOCK)
+        A = AT[part].toarray()
+        MA = A @ M
+        P = 1 - np.einsum("ir,ir->i", A, MA)  # times lambda
+        left[part], right[part] = A, MA / P[:, None]
+    of_text = slice(X.shape[0], rows)
+    return {"left": left, "right": right, "to_left": np.eye(rows)[of_text], "to_right": M[of_text]}
+
+
+def _by_items(X: sparse.csr_array, lambda_: float, F: NDArray[np.floating] | None) -> Arrays:
+    """`weights`, and what makes a new item's of a feature of weight 1."""
+    precision = np.float64 if X.shape[1] <= DOUBLE else np.float32
+    P = _inverse(X.astype(precision), lambda_)
+    found: Arrays = {}
+    if F is not None:
+        F = F.astype(precision)
+        PF = P @ F
+        H: NDArray[Any] = text_correction(PF, F).astype(precision)
+        for start in range(0, len(P), BLOCK):
+            P[start : start + BLOCK] -= H[:, start : start + BLOCK].T @ H
+        found = {"to_left": F.T, "to_right": F.T @ P}
+    of_item = -1 / np.diagonal(P)
+    for start in range(0, len(P), BLOCK):
+        P[start : start + BLOCK] *= of_item
+    np.fill_diagonal(P, 0)
+    return found | {"weights": P.astype(np.float32, copy=False), "of_item": of_item}
+
+
+def text_correction(PF: NDArray[np.floating], F: NDArray[np.floating]) -> NDArray[np.floating]:
+    """H [features, items] of P - H^T H = (P^-1 + F F^T)^-1, from P F and F [items, features]."""
+    small = np.eye(F.shape[1]) + F.T.astype(np.float64) @ PF
+    root = linalg.cholesky((small + small.T) / 2, lower=True)
+    return linalg.solve_triangular(root, PF.T, lower=True)
+
+
+def _inverse(X: sparse.csr_array, lambda_: float) -> NDArray[np.floating]:
+    """(X^T X + lambda)^-1 [items, items], in one array's memory: LAPACK works in its own place."""
+    items, XT = X.shape[1], sparse.csr_array(X.T)
+    P = np.zeros((items, items), X.dtype)
+    for start in range(0, items, BLOCK):
+        P[start : start + BLOCK, start:] = (XT[start : start + BLOCK] @ X[:, start:]).toarray()
+    P[np.diag_indices(items)] += lambda_
+    # what is above the diagonal here is below it in Fortran's order
+    potrf, potri = linalg.get_lapack_funcs(("potrf", "potri"), dtype=X.dtype)
+    _, failed = potrf(P.T, lower=1, overwrite_a=1, clean=0)
+    if not failed:
+        _, failed = potri(P.T, lower=1, overwrite_c=1)
+    if failed:
+        raise InputError(f"EASE cannot be solved with lambda {lambda_:g}; take a larger one")
+    for start in range(0, items, BLOCK):
+        stop = start + BLOCK
+        own = P[start:stop, start:stop]
+        own[:] = np.triu(own) + np.triu(own, 1).T
+        P[stop:, start:stop] = P[start:stop, stop:].T
+    return P
+
+
+def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product | Linear:
+    if "weights" in arrays:
+        return ask_linear(arrays, arrays["weights"], asking, settings)
+    X = asking.matrix(len(arrays["right"]), settings["target"])
+    own = np.unique(X.indices)  # of one user who asks, a few rows of many
+    return product(X[:, own] @ arrays["left"][own].astype(np.float64), arrays["right"])
+
+
+def ask_linear(
+    arrays: Arrays,
+    W: sparse.csr_array | NDArray[np.floating],
+    asking: Asking,
+    settings: Settings,
+) -> Linear:
+    """Scores by item-item weights W, and by `left` and `right` if there are such."""
+    left, right = arrays.get("left"), arrays.get("right")
+    items = len(arrays["of_item"] if right is None else right)
+    X = asking.matrix(items, settings["target"])
+    return Linear(X.astype(np.float32), W, left, right)
 
 
 def _place(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
     """Items of these features, each as if it were the only one that is new; see `ease`."""
+    if "weights" in arrays:
+        return place_linear(arrays, features, settings)
     left, right = features @ arrays["to_left"], features @ arrays["to_right"]
     along = np.sum(left * right, axis=1, keepdims=True)
-    if "left" in arrays:
-        more = {"left": appended(arrays["left"], left / (1 + along))}
-    else:
-        a = settings["text_weight"] * features
-        s = settings["lambda_"] + np.sum(a**2, axis=1, keepdims=True) - along
-        # of new items with one another a_m . a_n counts too: further columns, 0 for old items
-        right, before = np.hstack([right, a]), arrays["right"]
-        wider = right.shape[1] - before.shape[1]
-        arrays = arrays | {"right": np.pad(before, ((0, 0), (0, wider)))}
-        placed = arrays.get("placed", np.zeros((0, right.shape[1]), np.float32))
-        more = {"placed": appended(placed, np.hstack([-left, a]) / s)}
-    return arrays | more | {"right": appended(arrays["right"], right)}
+    more = {"left": left / (1 + along), "right": right}
+    return arrays | {name: appended(arrays[name], added) for name, added in more.items()}
+
+
+def place_linear(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
+    """`_place` where there are item-item weights: new items are rows of `left` and `right`.
+
+    With R = `to_right` and G = `to_left` [features, items], an old item says R^T e of the new one,
+    which says -R of_item / s of the old ones; new ones a_m . a_n - g_m . P g_n over s_m of each
+    other. Behind the columns that there are, those of R^T, and as many of the other way.
+    """
+    G, R, of_item = arrays["to_left"], arrays["to_right"], arrays["of_item"]
+    old, (d, items) = arrays.get("right"), R.shape
+    among = settings["text_weight"] ** 2 * np.eye(d, dtype=np.float32) - G @ R.T
+    s = settings["lambda_"] + np.sum((features @ among) * features, axis=1, keepdims=True)
+    if old is None or len(old) == items:  # the first that are placed
+        none = np.zeros((items, 0), np.float32)
+        zeros = np.zeros((items, d), np.float32)
+        arrays = arrays | {
+            "left": np.hstack([arrays.get("left", none), R.T, zeros]),
+            "right": np.hstack([arrays.get("right", none), zeros, -(R * of_item).T]),
+        }
+    before = np.zeros((len(features), arrays["right"].shape[1] - 2 * d), np.float32)
+    left = np.hstack([before, features @ among / s, features / s])
+    right = np.hstack([before, features, np.zeros_like(features)])
+    return arrays | {
+        "left": appended(arrays["left"], left),
+        "right": appended(arrays["right"], right),
+    }
 
 
 def _vectors(arrays: Arrays) -> NDArray[np.float32] | None:
-    """None where the users' side is as wide as the catalogue."""
-    return arrays["right"] if "left" in arrays else None
+    """None where there are item-item weights."""
+    return None if "weights" in arrays else arrays["right"]
 
 
 def _ease(evidence: Evidence, settings: Settings) -> Arrays:
@@ -129,6 +216,7 @@ MODELS = {
         _ask,
         {"target": "liked", "lambda_": 200.0},
         SPACE,
+        cost.ease,
         vectors=_vectors,
     ),
     "ease-graded": Model(
@@ -137,6 +225,7 @@ MODELS = {
         _ask,
         {"target": "graded", "lambda_": 200.0},
         SPACE,
+        cost.ease,
         ungraded="ease",
         vectors=_vectors,
     ),
@@ -146,6 +235,7 @@ MODELS = {
         _ask,
         {"target": "liked", "lambda_": 180.0, "metadata": 1.0, "text_weight": 25.0},
         TEXT_SPACE,
+        cost.ease,
         text=True,
         place=_place,
         vectors=_vectors,
@@ -156,6 +246,7 @@ MODELS = {
         _ask,
         {"target": "graded", "lambda_": 200.0, "metadata": 1.0, "text_weight": 5.0},
         TEXT_SPACE,
+        cost.ease,
         text=True,
         ungraded="ease+text",
         place=_place,

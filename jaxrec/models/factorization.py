@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec.errors import InputError
+from jaxrec.models import cost
 from jaxrec.models.model import (
     NOBODY,
     Arrays,
@@ -147,7 +148,13 @@ ALL_PAIRS = PmfSettings()._asdict()
 
 MODELS = {
     "pmf": Model(
-        "PMF of train-pmf", _plain_factors, _ask, ALL_PAIRS, PMF_SPACE, vectors=item_factors
+        "PMF of train-pmf",
+        _plain_factors,
+        _ask,
+        ALL_PAIRS,
+        PMF_SPACE,
+        cost.pmf,
+        vectors=item_factors,
     ),
     "text": Model(
         "text mapped to factors",
@@ -155,6 +162,7 @@ MODELS = {
         _ask_text,
         ALL_PAIRS | {"metadata": 1.0, "ridge": 0.2},
         {"metadata": Range(0.3, 5.0), "ridge": Range(0.01, 100.0)},
+        cost.pmf,
         text=True,
         place=_place_text,
         vectors=_mapped,
@@ -165,6 +173,7 @@ MODELS = {
         _ask,
         ALL_PAIRS | {"metadata": 1.0, "lambda_w": 3.0, "item_lambda": 0.3, "item_nu": 0.5},
         PMF_SPACE | TEXT_SPACE,
+        cost.pmf,
         text=True,
         place=_place_factors,
         vectors=item_factors,

@@ -6,6 +6,7 @@ from io import StringIO
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from jaxrec.models import cost
 from jaxrec.models.factorization import PMF_SPACE, ask_factors, item_factors
 from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings
 from jaxrec.pmf.objective import PmfSettings
@@ -50,6 +51,7 @@ MODELS = {
         {"factors": 192, "lambda_": 0.27, "nu": 0.5, "w0": 0.08, "metadata": 0.5, "lambda_w": 3.0}
         | {"sweeps": 15},
         SPACE,
+        cost.pmf,
         text=True,
         needs="irspack",
         vectors=item_factors,

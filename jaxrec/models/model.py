@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from jaxrec.budget import Cost
 from jaxrec.data.dataset import Dataset, Interactions
 from jaxrec.data.features import item_features
 from jaxrec.data.feedback import Feedback
 from jaxrec.evaluation.split import Split
+from jaxrec.models.cost import Settings, Size
 from jaxrec.pmf.objective import Factors, PmfSettings
-from jaxrec.topk.scorer import Product, Table
+from jaxrec.topk.scorer import Linear, Product
 
-Settings = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
 """What a row has learned, by name; the first axis of `right` and `V` is that of the items."""
 NOBODY = -1
@@ -109,12 +110,14 @@ class Model(NamedTuple):
     label: str
     learn: Callable[[Evidence, Settings], Arrays]
     """From evidence."""
-    ask: Callable[[Arrays, Asking, Settings], Product | Table]
+    ask: Callable[[Arrays, Asking, Settings], Product | Linear]
     """Scores of users who ask, numbered as they are there."""
     settings: Settings
     """Of the best that `jaxrec run --seeds 5 --trials 15` found on validation."""
     space: dict[str, Range | tuple]
     """Where `jaxrec tune` looks."""
+    cost: Callable[[Size, Settings], Cost]
+    """About, of these settings."""
     text: bool = False
     """Does it read texts?"""
     needs: str | None = None
@@ -124,6 +127,8 @@ class Model(NamedTuple):
     place: Callable[[Arrays, NDArray[np.float32], Settings], Arrays] | None = None
     """With further items of these features [items, features], which nobody has interacted with;
     None where features say nothing."""
+    in_place_of: tuple[str, ...] = ()
+    """Rows whose place it takes where they do not fit."""
     vectors: Callable[[Arrays], NDArray[Any] | None] = _none
     """[items, dim] the items' side of scores that are products of two; None where they are not."""
 

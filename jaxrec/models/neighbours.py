@@ -7,16 +7,16 @@ says of item i, and the scores of X are X W.
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from jaxrec.models import cost
 from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings
-from jaxrec.topk.scorer import Product, Table, product
+from jaxrec.topk.scorer import Linear, Product, product
 
 BLOCK = 512
-"""Items whose similarities, and users whose scores, are dense at a time."""
+"""Items whose similarities are dense at a time."""
 
 
 def item_neighbours(X: sparse.csr_array, neighbours: int, shrinkage: float) -> sparse.csr_array:
@@ -80,19 +80,21 @@ def _weights(
     return sparse.csr_array(sparse.vstack(blocks, format="csr").T)
 
 
-def _arrays(W: sparse.csr_array) -> Arrays:
+def arrays_of(W: sparse.csr_array) -> Arrays:
+    """What is kept of sparse weights W [items, items]."""
     return {"weights": W.data, "columns": W.indices, "starts": W.indptr}
 
 
-def _ask_neighbours(arrays: Arrays, asking: Asking, settings: Settings) -> Table:
+def weights_of(arrays: Arrays) -> sparse.csr_array:
+    """W [items, items] of what `arrays_of` makes of it."""
     items = len(arrays["starts"]) - 1
     own = arrays["weights"], arrays["columns"], arrays["starts"]
-    W = sparse.csr_array(own, shape=(items, items))
-    X = asking.matrix(items, settings["target"])
-    scores = np.empty(X.shape, np.float32)
-    for start in range(0, asking.users, BLOCK):
-        scores[start : start + BLOCK] = (X[start : start + BLOCK] @ W).toarray()
-    return Table(jnp.asarray(scores))
+    return sparse.csr_array(own, shape=(items, items))
+
+
+def _ask_neighbours(arrays: Arrays, asking: Asking, settings: Settings) -> Linear:
+    W = weights_of(arrays)
+    return Linear(asking.matrix(len(arrays["starts"]) - 1, settings["target"]), W)
 
 
 def _popularity(evidence: Evidence, settings: Settings) -> Arrays:
@@ -110,24 +112,27 @@ def _liked(arrays: Arrays) -> NDArray[np.floating]:
 
 def _item_neighbours(evidence: Evidence, settings: Settings) -> Arrays:
     X = evidence.matrix(settings["target"])
-    return _arrays(item_neighbours(X, settings["neighbours"], settings["shrinkage"]))
+    return arrays_of(item_neighbours(X, settings["neighbours"], settings["shrinkage"]))
 
 
 def _random_walks(evidence: Evidence, settings: Settings) -> Arrays:
     X = evidence.matrix(settings["target"])
-    return _arrays(random_walks(X, settings["alpha"], settings["beta"], settings["neighbours"]))
+    return arrays_of(random_walks(X, settings["alpha"], settings["beta"], settings["neighbours"]))
 
 
 SPACE: dict[str, Range | tuple] = {"target": ("liked", "graded"), "neighbours": Range(10, 1000)}
 
 MODELS = {
-    "popularity": Model("most liked", _popularity, _ask_popularity, {}, {}, vectors=_liked),
+    "popularity": Model(
+        "most liked", _popularity, _ask_popularity, {}, {}, cost.popularity, vectors=_liked
+    ),
     "itemknn": Model(
         "item neighbours",
         _item_neighbours,
         _ask_neighbours,
         {"target": "graded", "neighbours": 84, "shrinkage": 0.65},
         SPACE | {"shrinkage": Range(0.1, 1000.0)},
+        cost.neighbours,
     ),
     "rp3beta": Model(
         "random walks",
@@ -135,5 +140,6 @@ MODELS = {
         _ask_neighbours,
         {"target": "liked", "neighbours": 128, "alpha": 0.5, "beta": 0.4},
         SPACE | {"alpha": Range(0.3, 2.0), "beta": Range(0.0, 1.0, log=False)},
+        cost.neighbours,
     ),
 }

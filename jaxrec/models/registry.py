@@ -7,19 +7,20 @@
 | `rp3beta`     | random walks with a popularity penalty                                   |
 | `ease`, `ease-graded` | linear item-item weights, of liked or of all ratings               |
 | `ease+text`, `ease-graded+text` | the same with the item features as further rows          |
+| `sparse-ease`, `sparse-ease+text` | their weights by a sparse inverse, where theirs do not fit |
 | `ials`        | irspack's iALS with item features, if irspack is installed               |
 | `pmf`         | all-pairs PMF, no text                                                   |
 | `text`        | U_u . W^T e_i: the factors of `pmf` and the ridge map of text to its V    |
 | `pmf+text`    | all-pairs PMF whose item factors have the prior mean W^T e_i             |
 """
 
-from jaxrec.models import ease, factorization, ials, neighbours
+from jaxrec.models import ease, factorization, ials, neighbours, sparse_ease
 from jaxrec.models.model import Arrays, Asking, Evidence, Settings
-from jaxrec.topk.scorer import Product, Table
+from jaxrec.topk.scorer import Linear, Product
 
-Scored = Product | Table
+Scored = Product | Linear
 
-MODELS = neighbours.MODELS | ease.MODELS | ials.MODELS | factorization.MODELS
+MODELS = neighbours.MODELS | ease.MODELS | sparse_ease.MODELS | ials.MODELS | factorization.MODELS
 
 
 def learn(name: str, evidence: Evidence, settings: Settings | None = None) -> Arrays:

@@ -17,9 +17,8 @@ from jaxrec.serving.fit import DEFAULT_ROW
 from jaxrec.serving.lists import as_table, in_lines, latest
 from jaxrec.serving.model import Lists, Wanted, ranked_by
 from jaxrec.serving.strangers import of_strangers
-from jaxrec.topk.blocks import MEMORY
 from jaxrec.topk.item_sets import ItemSets
-from jaxrec.topk.scorer import Scorer
+from jaxrec.topk.scorer import AnyScorer
 
 
 def of_run(
@@ -28,7 +27,6 @@ def of_run(
     wanted: Wanted,
     row: str = DEFAULT_ROW,
     as_evaluated: bool = False,
-    memory: int = MEMORY,
 ) -> tuple[Lists, dict[str, Any]]:
     """The best items for users of an experiment, by a row as it was measured.
 
@@ -40,7 +38,6 @@ def of_run(
             score card, or the published ones if there is none or it is stale.
         as_evaluated: give the lists that were measured, held-out items included; else an item that
             a user has interacted with is not named, held out or not.
-        memory: bytes that the arrays of ranking may take.
 
     Returns:
         The lists, and how they were made: the row, its fusion and alpha.
@@ -62,20 +59,20 @@ def of_run(
             f"user {dataset.user_ids[user]} has no train interaction and was not evaluated; the"
             f" {run.protocol.name} split leaves users with few of them out"
         )
-    scorer, how = scorer_of(run, of_card, task, _last_fusion(run, of_card), memory)
+    scorer, how = scorer_of(run, of_card, task, _last_fusion(run, of_card))
     how.pop("settings", None)
     split = run.protocol.split
     rated = dataset.interactions
     rated = rated.at(split.known) if as_evaluated else rated
     seen = ItemSets.of(rated, dataset.users)
 
-    def of_nobody() -> Scorer:
+    def of_nobody() -> AnyScorer:
         chosen = of_strangers(dataset, split.train, split.train, run.protocol.seed)
         how["strangers"] = chosen.in_words(None)
         return chosen.scorer(dataset.users, None)
 
     ranked = [(~strange, lambda: scorer), (strange, of_nobody)]
-    how_ranked = users, wanted, users, seen, task.catalogue, task.tie_order, memory
+    how_ranked = users, wanted, users, seen, task.catalogue, task.tie_order, run.budget.memory
     found = ranked_by(ranked, *how_ranked)
     return Lists(*found, strange), {"row": row} | how
 
@@ -105,12 +102,11 @@ def in_lines_for(
     wanted: Wanted,
     row: str = DEFAULT_ROW,
     as_evaluated: bool = False,
-    memory: int = MEMORY,
 ) -> list[str]:
     """`of_run` in lines: a user's latest train interactions, then what is recommended."""
     dataset = run.dataset
     (position,) = positions = dataset.user_ids.positions([user])
-    found, how = of_run(run, positions, wanted, row, as_evaluated, memory)
+    found, how = of_run(run, positions, wanted, row, as_evaluated)
     known = dataset.interactions.at(run.protocol.split.known)
     own = known.at(np.flatnonzero(known.users == position))
     told = in_words(how)
@@ -130,10 +126,9 @@ def in_table(
     wanted: Wanted,
     row: str = DEFAULT_ROW,
     as_evaluated: bool = False,
-    memory: int = MEMORY,
 ) -> tuple[pl.DataFrame, str]:
     """`of_run` of every user, or of those evaluated, as a table; and in words by what."""
     users = run.dataset.interactions.users
     known = np.unique(users[run.protocol.split.known] if as_evaluated else users)
-    found, how = of_run(run, known, wanted, row, as_evaluated, memory)
+    found, how = of_run(run, known, wanted, row, as_evaluated)
     return as_table(run.dataset.catalogue, run.dataset.user_ids[known], found), in_words(how)

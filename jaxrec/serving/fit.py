@@ -14,31 +14,29 @@ from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.split import Split
 from jaxrec.evaluation.task import drawn_order, evaluation_task, validation_tasks
 from jaxrec.experiment.choices import (
-    SIGNALS,
+    Fusion,
     chosen_embeddings,
     evidence,
     evidence_with,
     learn_fusion,
+    learned_fusion,
     of_signal,
-    settings_of,
 )
 from jaxrec.experiment.fitting import learned, learned_pmf, pmf_is_stale, refresh_pmf, settings_on
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.experiment.rows import Row, lacking, reads_texts, rows_of
+from jaxrec.experiment.rows import Row, lacking, reads_texts, rows_of, settings_of
 from jaxrec.experiment.scoring import made_from
-from jaxrec.fusion.gate import Learned
 from jaxrec.models.model import Arrays, Settings
 from jaxrec.models.registry import MODELS, fit, learn
 from jaxrec.serving.model import FittedModel
 from jaxrec.serving.strangers import Segments, of_strangers
-from jaxrec.topk.blocks import MEMORY
 
 DEFAULT_ROW = "hybrid"
 PATHS = ("encoder", "name", "notes", "training", "history", "sha256", "data", "items")
 """On the card of embeddings what a model does without: paths, and what is of the experiment."""
 
 
-def choose_row(run: RunFolder, asked: str | None, memory: int = MEMORY) -> tuple[Row, ScoreCard]:
+def choose_row(run: RunFolder, asked: str | None) -> tuple[Row, ScoreCard]:
     """The row that is to be fitted, and the score card that has its figures.
 
     That is the row asked for, or `hybrid`; where it was not measured, of the others the best on
@@ -55,7 +53,7 @@ def choose_row(run: RunFolder, asked: str | None, memory: int = MEMORY) -> tuple
     card = read_card(run.results_path)
     name = asked or DEFAULT_ROW
     if name not in card.measured and asked is None:
-        name = _best_on_validation(run, card, memory)
+        name = _best_on_validation(run, card)
     if name not in card.measured:
         raise InputError(f"{run.path} has no figures of row {name}; {remedy}")
     row = servable(run, name)
@@ -81,12 +79,12 @@ def servable(run: RunFolder, name: str) -> Row:
     return row
 
 
-def _best_on_validation(run: RunFolder, card: ScoreCard, memory: int) -> str:
+def _best_on_validation(run: RunFolder, card: ScoreCard) -> str:
     """Of the measured rows that learn; InputError where validation judges none of them."""
     figures, lost = dict[str, float](), dict[str, str]()
     for row in [name for name in card.measured if name in MODELS]:
         with excused(partial(lost.__setitem__, row)):
-            settings = _settings(run, servable(run, row), None)[row]
+            settings, memory = _settings(run, servable(run, row), None)[row], run.budget.memory
             found = [
                 evaluate(fit(row, evidence(run, split, row), settings), task, (25,), memory)
                 for split, task in validation_tasks(run.dataset, run.protocol)
@@ -108,7 +106,6 @@ def fit_model(
     card: dict[str, Any],
     E: NDArray[np.float32] | None,
     segments: Segments | None = None,
-    memory: int = MEMORY,
 ) -> FittedModel:
     """Fit a row with what the experiment chose on everything: train, test and whatever is known.
 
@@ -118,11 +115,10 @@ def fit_model(
         card: how it came about; see `model_card`.
         E: [items, dim] embeddings of texts, of all remarks perhaps; None without any.
         segments: of users, for whom nothing else is known of.
-        memory: bytes that the arrays of ranking may take.
     """
     n = len(run.dataset.interactions.users)
     everything = Split(np.arange(n), np.zeros(0, np.int64))
-    own, fusion = evidence_with(run, everything, E), _fusion(run, row, memory)
+    own, fusion = evidence_with(run, everything, E), _fusion(run, row)
     settings = _settings(run, row, fusion)
 
     def fit_one(name: str) -> Arrays:
@@ -132,11 +128,11 @@ def fit_model(
     return _model(run, row, everything, settings, arrays, fusion, card, E, segments)
 
 
-def model_of_train(run: RunFolder, row: Row, memory: int = MEMORY) -> FittedModel:
+def model_of_train(run: RunFolder, row: Row) -> FittedModel:
     """The same as it was measured: learned of what the experiment's users are known by."""
     if row.factors == "pmf":
         refresh_pmf(run)
-    fusion = _fusion(run, row, memory)
+    fusion = _fusion(run, row)
     settings = _settings(run, row, fusion)
     arrays = {
         name: learned_pmf(run) if row.name == "pmf" else of_signal(name, lambda n: learned(run, n))
@@ -148,15 +144,18 @@ def model_of_train(run: RunFolder, row: Row, memory: int = MEMORY) -> FittedMode
     return _model(run, row, run.protocol.split, settings, arrays, fusion, card, E, None)
 
 
-def _fusion(run: RunFolder, row: Row, memory: int) -> Learned | None:
-    return learn_fusion(run, memory) if row.name == "hybrid" else None
+def _fusion(run: RunFolder, row: Row) -> Fusion | None:
+    """As it was measured; whatever the budget is now."""
+    return (learned_fusion(run) or learn_fusion(run)) if row.name == "hybrid" else None
 
 
-def _settings(run: RunFolder, row: Row, fusion: Learned | None) -> dict[str, Settings]:
+def _settings(run: RunFolder, row: Row, fusion: Fusion | None) -> dict[str, Settings]:
     """By signal that is heard at all; those of factors that were asked for are theirs."""
     if row.name == "pmf":
         return {"pmf": settings_on(run.read_factors("pmf")[1])._asdict()}
-    heard = [row.name] if fusion is None else [SIGNALS[signal] for signal in fusion.heard()]
+    if fusion is None:
+        return {row.name: settings_of(run, row.name)}
+    heard = [fusion.signals[signal] for signal in fusion.learned.heard()]
     return {name: settings_of(run, name) for name in heard}
 
 
@@ -166,7 +165,7 @@ def _model(
     split: Split,
     settings: dict[str, Settings],
     arrays: dict[str, Arrays],
-    fusion: Learned | None,
+    fusion: Fusion | None,
     card: dict[str, Any],
     E: NDArray[np.float32] | None,
     segments: Segments | None,
@@ -178,7 +177,7 @@ def _model(
         row=row.name,
         settings=settings,
         learned=arrays,
-        fusion=None if fusion is None else fusion.of_signals(fusion.heard()),
+        fusion=None if fusion is None else fusion.learned.of_signals(fusion.learned.heard()),
         feedback=dataset.feedback,
         user_ids=dataset.user_ids,
         catalogue=dataset.catalogue,

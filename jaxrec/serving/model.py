@@ -26,7 +26,7 @@ from jaxrec.serving.strangers import Strangers
 from jaxrec.topk.blocks import MEMORY
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.ranking import top_k
-from jaxrec.topk.scorer import Product, Scorer, product
+from jaxrec.topk.scorer import AnyScorer, Product, product, worked_out
 
 
 class Lists(NamedTuple):
@@ -128,7 +128,7 @@ class FittedModel:
         own = Interactions(np.zeros(len(items), np.int32), items, values)
         return Asking(own, np.array([NOBODY], np.int32), self.feedback)
 
-    def scorer(self, asking: Asking) -> Scorer:
+    def scorer(self, asking: Asking) -> AnyScorer:
         """Scores of those who ask, numbered as they are there."""
         signals = {
             row: ask(row, arrays, asking, self.settings[row])
@@ -207,8 +207,10 @@ class FittedModel:
         scored = ask(row, self.learned[row], asking, self.settings[row])
         users, of = asking.known.users, asking.known.items
         if row not in self._moments:
+            everybody = np.arange(asking.users)
             everything = jnp.ones((asking.users, len(self.item_counts)), bool)
-            whole = np.asarray(scored(jnp.arange(asking.users), everything), np.float64)
+            here = worked_out(scored, everybody)
+            whole = np.asarray(here(jnp.asarray(everybody), everything), np.float64)
             had, sums, squares = whole[users, of], whole.sum(axis=1), (whole**2).sum(axis=1)
             scores = np.take_along_axis(whole, items, axis=1)
         else:
@@ -333,7 +335,7 @@ def check_places_items(model: FittedModel) -> None:
 
 
 def ranked_by(
-    scorers: Sequence[tuple[NDArray[np.bool_], Callable[[], Scorer]]],
+    scorers: Sequence[tuple[NDArray[np.bool_], Callable[[], AnyScorer]]],
     users: NDArray[np.int32],
     wanted: Wanted,
     positions: NDArray[np.integer] | None,

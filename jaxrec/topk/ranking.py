@@ -21,7 +21,7 @@ from jaxrec.devices import placement
 from jaxrec.errors import InputError
 from jaxrec.topk.blocks import BYTES, MEMORY, over_users
 from jaxrec.topk.item_sets import ItemSets
-from jaxrec.topk.scorer import Product, Scorer
+from jaxrec.topk.scorer import AnyScorer, Product, Scorer, worked_out
 
 FEWEST = 16
 """If fewer users than this fit the budget, items are cut into blocks too."""
@@ -181,7 +181,7 @@ def _rank_unseen(
 
 
 def top_k(
-    scorer: Scorer,
+    scorer: AnyScorer,
     users: NDArray[np.int32],
     seen: ItemSets,
     catalogue: NDArray[np.bool_],
@@ -224,7 +224,8 @@ def top_k(
     def serve(
         block: NDArray[np.int32], pairs: tuple[NDArray[np.int32], NDArray[np.int32]]
     ) -> tuple[Array, Array]:
-        return _rank_unseen(scorer, block, pairs, catalogue, k, width, tie_order, allowed)
+        here = worked_out(scorer, block)
+        return _rank_unseen(here, block, pairs, catalogue, k, width, tie_order, allowed)
 
     lists, scores = over_users(serve, users, width or items, (seen,), memory, place)
     check_scores(scores)

@@ -4,15 +4,22 @@ A scorer is a pytree that is called `scorer(users, candidates) -> scores`, `user
 `candidates [block, items]` bool, `scores [block, items]` float: a `jax.tree_util.Partial` of a pure
 function, which passes through `jit` with its arrays as arguments, or a `Product`, which can also be
 evaluated for a block of items at a time.
+
+Item-item weights are sparse, or as wide as the catalogue, and so are the users' sides of their
+scores: a `Linear` stays on the host. Whoever calls a scorer for a block of users first has what
+lies on the host `worked_out` for them; nothing of size users x items ever exists.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
+from scipy import sparse
 
 
 class Product(NamedTuple):
@@ -28,18 +35,54 @@ class Product(NamedTuple):
         return self.left[users] @ self.right.T
 
 
-class Table(NamedTuple):
-    """The scorer that looks scores up."""
+class Scores(NamedTuple):
+    """The scorer of one block of users, whose scores are there."""
 
     scores: Array
-    """[users, items]"""
+    """[block, items]"""
 
     def __call__(self, users: Array, candidates: Array) -> Array:
         """Scores [block, items]."""
-        return self.scores[users]
+        return self.scores
 
 
-Scorer = Product | Table | Callable[[Array, Array], Array]
+@dataclass(frozen=True)
+class Linear:
+    """The scorer x_u (W + left right^T): what users have, times item-item weights.
+
+    No pytree but a leaf of one, which no compiled function takes: it is to be `worked_out`.
+    """
+
+    X: sparse.csr_array
+    """[users, items]"""
+    W: sparse.csr_array | NDArray[np.floating]
+    """[first items, first items] what an interaction with the one says of the other."""
+    left: NDArray[np.floating] | None = None
+    """[items, rank]"""
+    right: NDArray[np.floating] | None = None
+    """[items, rank]"""
+
+    def of(self, users: NDArray[np.integer]) -> Scores:
+        """Scores of a block of users."""
+        X, first = self.X[users], self.W.shape[0]
+        found = X[:, :first] @ self.W
+        if sparse.issparse(found):
+            found = found.toarray()
+        if self.left is not None and self.right is not None:
+            rest = (X @ self.left) @ self.right.T
+            rest[:, :first] += found
+            found = rest
+        return Scores(single(found))
+
+
+Scorer = Product | Scores | Callable[[Array, Array], Array]
+AnyScorer = Scorer | Linear
+"""To be worked out for a block of users, if not all of it is."""
+
+
+def worked_out(scorers: Any, users: NDArray[np.integer]) -> Any:
+    """Scorers for a block of users [block], with nothing left that lies on the host."""
+    return jax.tree.map(lambda part: part.of(users) if isinstance(part, Linear) else part, scorers)
 
 
 def product(left: NDArray[np.floating] | Array, right: NDArray[np.floating] | Array) -> Product:

@@ -13,8 +13,9 @@ from jaxrec.evaluation.protocol import Protocol
 from jaxrec.evaluation.task import Task, evaluation_task
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.ranking import top_k
-from jaxrec.topk.scorer import Product, Table
+from jaxrec.topk.scorer import Product
 from tests.conftest import make_ratings
+from tests.scored import table
 
 
 def look_up(table: Array, users: Array, candidates: Array) -> Array:
@@ -129,7 +130,7 @@ def test_a_liked_test_item_without_a_train_rating_is_neither_candidate_nor_relev
 def test_what_measures_is_compiled_once_for_all_scorers(compiled: Callable[[str], int]) -> None:
     shape = 3, 7
     task = Task(rows([(0, 4)], 3), rows([(0, 3), (2, 4)], 3), np.ones(7, bool), np.ones(7, int), {})
-    evaluate(Table(jnp.zeros(shape)), task, ks=(3,))
+    evaluate(table(jnp.zeros(shape)), task, ks=(3,))
     for dim in (2, 3):
         evaluate(Product(jnp.zeros((3, dim)), jnp.zeros((7, dim))), task, ks=(3,))
     assert compiled("_measure_block") == 1
@@ -156,7 +157,7 @@ def test_a_constant_scorer_ranks_like_a_drawn_order(synthetic: Dataset) -> None:
     """Whatever the order of the catalogue: nobody profits from a file sorted by popularity."""
     task = evaluation_task(synthetic, Protocol.of("strict", synthetic, 1))
     assert task.tie_order is not None
-    found = evaluate(Table(jnp.zeros((synthetic.users, synthetic.items))), task, ks=(10,))
+    found = evaluate(table(jnp.zeros((synthetic.users, synthetic.items))), task, ks=(10,))
     for user, mine in zip(found.users, found.lists, strict=True):
         seen = task.seen.items[task.seen.starts[user] : task.seen.starts[user + 1]]
         expected = [item for item in task.tie_order if item not in seen][:10]
@@ -170,11 +171,11 @@ def test_lists_with_equal_scores_are_told_from_others() -> None:
     nothing = rows([], 4)
     relevant = rows([(user, 4) for user in range(4)], 4)
     task = Task(nothing, relevant, np.ones(5, bool), np.ones(5, int), {})
-    found = evaluate(Table(scores), task, ks=(1, 2))
+    found = evaluate(table(scores), task, ks=(1, 2))
     assert found.tied.tolist() == [True, True, False, False]
     assert found.tied_share == 0.5
     cut = task._replace(catalogue=np.array([1, 1, 0, 1, 1], bool))
-    assert evaluate(Table(scores), cut, ks=(2,)).tied.tolist() == [True, False, False, False]
+    assert evaluate(table(scores), cut, ks=(2,)).tied.tolist() == [True, False, False, False]
 
 
 def test_a_score_that_is_not_a_number_is_refused() -> None:

@@ -4,7 +4,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,7 +13,6 @@ from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import evaluation_task, validation_tasks
 from jaxrec.experiment import kept
 from jaxrec.experiment.choices import (
-    SIGNALS,
     choose_embeddings,
     chosen_embeddings,
     evidence,
@@ -29,7 +27,8 @@ from jaxrec.files import file_sha256, write_json
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.registry import MODELS, fit
 from jaxrec.sources.synthetic import synthetic_dataset
-from jaxrec.topk.scorer import Product, Table
+from jaxrec.topk.scorer import Linear, Product
+from tests.scored import scores_by
 
 pytestmark = pytest.mark.usefixtures("small_synthetic")
 
@@ -68,7 +67,8 @@ def test_what_is_held_out_decides_nothing(tmp_path: Path, protocol: str) -> None
             for row in FITTED
             if row != "ials"  # its threads do not add in a fixed order
         ]
-        arrays = [np.asarray(array) for model in models for array in model]
+        everybody = np.arange(run.dataset.users)
+        arrays = [scores_by(model, everybody, run.dataset.items) for model in models]
         tuned = tune(run, "ease", trials=2)["validation_ndcg@25"]
         texts = run.texts("honest")
         return [arrays, learn_fusion(run), tuned, texts]
@@ -128,7 +128,7 @@ def test_the_fusion_is_kept_until_something_changes(run: RunFolder) -> None:
     stamp, before = run.hybrid_path.stat().st_mtime_ns, file_sha256(run.hybrid_path)
     assert learn_fusion(run) == first
     assert run.hybrid_path.stat().st_mtime_ns == stamp
-    write_json(run.tuned_path(SIGNALS[1]), {"settings": {"lambda_": 3.0}})
+    write_json(run.tuned_path(first.signals[1]), {"settings": {"lambda_": 3.0}})
     learn_fusion(run)
     assert file_sha256(run.hybrid_path) != before
 
@@ -151,8 +151,7 @@ def test_cold_users_are_served_from_what_they_give(tmp_path: Path, row: str) -> 
     run = open_run(tmp_path / "run", "synthetic", "cold-users", seed=1)
     model = fit(row, evidence(run, run.protocol.split), QUICK if row.startswith("pmf") else None)
     users = np.unique(run.dataset.interactions.users[run.protocol.split.given]).astype(np.int32)
-    everything = jnp.ones((len(users), run.dataset.items), bool)
-    scores = np.asarray(model(jnp.asarray(users), everything))
+    scores = scores_by(model, users, run.dataset.items)
     assert np.isfinite(scores).all()
     assert np.abs(scores[0] - scores[1]).max() > 0
     task = evaluation_task(run.dataset, run.protocol)
@@ -224,8 +223,9 @@ def test_text_reads_the_factors_of_row_pmf_or_says_that_it_does_not(run: RunFold
     train_pmf(run, pmf_settings(settings_of(run, "text")))
     alone = replace(run, path=run.path.with_name("alone"))
     write_json(alone.tuned_path("text"), {"settings": QUICK})
-    for array, expected in zip(fitted(run, "text"), fitted(alone, "text"), strict=True):
-        np.testing.assert_array_equal(array, expected)
+    found, expected = learned(run, "text"), learned(alone, "text")
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
     assert said == []
     train_pmf(run, pmf_settings(settings_of(run, "text"))._replace(factors=5))
     run.model_path("text").unlink()
@@ -234,10 +234,12 @@ def test_text_reads_the_factors_of_row_pmf_or_says_that_it_does_not(run: RunFold
 
 
 def test_a_row_that_is_no_product_is_kept_too(run: RunFolder) -> None:
-    first = fitted(run, "itemknn")
-    assert isinstance(first, Table)
+    assert isinstance(fitted(run, "itemknn"), Linear)
+    first = learned(run, "itemknn")
     stamp = run.model_path("itemknn").stat().st_mtime_ns
-    np.testing.assert_array_equal(fitted(run, "itemknn")[0], first.scores)
+    again = fitted(run, "itemknn")
+    assert isinstance(again, Linear)
+    np.testing.assert_array_equal(learned(run, "itemknn")["weights"], first["weights"])
     assert run.model_path("itemknn").stat().st_mtime_ns == stamp
 
 

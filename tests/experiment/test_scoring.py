@@ -1,5 +1,6 @@
 """One impossible row costs no other: it is absent, and says why."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jaxrec.budget import Cost
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import AbsentRow, ScoreCard
 from jaxrec.experiment.choices import validation_ndcg
 from jaxrec.experiment.fitting import train_pmf
 from jaxrec.experiment.folder import RunFolder, open_run
-from jaxrec.experiment.scoring import score_card
+from jaxrec.experiment.rows import rows_of
+from jaxrec.experiment.scoring import Stage, score_card
 from jaxrec.experiment.tuning import tune, tune_all
 from jaxrec.files import write_json
 from jaxrec.models.registry import MODELS
@@ -31,9 +34,16 @@ def run(tmp_path: Path) -> RunFolder:
     return run
 
 
+TOO_LARGE = ("ease", "ease-graded", "ease+text", "ease-graded+text")
+
+
 @pytest.fixture
 def ease_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jaxrec.models.ease.LARGEST", 5)
+    def cost(*_: Any) -> Cost:
+        return Cost(2.0**50, 1.0, 1.0)
+
+    for row in TOO_LARGE:
+        monkeypatch.setitem(MODELS, row, MODELS[row]._replace(cost=cost))
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, row: str, error: Exception) -> None:
@@ -50,13 +60,25 @@ def absent(card: ScoreCard) -> dict[str, str]:
 @pytest.mark.usefixtures("ease_is_too_large")
 def test_a_row_beyond_its_size_is_absent_and_the_others_are_measured(run: RunFolder) -> None:
     card = score_card(run, (5, 10), only=("ease", "popularity", "itemknn", "hybrid"))
-    assert set(card.measured) == {"popularity", "itemknn"}
+    assert set(card.measured) == {"popularity", "itemknn", "hybrid"}
     assert card.ks == (5, 10)
-    assert card.hybrid is None
     found = absent(card)
-    assert "dense system" in found["ease"]
-    assert "take other rows" in found["ease"]
-    assert found["hybrid"].startswith("its signal ease-graded+text cannot be made: EASE needs")
+    assert found["ease"].startswith("it takes about 1125899.9 GB")
+    assert found["ease"].endswith("; give --memory 1073741824")
+    assert card.hybrid is not None
+    assert card.hybrid.signals == ("pmf+text", "sparse-ease+text", "text")
+
+
+@pytest.mark.usefixtures("ease_is_too_large")
+def test_what_takes_the_place_of_rows_is_there_only_where_they_do_not_fit(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    assert {"sparse-ease", "sparse-ease+text"} <= {row.name for row in rows_of(run)}
+
+
+def test_where_rows_fit_nothing_takes_their_place(run: RunFolder) -> None:
+    assert not [row.name for row in rows_of(run) if row.name.startswith("sparse")]
+    assert [row.name for row in rows_of(run, ("sparse-ease",))] == ["sparse-ease"]
 
 
 def test_a_row_without_memory_is_absent(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,12 +100,15 @@ def test_settings_of_another_split_cost_their_row_alone(run: RunFolder) -> None:
     assert all("was tuned on another split" in why for why in absent(card).values())
 
 
-def test_a_mistake_of_the_program_is_raised(
+def test_a_mistake_of_the_program_costs_its_row_alone_and_says_where_it_is(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fails(monkeypatch, "ease", ValueError("shapes do not match"))
-    with pytest.raises(ValueError, match="shapes do not match"):
-        score_card(run, (5,), only=("ease", "popularity"))
+    fails(monkeypatch, "ease", ValueError("shapes do not match\nat all"))
+    card = score_card(run, (5,), only=("ease", "popularity"))
+    assert set(card.measured) == {"popularity"}
+    assert re.fullmatch(
+        r"ValueError in \w+\.py, line \d+: shapes do not match", absent(card)["ease"]
+    )
 
 
 def test_without_any_row_the_reasons_are_one_line(
@@ -96,10 +121,10 @@ def test_without_any_row_the_reasons_are_one_line(
 
 
 def test_what_is_wrong_with_the_task_ends_at_once(run: RunFolder) -> None:
-    told: list[str] = []
+    told: list[Stage] = []
     with pytest.raises(InputError, match=r"^k is 0; it must"):
         score_card(run, (0,), on_row=told.append, only=("popularity", "ease"))
-    assert told == ["popularity"]
+    assert [stage.row for stage in told if stage.under_way] == ["popularity"]
 
 
 @pytest.mark.usefixtures("ease_is_too_large")
@@ -114,9 +139,9 @@ def test_a_row_that_cannot_be_tuned_costs_no_other(run: RunFolder) -> None:
     from jaxrec.console.terminal import Terminal
 
     said: list[str] = []
-    lost = tune_all(run, ["ease", "rp3beta"], 1, 2**30, Terminal(-1).sweeps, said.append)
+    lost = tune_all(run, ["ease", "rp3beta"], 1, Terminal(-1).sweeps, said.append)
     assert set(lost) == {"ease"}
-    assert "dense system" in lost["ease"]
+    assert "give --memory" in lost["ease"]
     assert run.tuned_path("rp3beta").exists()
     (line,) = said
     assert line.startswith("rp3beta: 0.")

@@ -109,7 +109,7 @@ def test_alpha_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_fusion_is_learned_and_encoders_are_validated(run: RunFolder) -> None:
-    assert 0 < max(learn_fusion(run).ndcg.values()) <= 1
+    assert 0 < max(learn_fusion(run).learned.ndcg.values()) <= 1
     E = np.eye(ITEMS, dtype=np.float32)
     assert 0 < validation_ndcg(run, E) <= 1
 

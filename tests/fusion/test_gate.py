@@ -12,8 +12,9 @@ from jaxrec.fusion.calibration import calibrate
 from jaxrec.fusion.gate import Learned, familiarity, fused_scorer, standardise
 from jaxrec.fusion.learning import Gate, Part, learn_fusion
 from jaxrec.topk.item_sets import ItemSets
-from jaxrec.topk.scorer import Table
+from jaxrec.topk.scorer import Linear, worked_out
 from tests.conftest import make_ratings
+from tests.scored import table
 
 USERS, ITEMS = 60, 80
 
@@ -64,8 +65,8 @@ def test_the_gate_is_its_formula() -> None:
             assert found[u, i] == pytest.approx(z[:, u, i] @ own + known, abs=1e-4)
 
 
-def tables(*scores: NDArray[np.floating]) -> tuple[Table, ...]:
-    return tuple(Table(jnp.asarray(table, jnp.float32)) for table in scores)
+def tables(*scores: NDArray[np.floating]) -> tuple[Linear, ...]:
+    return tuple(table(of) for of in scores)
 
 
 def test_alpha_finds_the_signal_that_is_right() -> None:
@@ -142,9 +143,9 @@ def test_seen_items_do_not_move_the_scores() -> None:
     candidates = jnp.asarray(rng.random((USERS, ITEMS)) < 0.8)
 
     def scores(table: NDArray[np.floating]) -> Array:
-        return fused_scorer(learned, tables(table, second), everywhere)(
-            jnp.arange(USERS), candidates
-        )
+        users = np.arange(USERS)
+        scorer = fused_scorer(learned, tables(table, second), everywhere)
+        return worked_out(scorer, users)(jnp.asarray(users), candidates)
 
     moved = np.where(candidates, first, 1e3)
     same = np.asarray(scores(first))[candidates] == np.asarray(scores(moved))[candidates]

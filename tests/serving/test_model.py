@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from jaxrec.serving.evaluated import of_run
 from jaxrec.serving.fit import choose_row
 from jaxrec.serving.model import FittedModel, Pairs, Wanted
 from jaxrec.serving.strangers import LATELY, LIKED, of_strangers
+from tests.scored import scores_by
 from tests.serving.conftest import QUICK, fitted, quick
 
 
@@ -185,8 +185,7 @@ def test_a_new_item_goes_where_its_features_say(model: FittedModel) -> None:
     first = int(np.argmax(model.item_counts))
     twice = new_item(new_item(model, first, 99_998), first, 99_999)
     users = np.arange(30, dtype=np.int32)
-    everything = jnp.ones((30, len(twice.catalogue.ids)), bool)
-    scores = np.asarray(twice.scorer(twice.asking(users))(jnp.asarray(users), everything))
+    scores = scores_by(twice.scorer(twice.asking(users)), users, len(twice.catalogue.ids))
     np.testing.assert_allclose(scores[:, -1], scores[:, -2], rtol=1e-4, atol=1e-4)
     assert np.ptp(scores[:, -1]) > 0
     ranked = twice.recommend(twice.asking(users), anything(twice, 202), users).items
@@ -258,7 +257,7 @@ def test_a_model_has_learned_of_everything(measured: RunFolder) -> None:
         of_train = learned(measured, row)
         for name, array in expected.items():
             np.testing.assert_array_equal(found[name], array)
-        name = "right" if row == "ease" else "V"
+        name = "V" if row == "pmf+text" else next(iter(expected))
         assert np.abs(found[name] - of_train[name]).max() > 1e-3
 
 

@@ -1,0 +1,95 @@
+"""What may be spent, and what something will take: bytes of memory, and seconds."""
+
+import math
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+SHARE = 4
+"""By default a row gets so many-th part of the machine's memory."""
+GROUPS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"
+"""Where Linux says what a container may use."""
+
+
+class Cost(NamedTuple):
+    """What a row takes, about."""
+
+    memory: float
+    """Bytes of its arrays at the worst moment, beside the data."""
+    learning: float
+    """Seconds."""
+    asking: float
+    """Seconds until everybody's scores are ranked."""
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return self.learning + self.asking
+
+    def __str__(self) -> str:
+        return f"about {in_bytes(self.memory)} and {in_time(self.seconds)}"
+
+
+class Budget(NamedTuple):
+    """What may be spent."""
+
+    memory: int
+    """Bytes that the arrays of a row may take."""
+    seconds: float = math.inf
+    """For everything together."""
+    end: float = math.inf
+    """When they are over, by `time.monotonic`."""
+
+    @classmethod
+    def of(cls, mebibytes: int | None = None, minutes: float | None = None) -> "Budget":
+        """From now on; by default a quarter of the memory, and all the time in the world."""
+        memory = machine_memory() // SHARE if mebibytes is None else mebibytes * 2**20
+        if minutes is None:
+            return cls(memory)
+        return cls(memory, 60 * minutes, time.monotonic() + 60 * minutes)
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.end - time.monotonic()
+
+    def too_large(self, cost: Cost) -> str | None:
+        """Why this does not fit in memory, and what would help; None where it does."""
+        if cost.memory <= self.memory:
+            return None
+        needed = math.ceil(cost.memory / 2**20)
+        return (
+            f"it takes about {in_bytes(cost.memory)}, and {in_bytes(self.memory)} are allowed; give"
+            f" --memory {needed}"
+        )
+
+    def too_long(self, cost: Cost) -> str | None:
+        """Why this will not be done in time, and what would help; None where it will."""
+        left = max(self.left, 0)
+        if cost.seconds <= left:
+            return None
+        return (
+            f"it takes about {in_time(cost.seconds)}, and {in_time(left)} are left; give a longer"
+            " --budget"
+        )
+
+
+def machine_memory() -> int:
+    """Bytes that this machine, or this container, has."""
+    limits = [psutil.virtual_memory().total]
+    for path in map(Path, GROUPS):
+        if path.exists() and (limit := path.read_text().strip()).isdigit():
+            limits.append(int(limit))
+    return min(limits)
+
+
+def in_bytes(count: float) -> str:
+    """As `1.4 GB`."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+
+
+def in_time(seconds: float) -> str:
+    """As `40 s` or `3 min`."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

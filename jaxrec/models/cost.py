@@ -1,0 +1,104 @@
+"""What rows take: bytes and seconds by the size of the data.
+
+The rates were measured on two cores of an AMD EPYC (AVX2) by benchmarks/cost.py, which prints them
+beside what was estimated.
+"""
+
+from typing import Any, NamedTuple
+
+from jaxrec.budget import Cost
+
+Settings = dict[str, Any]
+
+PRODUCT = 1 / 60e9
+"""Seconds of a multiplication with addition in a dense product of single precision."""
+INVERSE = 1 / 40e9
+"""Of one in an inverse of single precision, of which there are items^3 / 2."""
+SPARSE = 4e-9
+"""Of one in a product of two sparse matrices."""
+ROWS = 0.5e-9
+"""Of one in a sparse times a dense matrix."""
+SELECT = 20e-9
+"""Of a pair of items of which the best are selected."""
+LOOK_UP = 300e-9
+"""Of a pair of items that is looked up among the pairs kept."""
+SWEEP = 0.7e-9
+"""Of a factor of an interaction in a sweep of all-pairs PMF."""
+RANK = 10e-9
+"""Of a score that is ranked."""
+START = 2.0
+"""Of what is compiled, read and written whatever the size."""
+MATRIX = 40
+"""Bytes of an interaction in the matrix of users and items, and its transpose."""
+
+
+class Size(NamedTuple):
+    """Of the data."""
+
+    users: int
+    items: int
+    interactions: int
+    """Of the train part."""
+    pairs: float
+    """Of interactions of the same user: the sum of squares of what each has."""
+    features: int
+    """Of items: embeddings, numbers, categories."""
+
+
+def ranking(size: Size) -> float:
+    """Seconds until everybody's scores are ranked and measured."""
+    return RANK * size.users * size.items
+
+
+def popularity(size: Size, settings: Settings) -> Cost:
+    """Of row `popularity`."""
+    return Cost(MATRIX * size.interactions, START, ranking(size))
+
+
+def neighbours(size: Size, settings: Settings) -> Cost:
+    """Of item neighbours and random walks."""
+    _, items, interactions, pairs, _ = size
+    kept = min(settings["neighbours"], items)
+    memory = MATRIX * interactions + 512 * items * 24 + 24 * items * kept
+    learning = SPARSE * pairs + SELECT * items**2
+    return Cost(memory, START + learning, SPARSE * interactions * kept + ranking(size))
+
+
+def ease(size: Size, settings: Settings) -> Cost:
+    """Of EASE, whose users' side is solved where it is much the shorter one."""
+    users, items, interactions, pairs, features = size
+    features = features if "text_weight" in settings else 0
+    rows = users + features
+    if 4 * rows <= items:
+        solved = INVERSE * (rows**3 + 2 * rows**2 * items)
+        memory = 16 * rows**2 + 8 * rows * items
+        return Cost(memory, START + solved, PRODUCT * rows * users * items + ranking(size))
+    corrected = 2 * PRODUCT * features * items**2
+    learning = SPARSE * pairs + INVERSE * items**3 / 2 + corrected + 4e-9 * items**2
+    memory = MATRIX * interactions + 4 * items**2 + 12 * features * items + 24 * 1024 * items
+    asking = 2e-9 * items**2 + ROWS * interactions * items + ranking(size)
+    return Cost(memory, START + learning, asking)
+
+
+def sparse_ease(size: Size, settings: Settings) -> Cost:
+    """Of EASE by a sparse inverse."""
+    users, items, interactions, pairs, features = size
+    features = features if "text_weight" in settings else 0
+    kept = min(settings["neighbours"], items)
+    memory = MATRIX * interactions + 512 * items * 24 + 400 * items * kept + 40 * features * items
+    learning = SPARSE * pairs + 2 * SELECT * items**2 + LOOK_UP * items * kept**2
+    asking = SPARSE * interactions * 2 * kept + PRODUCT * users * items * features + ranking(size)
+    return Cost(memory, START + learning, asking)
+
+
+def pmf(size: Size, settings: Settings) -> Cost:
+    """Of all-pairs PMF, with or without text."""
+    users, items, interactions, _, features = size
+    factors = settings["factors"]
+    swept = settings["sweeps"] * factors * (SWEEP * interactions + 50e-9 * (users + items))
+    mapped = 0.0
+    if "metadata" in settings:
+        mapped = PRODUCT * items * features * (features + settings["sweeps"] * factors)
+    memory = MATRIX * interactions + 16 * factors * (users + items) + 16 * features * items
+    asking = PRODUCT * users * items * factors + ranking(size)
+    return Cost(memory, START + swept + mapped, asking)
