@@ -33,6 +33,7 @@ from jaxrec.errors import InputError, excuse, excused
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
+    from jaxrec.data.dataset import Dataset
     from jaxrec.evaluation.card import ScoreCard
     from jaxrec.experiment.folder import RunFolder
     from jaxrec.experiment.rows import Row
@@ -100,7 +101,8 @@ def inspect(
     described = describe(place, **known)
     with terminal.reading() as on_bytes:
         dataset = read_dataset(described, str(place.resolve()), strict, on_bytes)
-    found = inspection.inspect(dataset, described) | {"protocols": held_out(dataset)}
+    found = inspection.inspect(dataset, described)
+    found |= {"protocols": held_out(dataset), "run": _cost_of_run(dataset)}
     try:
         from torch_embed.encoding.layout import token_lengths, token_limit
 
@@ -121,6 +123,27 @@ def inspect(
     if not streams:
         then = f"jaxrec run --data {quote(str(out))}"
         terminal.say(f"written: {out}; edit it if something is wrong, then `{then}`")
+
+
+PROCESS_BYTES, INTERACTION_BYTES = 1.2e9, 60
+"""What a process with JAX and an encoder takes, and each interaction beside a row's own arrays."""
+TEXT_SECONDS = 1.5e-3
+"""Of MiniLM on two cores."""
+MINILM = 384
+
+
+def _cost_of_run(dataset: Dataset) -> dict[str, float]:
+    """What `jaxrec run` takes with its defaults."""
+    from jaxrec.data.features import item_features
+    from jaxrec.models.cost import Size
+    from jaxrec.models.registry import cost_of_all
+
+    features = MINILM + item_features(dataset.catalogue).shape[1]
+    size = Size.of(dataset.interactions, dataset.users, dataset.items, features)
+    cost = cost_of_all(size, dataset.feedback.has_grades, budget_of(None).memory)
+    memory = PROCESS_BYTES + INTERACTION_BYTES * size.interactions + cost.memory
+    seconds = TEXT_SECONDS * size.items + cost.seconds
+    return {"gigabytes": round(memory / 1e9, 1), "minutes": round(seconds / 60, 1)}
 
 
 @main.command()

@@ -131,22 +131,16 @@ class RunFolder:
         return self._metadata[1]
 
     @cached_property
-    def _pairs(self) -> float:
-        users = self.dataset.interactions.users[self.protocol.split.train]
-        return float(np.sum(np.bincount(users).astype(float) ** 2))
+    def _size(self) -> Size:
+        train = self.dataset.interactions.at(self.protocol.split.train)
+        return Size.of(train, self.dataset.users, self.dataset.items, self._metadata[0])
 
     @property
     def size(self) -> Size:
         """Of what is learned from; embeddings are as wide as the widest that are there."""
         names = self.embedding_names("honest")
         wide = [card_of(self.embeddings_path(name, "honest")).get("dim", 0) for name in names]
-        return Size(
-            users=self.dataset.users,
-            items=self.dataset.items,
-            interactions=len(self.protocol.split.train),
-            pairs=self._pairs,
-            features=max(wide, default=0) + self._metadata[0],
-        )
+        return self._size._replace(features=max(wide, default=0) + self._size.features)
 
     def texts_path(self, kind: str) -> Path:
         """Where the texts of one of `kinds_of_texts` are."""

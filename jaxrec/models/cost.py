@@ -6,7 +6,10 @@ beside what was estimated.
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxrec.budget import Cost
+from jaxrec.data.dataset import Interactions
 
 Settings = dict[str, Any]
 
@@ -43,6 +46,12 @@ class Size(NamedTuple):
     """Of interactions of the same user: the sum of squares of what each has."""
     features: int
     """Of items: embeddings, numbers, categories."""
+
+    @classmethod
+    def of(cls, interactions: Interactions, users: int, items: int, features: int) -> "Size":
+        """Of these interactions."""
+        each = np.bincount(interactions.users).astype(float)
+        return cls(users, items, len(interactions.users), float(np.sum(each**2)), features)
 
 
 def ranking(size: Size) -> float:

@@ -14,13 +14,34 @@
 | `pmf+text`    | all-pairs PMF whose item factors have the prior mean W^T e_i             |
 """
 
+from jaxrec.budget import Cost
 from jaxrec.models import ease, factorization, ials, neighbours, sparse_ease
+from jaxrec.models.cost import Size
 from jaxrec.models.model import Arrays, Asking, Evidence, Settings
 from jaxrec.topk.scorer import Linear, Product
 
 Scored = Product | Linear
 
 MODELS = neighbours.MODELS | ease.MODELS | sparse_ease.MODELS | ials.MODELS | factorization.MODELS
+
+
+def cost_of_all(size: Size, graded: bool, memory: int) -> Cost:
+    """What all rows take that fit the memory [bytes], and `hybrid`, with default settings."""
+    each = {
+        name: model.cost(size, model.settings)
+        for name, model in MODELS.items()
+        if model.lacks is None and (graded or model.ungraded is None)
+    }
+    fit = {name: cost for name, cost in each.items() if cost.memory <= memory}
+    for name in [name for name in fit if MODELS[name].in_place_of]:
+        if any(other in fit for other in MODELS[name].in_place_of):
+            fit.pop(name)
+    again = [cost for name, cost in fit.items() if MODELS[name].text]  # `hybrid`, at the most
+    return Cost(
+        memory=max(cost.memory for cost in fit.values()),
+        learning=sum(cost.learning for cost in [*fit.values(), *again]),
+        asking=sum(cost.asking for cost in [*fit.values(), *again]),
+    )
 
 
 def learn(name: str, evidence: Evidence, settings: Settings | None = None) -> Arrays:

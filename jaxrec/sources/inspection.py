@@ -14,33 +14,18 @@ from jaxrec.sources.description import Description
 from jaxrec.sources.encodings import members
 from jaxrec.sources.reading import Opened
 
-BYTES_A_CELL = 16
-"""Of a table of users x items or of items x items, while a run works with it; measured."""
-BYTES_AT_LEAST = 1.5e9
-"""What a process with JAX and an encoder takes before there are data."""
-SECONDS_AT_LEAST = 60
-SECONDS_A_TEXT = 2.5e-3
-"""MiniLM on two cores."""
-EASE_ROWS = 4
-SECONDS_A_CUBE, SECONDS_A_SQUARE = 2e-11, 5e-11
-"""Of each of these rows on two cores: by items cubed, and by users times items squared."""
-
 
 def inspect(dataset: Dataset, described: Description) -> dict[str, Any]:
     """What was understood of a data set, as plain JSON.
 
     Keys: `name`, `source`, `users`, `items`, `interactions`, `density`, `feedback` (stars, likes or
     counts), `scale`, `liked`, `liked_share`, `disliked`, `columns`, `not_read` (further ones),
-    `item_columns`, `files`, `files_not_read`, `times`, `texts`, `remarks`, `mended`, `run` (what
-    one takes: `gigabytes`, `minutes`).
+    `item_columns`, `files`, `files_not_read`, `times`, `texts`, `remarks`, `mended`.
     """
     found, feedback = dataset.interactions, dataset.feedback
     n = len(found.users)
     files, left = _files(described, Path(dataset.source))
     users, items = dataset.users, dataset.items
-    size = BYTES_AT_LEAST + BYTES_A_CELL * items * (users + items)
-    ease = items**2 * (SECONDS_A_CUBE * items + SECONDS_A_SQUARE * users)
-    seconds = SECONDS_AT_LEAST + SECONDS_A_TEXT * items + EASE_ROWS * ease
     return {
         "name": dataset.name,
         "source": dataset.source,
@@ -66,10 +51,6 @@ def inspect(dataset: Dataset, described: Description) -> dict[str, Any]:
         "texts": _texts(dataset),
         "remarks": len(dataset.remarks.words),
         "mended": list(dataset.mended),
-        "run": {
-            "gigabytes": round(size / 1e9, 1),
-            "minutes": round(seconds / 60, 1),
-        },
     }
 
 
@@ -83,7 +64,7 @@ def in_words(found: dict[str, Any]) -> list[str]:
         "counts": f"counts up to {found['scale'][1]:g}, liked from {found['liked']:g}: {shares}",
     }[found["feedback"]]
     users, items = found["interactions_a_user"], found["interactions_an_item"]
-    texts, times, run = found["texts"], found["times"], found["run"]
+    texts, times = found["texts"], found["times"]
     columns = ", ".join(f"{role} = {name}" for role, name in found["columns"].items())
     files = ", ".join(found["files"])
     if found["files_not_read"]:
@@ -119,10 +100,11 @@ def in_words(found: dict[str, Any]) -> list[str]:
     lines += [f"mended: {line}" for line in found["mended"] or ["nothing"]]
     for protocol, held in found.get("protocols", {}).items():
         lines.append(f"{protocol}: {held}" if isinstance(held, str) else _held(protocol, held))
-    lines.append(
-        f"`jaxrec run` takes about {run['gigabytes']:g} GB and {run['minutes']:.0f} min on two"
-        " cores, roughly"
-    )
+    if "run" in found:
+        lines.append(
+            f"`jaxrec run` takes about {found['run']['gigabytes']:g} GB and"
+            f" {found['run']['minutes']:.0f} min on two cores"
+        )
     return lines
 
 
