@@ -58,25 +58,46 @@ class Evaluation(NamedTuple):
         k = self.lists.shape[1]
         return round(float(np.sum(self.per_user[f"precision@{k}"], dtype=np.float64) * k))
 
-    def coverage(
-        self, of: NDArray[np.bool_] | None = None, users: NDArray[np.bool_] | None = None
-    ) -> dict[str, float]:
-        """`coverage@K`: the share of the candidates that is on anybody's list.
-
-        Args:
-            of: [items] only these items.
-            users: [n] only the lists of these users.
-        """
-        of = self.catalogue if of is None else of & self.catalogue
+    def listed(self, users: NDArray[np.bool_] | None = None) -> dict[int, NDArray[np.bool_]]:
+        """[items] is the item on anybody's list, by cut-off; on the lists of `users` [n] only."""
         lists = self.lists if users is None else self.lists[users]
         found = {}
         for name in self.per_user:
             metric, _, k = name.partition("@")
             if metric == "precision":
-                listed = np.unique(lists[:, : int(k)])
-                count = int(of[listed[listed >= 0]].sum())
-                found[f"coverage@{k}"] = count / max(int(of.sum()), 1)
+                on_list = np.zeros(len(self.catalogue) + 1, bool)
+                on_list[lists[:, : int(k)]] = True
+                found[int(k)] = on_list[:-1]  # the last stands for -1, an empty place
         return found
+
+    def coverage(
+        self, listed: dict[int, NDArray[np.bool_]] | None = None, third: int | None = None
+    ) -> dict[str, float]:
+        """`coverage@K`: the share of the candidates that is on anybody's list.
+
+        Args:
+            listed: of some users; see the method.
+            third: only items of this one of `ITEM_THIRDS`.
+        """
+        of = self.catalogue if third is None else self.catalogue & (self.item_thirds == third)
+        listed = self.listed() if listed is None else listed
+        candidates = max(int(of.sum()), 1)
+        return {f"coverage@{k}": int((on & of).sum()) / candidates for k, on in listed.items()}
+
+
+def places_differing(
+    mine: NDArray[np.int32], theirs: NDArray[np.int32], users: int = 4096
+) -> float:
+    """Share of the places of lists [n, K] that hold an item which is not on the other's list.
+
+    `users` are compared at once; -1 is no item.
+    """
+    differing = 0
+    for start in range(0, len(mine), users):
+        own, other = mine[start : start + users], theirs[start : start + users]
+        on_both = (own[:, :, None] == other[:, None, :]).any(axis=2)
+        differing += int(((own >= 0) & ~on_both).sum())
+    return differing / max(mine.size, 1)
 
 
 def means(per_user: PerUser) -> dict[str, float]:

@@ -8,7 +8,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrec.data.dataset import Dataset
-from jaxrec.evaluation.measure import evaluate
+from jaxrec.evaluation.measure import evaluate, places_differing
 from jaxrec.evaluation.protocol import Protocol
 from jaxrec.evaluation.task import Task, evaluation_task
 from jaxrec.topk.item_sets import ItemSets
@@ -181,3 +181,10 @@ def test_a_score_that_is_not_a_number_is_refused() -> None:
     task = Task(rows([], 1), rows([(0, 1)], 1), np.ones(2, bool), np.ones(2, int), {})
     with pytest.raises(ValueError, match="not a number"):
         evaluate(Partial(look_up, jnp.array([[0.0, jnp.nan]])), task, ks=(1,))
+
+
+def test_places_that_differ_by_hand() -> None:
+    """Of six places two hold what is not on the other's list; an empty place does not differ."""
+    mine, theirs = np.array([[1, 2, 3], [4, 5, -1]]), np.array([[3, 9, 1], [8, 4, -1]])
+    for users in (1, 2):
+        assert places_differing(mine, theirs, users) == 2 / 6
