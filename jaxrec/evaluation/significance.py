@@ -5,13 +5,13 @@ first three moments (see `Spread`), which one pass over blocks of users adds up.
 differ by no more than two bootstraps of other seeds do.
 """
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 from jaxrec.evaluation.card import Comparison, Figures, Numbers, RowCard
 from jaxrec.evaluation.measure import (
@@ -30,6 +30,9 @@ BLOCK = 512
 """Users whose figures are added up at once: their powers stay in the processor's cache."""
 LEAST_P = 2 / (RESAMPLES + 1)
 """The smallest p that a bootstrap gives, and so the smallest that is claimed without one."""
+
+Z = 1.959963984540054
+"""97.5 % quantile of the normal distribution."""
 
 Part = tuple[str, str]
 """Kind of third, `item` or `user`, and which."""
@@ -113,7 +116,7 @@ class Spread(NamedTuple):
 
     def interval(self) -> NDArray[np.float64]:
         """[2, ...] 95 % interval."""
-        z = ndtri(np.array([0.025, 0.975])).reshape(2, *[1] * self.mean.ndim)
+        z = np.array([-Z, Z]).reshape(2, *[1] * self.mean.ndim)
         return self.mean + self.sd * (z + self.skew * (z**2 - 1) / 6)
 
     def p_value(self) -> NDArray[np.float64]:
@@ -122,7 +125,7 @@ class Spread(NamedTuple):
             at_zero = -self.mean / self.sd
             root = np.sqrt(np.maximum(1 + self.skew * at_zero * 2 / 3 + self.skew**2 / 9, 0))
             z = (2 * at_zero + self.skew / 3) / (root + 1)  # whose quantile is 0
-        p = np.maximum(2 * ndtr(-np.abs(z)), LEAST_P)
+        p = np.maximum(np.vectorize(math.erfc)(np.abs(z) / math.sqrt(2)), LEAST_P)
         # without a spread, or without anybody, only a mean that is not 0 tells anything
         return np.where(self.sd > 0, p, np.where(np.abs(self.mean) > 0, LEAST_P, 1.0))
 
