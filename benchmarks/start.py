@@ -34,7 +34,7 @@ def train_pmf() -> None:
         python(JAXREC, "train-pmf", "--run", str(Path(scratch) / "run"))
 
 
-def command(measure: str, work: Callable[[], None], bar: float) -> None:
+def command(measure: str, work: Callable[[], object], bar: float) -> None:
     work()
     report(measure, interleave({"ours": work}, RUNS)["ours"], bar, "bar", "s")
 
