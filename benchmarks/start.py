@@ -40,7 +40,10 @@ def command(measure: str, work: Callable[[], object], bar: float) -> None:
 
 
 def imports() -> None:
-    works = {"ours": lambda: python(IMPORTED), "jax": lambda: python("import jax")}
+    works: dict[str, Callable[[], object]] = {
+        "ours": lambda: python(IMPORTED),
+        "jax": lambda: python("import jax"),
+    }
     works["ours"]()
     medians = interleave(works, RUNS)
     report("imports", medians["ours"], medians["jax"], "import jax", "s")
