@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import NamedTuple, Protocol, TypeVar
 
 import jax
@@ -29,8 +30,15 @@ class Cores(NamedTuple):
 
     def each(self, work: Callable[[Work], Result], blocks: Sequence[Work]) -> list[Result]:
         """What `work` makes of each block, in their order."""
-        with ThreadPoolExecutor(self.parallel) as pool:
-            return list(pool.map(work, blocks))
+        if self.parallel == 1 or len(blocks) < 2:
+            return [work(block) for block in blocks]
+        return list(_threads(self.parallel).map(work, blocks))
+
+
+@cache
+def _threads(number: int) -> ThreadPoolExecutor:
+    """Kept for all calls: to JAX and to the allocator every new thread is a cold one."""
+    return ThreadPoolExecutor(number, "jaxrec")
 
 
 def placement() -> Placement:

@@ -154,5 +154,6 @@ def _prepare_jax() -> None:
 
     folder = Path(platformdirs.user_cache_dir("jaxrec")) / "compiled"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    # the small programs too: a dozen of them are half a second of a command that takes three
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

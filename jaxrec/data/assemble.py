@@ -310,7 +310,11 @@ def _words(column: pl.Series, separator: str, missing: tuple[str, ...]) -> pl.Se
     if not column.dtype.is_nested():
         text = column.cast(pl.String)
         text = text.set(text.is_in(missing), None)
-        column = text.str.split(separator) if separator else text.implode().explode()
+        if separator:
+            stripped = pl.element().str.strip_chars()
+            cut = text.fill_null("").str.split(separator)
+            return cut.list.eval(stripped.filter(stripped != ""))
+        column = text.implode().explode()
     words = [[str(word).strip() for word in found or ()] for found in column.to_list()]
     return pl.Series([list(filter(None, found)) for found in words], dtype=pl.List(pl.String))
 

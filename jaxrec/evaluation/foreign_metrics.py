@@ -26,19 +26,21 @@ NAMES = {
     "ranx": ("precision", "recall", "ndcg", "map", "mrr", "hit_rate"),
 }
 """Two libraries that differ in their ideal and their spelling alone."""
+BLOCK = 4096
+"""Users at once."""
 
 
 def metrics_as(library: str, found: Evaluation, task: Task, k: int) -> dict[str, float]:
     """Figures of the lists by the definitions of `library`, under its own names."""
-    lists = found.lists[:, :k]
-    starts, items = task.relevant.starts, task.relevant.items
-    hits = np.stack(
-        [
-            np.isin(mine, items[starts[user] : starts[user + 1]]) & (mine >= 0)
-            for user, mine in zip(found.users, lists, strict=True)
-        ]
-    )
-    return metrics_of_hits(library, hits, task.relevant.lengths[found.users], lists >= 0, k)
+    lists, relevant, items = found.lists[:, :k], task.relevant, len(task.catalogue)
+    hits = np.empty(lists.shape, bool)
+    for start in range(0, len(lists), BLOCK):
+        mine, users = lists[start : start + BLOCK], found.users[start : start + BLOCK]
+        place, item = relevant.pairs(users, int(relevant.lengths[users].sum()))
+        wanted = place * np.int64(items) + item
+        on_list = np.arange(len(mine))[:, None] * items + mine
+        hits[start : start + BLOCK] = np.isin(on_list, wanted) & (mine >= 0)
+    return metrics_of_hits(library, hits, relevant.lengths[found.users], lists >= 0, k)
 
 
 def metrics_of_hits(

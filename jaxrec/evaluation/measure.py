@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from jaxrec.devices import placement
 from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
 from jaxrec.evaluation.task import Task
@@ -58,25 +59,46 @@ class Evaluation(NamedTuple):
         k = self.lists.shape[1]
         return round(float(np.sum(self.per_user[f"precision@{k}"], dtype=np.float64) * k))
 
-    def coverage(
-        self, of: NDArray[np.bool_] | None = None, users: NDArray[np.bool_] | None = None
-    ) -> dict[str, float]:
-        """`coverage@K`: the share of the candidates that is on anybody's list.
-
-        Args:
-            of: [items] only these items.
-            users: [n] only the lists of these users.
-        """
-        of = self.catalogue if of is None else of & self.catalogue
+    def listed(self, users: NDArray[np.bool_] | None = None) -> dict[int, NDArray[np.bool_]]:
+        """[items] is the item on anybody's list, by cut-off; on the lists of `users` [n] only."""
         lists = self.lists if users is None else self.lists[users]
         found = {}
         for name in self.per_user:
             metric, _, k = name.partition("@")
             if metric == "precision":
-                listed = np.unique(lists[:, : int(k)])
-                count = int(of[listed[listed >= 0]].sum())
-                found[f"coverage@{k}"] = count / max(int(of.sum()), 1)
+                on_list = np.zeros(len(self.catalogue) + 1, bool)
+                on_list[lists[:, : int(k)]] = True
+                found[int(k)] = on_list[:-1]  # the last stands for -1, an empty place
         return found
+
+    def coverage(
+        self, listed: dict[int, NDArray[np.bool_]] | None = None, third: int | None = None
+    ) -> dict[str, float]:
+        """`coverage@K`: the share of the candidates that is on anybody's list.
+
+        Args:
+            listed: of some users; see the method.
+            third: only items of this one of `ITEM_THIRDS`.
+        """
+        of = self.catalogue if third is None else self.catalogue & (self.item_thirds == third)
+        listed = self.listed() if listed is None else listed
+        candidates = max(int(of.sum()), 1)
+        return {f"coverage@{k}": int((on & of).sum()) / candidates for k, on in listed.items()}
+
+
+def places_differing(
+    mine: NDArray[np.int32], theirs: NDArray[np.int32], users: int = 4096
+) -> float:
+    """Share of the places of lists [n, K] that hold an item which is not on the other's list.
+
+    `users` are compared at once; -1 is no item.
+    """
+    differing = 0
+    for start in range(0, len(mine), users):
+        own, other = mine[start : start + users], theirs[start : start + users]
+        on_both = (own[:, :, None] == other[:, None, :]).any(axis=2)
+        differing += int(((own >= 0) & ~on_both).sum())
+    return differing / max(mine.size, 1)
 
 
 def means(per_user: PerUser) -> dict[str, float]:
@@ -138,15 +160,19 @@ def evaluate(
     if not len(users):
         raise InputError("no user has a relevant item in the held-out part; nothing to evaluate")
     thirds, catalogue = item_thirds(task.item_counts, task.tie_order), task.catalogue
+    order = np.arange(items, dtype=np.int32) if task.tie_order is None else task.tie_order
 
     def measure(
         block: NDArray[np.int32], seen: tuple[Any, Any], relevant: tuple[Any, Any]
     ) -> tuple[Array, Array, Array, dict[str, Array]]:
-        scores = _scores(worked_out(scorer, block), block, seen, catalogue)
-        return _measure_block(scores, relevant, catalogue, thirds, task.tie_order, tuple(ks))
+        scores = _in_order(_scores(worked_out(scorer, block), block, seen, catalogue), order)
+        return _measure_block(scores, relevant, catalogue, thirds, order, tuple(ks))
 
     sets = task.seen, task.relevant
-    lists, top, tied, figures = over_users(measure, users, items, sets, memory)
+    # what is to be compiled is compiled by the first block, before other threads ask for it too
+    lists, top, tied, figures = over_users(
+        measure, users, items, sets, memory, placement(), first_alone=True
+    )
     check_scores(top)
     everything = {name: values[:, 0] for name, values in figures.items()}
     by_third = {
@@ -163,30 +189,38 @@ def _scores(scorer: Scorer, users: Array, seen: tuple[Array, Array], catalogue: 
     return unseen_scores(scorer, users, seen, catalogue)
 
 
+# on its own too: within what measures, XLA would look scores up anew, and one by one, for each use
+@jax.jit
+def _in_order(scores: Array, order: Array) -> Array:
+    return scores[:, order]
+
+
 @partial(jax.jit, static_argnames="ks")
 def _measure_block(
     scores: Array,
     relevant: tuple[Array, Array],
     catalogue: Array,
     thirds: Array,
-    tie_order: Array | None,
+    order: Array,
     ks: tuple[int, ...],
 ) -> tuple[Array, Array, Array, dict[str, Array]]:
     """Lists [block, K], best scores [block], whether equal scores have a part in the list [block],
-    figures [block, all and each third of the items].
+    figures [block, all and each third of the items]; of `scores` in `order` [items].
     """
-    top_items, top_scores = best(scores, catalogue, max(ks) + 1, tie_order)
+    places, top_scores = best(scores, catalogue[order], max(ks) + 1)
+    top_items = jnp.where(places >= 0, order[places], -1)
     equal = (top_scores[:, :-1] == top_scores[:, 1:]) & (top_items[:, 1:] >= 0)
     top_items = top_items[:, :-1]
+    listed = jnp.maximum(top_items, 0)
     is_relevant = membership(relevant, *scores.shape)
-    hits = jnp.take_along_axis(is_relevant, jnp.maximum(top_items, 0), axis=1) & (top_items >= 0)
-    counts = [
-        jnp.sum(is_relevant, axis=1),
-        *(jnp.sum(is_relevant & here, axis=1) for here in _each(thirds)),
-    ]
-    of_list = thirds[jnp.maximum(top_items, 0)]
-    hits = jnp.stack([hits, *(hits & here for here in _each(of_list))], axis=1)
-    count = jnp.stack(counts, axis=1)  # [block, 4]
+    hits = jnp.take_along_axis(is_relevant, listed, axis=1) & (top_items >= 0)
+    of_list = thirds[listed]
+    hits = jnp.stack([hits, *(hits & (of_list == n) for n in range(len(ITEM_THIRDS)))], axis=1)
+    # the pairs are few: to count them is far less than to go through [block, items]
+    place, item = relevant
+    by_third = jnp.zeros((len(scores), len(ITEM_THIRDS)), jnp.int32)
+    by_third = by_third.at[place, thirds[item]].add(1, mode="drop")
+    count = jnp.concatenate([by_third.sum(axis=1, keepdims=True), by_third], axis=1)
     figures: dict[str, Array] = {}
     for k in ks:
         figures |= {
@@ -200,7 +234,3 @@ def _measure_block(
         }
     figures = {name: jnp.where(count > 0, values, jnp.nan) for name, values in figures.items()}
     return top_items, jnp.max(top_scores, axis=1), jnp.any(equal, axis=1), figures
-
-
-def _each(thirds: Array) -> list[Array]:
-    return [thirds == third for third in range(len(ITEM_THIRDS))]

@@ -1,7 +1,7 @@
 """The score card: every row of a run folder that can be made, measured."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars.io.plugins import register_io_source
 
 from jaxrec.budget import Budget, Cost, in_time
 from jaxrec.errors import InputError, excused, grouped, survived
 from jaxrec.evaluation.card import AbsentRow, Curve, FusionCard, ScoreCard, read_card, write_card
 from jaxrec.evaluation.foreign_metrics import metrics_as
-from jaxrec.evaluation.measure import Evaluation, evaluate
+from jaxrec.evaluation.measure import Evaluation, evaluate, places_differing
 from jaxrec.evaluation.protocol import Rules
-from jaxrec.evaluation.significance import against, row_cards
+from jaxrec.evaluation.significance import against, how_sure, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task, unseen_task
 from jaxrec.experiment.choices import (
     choose_embeddings,
@@ -59,6 +60,8 @@ class Fusion(NamedTuple):
 
 INTERRUPTED = "interrupted before it was measured; the same command goes on"
 PUBLISHED_FUSION = Fusion("published", ALPHA)
+BLOCK = 2**16
+"""Users whose figures are written at once."""
 
 
 class Measured(NamedTuple):
@@ -164,7 +167,7 @@ def score_card(
         raise Interrupted(card)
     evaluations = {name: found.evaluation for name, found in measured.items()}
     with whole_file(run.per_user_path) as path:
-        _per_user_table(evaluations, run.dataset.user_ids.names).write_parquet(path)
+        _per_user_table(evaluations, run.dataset.user_ids.names).sink_parquet(path)
     write_card(run.results_path, card)
     return card
 
@@ -198,7 +201,9 @@ def _card(
     figures = row_cards(evaluations, {row.name: row.label for row in rows}, task.seen.lengths)
     cards = {row.name: replace(row, **measured[row.name].how) for row in figures}
     return ScoreCard(
-        protocol=task.card | _how_chosen(run, rows, measured, chosen_alpha),
+        protocol=task.card
+        | {"intervals": how_sure(task.card["users_evaluated"])}
+        | _how_chosen(run, rows, measured, chosen_alpha),
         rows=tuple(
             cards[row.name]
             if row.name in measured
@@ -312,18 +317,27 @@ def _shown(rules: Rules) -> dict[str, Any]:
     }
 
 
-def _per_user_table(evaluations: dict[str, Evaluation], user_ids: NDArray[Any]) -> pl.DataFrame:
-    """Every user's figures: `row`, `user_id`, one column a metric, `tail_` before those of it."""
-    return pl.concat(
-        [
-            pl.DataFrame(
-                {"user_id": user_ids[found.users]}
-                | found.per_user
-                | {f"tail_{name}": v for name, v in found.by_item_third["tail"].items()}
-            ).select(pl.lit(row).alias("row"), pl.all())
-            for row, found in evaluations.items()
-        ]
-    )
+def _per_user_table(evaluations: dict[str, Evaluation], user_ids: NDArray[Any]) -> pl.LazyFrame:
+    """Every user's figures: `row`, `user_id`, one column a metric, `tail_` before those of it.
+
+    Made block by block while it is written.
+    """
+
+    def block(row: str, start: int) -> pl.DataFrame:
+        found, of = evaluations[row], slice(start, start + BLOCK)
+        tail = {f"tail_{name}": v for name, v in found.by_item_third["tail"].items()}
+        columns = {"user_id": user_ids[found.users[of]]}
+        columns |= {name: values[of] for name, values in (found.per_user | tail).items()}
+        return pl.DataFrame(columns).select(pl.lit(row).alias("row"), pl.all())
+
+    def blocks(
+        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        for row, found in evaluations.items():
+            for start in range(0, len(found.users), BLOCK):
+                yield block(row, start)
+
+    return register_io_source(blocks, schema=block(next(iter(evaluations)), 0).schema)
 
 
 def _how_chosen(
@@ -361,9 +375,7 @@ def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCa
     differing = {}
     if "pmf" in evaluations:
         k = min(25, found.lists.shape[1])
-        pairs = zip(found.lists[:, :k], evaluations["pmf"].lists[:, :k], strict=True)
-        other = [np.sum((mine >= 0) & ~np.isin(mine, theirs)) for mine, theirs in pairs]
-        differing = {k: float(np.mean(other)) / k}
+        differing = {k: places_differing(found.lists[:, :k], evaluations["pmf"].lists[:, :k])}
     return FusionCard(
         signals=fusion.signals,
         winner=learned.winner,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import Comparisons, Mean, Numbers, ScoreCard, Summary, read_card
 from jaxrec.evaluation.protocol import PROTOCOLS
-from jaxrec.evaluation.significance import against, bootstrap_means, interval
+from jaxrec.evaluation.significance import against, intervals
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import read_json, whole_file
 
@@ -142,7 +142,7 @@ def _row(
     per_user: NDArray[np.floating], by_run: list[dict[str, float]], folds: bool
 ) -> dict[str, Mean]:
     """Of every figure the mean over the folds, or else over the users, and the users' interval."""
-    low, high = interval(bootstrap_means(per_user))
+    low, high = intervals(per_user)
     found = {}
     for number, name in enumerate(by_run[0]):
         values, of_runs = per_user[:, number], tuple(means[name] for means in by_run)

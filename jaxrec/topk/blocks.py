@@ -45,6 +45,7 @@ def over_users(
     sets: tuple[ItemSets, ...],
     memory: int = MEMORY,
     place: Placement = ALONE,
+    first_alone: bool = False,
 ) -> Any:
     """What `work` makes of all users, block by block.
 
@@ -56,8 +57,9 @@ def over_users(
         items: how many scores of a user are held at once.
         sets: of items, of every user.
         memory: bytes that the arrays of the blocks under way may take.
-        place: where; by default one block after the other, since several at once would each
-            compile a program that is new.
+        place: where; by default one block after the other.
+        first_alone: whether the first block is done before the others begin, which may then be at
+            once: several at once would each compile a program that is new.
 
     Returns:
         The pytree of NumPy arrays [n, ...].
@@ -69,7 +71,8 @@ def over_users(
         pairs = (own.pairs(block, size) for own, size in zip(sets, sizes, strict=True))
         return jax.tree.map(np.asarray, work(block, *pairs))
 
-    found = place.each(one, blocks)
+    first = [one(block) for block in blocks[:first_alone]]
+    found = [*first, *place.each(one, blocks[len(first) :])]
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *found)
 
 

@@ -6,7 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxrec.evaluation.foreign_metrics import LIBRARIES, metrics_of_hits
+from jaxrec.evaluation.foreign_metrics import LIBRARIES, metrics_as, metrics_of_hits
+from jaxrec.evaluation.measure import Evaluation
+from jaxrec.evaluation.task import Task
+from jaxrec.topk.item_sets import ItemSets
+from tests.conftest import make_ratings
 
 FOLDER = Path(__file__).parent.parent / "fixtures"
 GIVEN = json.loads((FOLDER / "lists.json").read_text())
@@ -97,3 +101,19 @@ def test_a_short_list_counts_its_hits(library: str) -> None:
     found = metrics_of_hits(library, hits, np.array([2]), there, 3)
     precision = {"implicit": 1 / 2, "lenskit": 1.0}.get(library, 1 / 3)
     assert next(iter(found.values())) == pytest.approx(precision)
+
+
+def test_lists_are_told_hits_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users without a list of their own in between, and an empty place."""
+    monkeypatch.setattr("jaxrec.evaluation.foreign_metrics.BLOCK", 2)
+    users = np.array([1, 2, 4, 5, 6], np.int32)
+    pairs = [(1, 3), (2, 9), (2, 0), (4, 1), (5, 9), (6, 2), (6, 7)]
+    relevant = ItemSets.of(make_ratings([(u, i, 5.0, 0) for u, i in pairs]), 7)
+    lists = np.array([[9, 3], [0, 9], [9, -1], [-1, -1], [2, 3]], np.int32)
+    task = Task(relevant, relevant, np.ones(10, bool), np.ones(10, int), {})
+    figures = {"precision@2": np.zeros(5, np.float32)}
+    thirds = np.zeros(10, np.int8)
+    found = Evaluation(users, lists, figures, {}, task.catalogue, thirds, np.zeros(5, bool))
+    hits = np.array([[0, 1], [1, 1], [0, 0], [0, 0], [1, 0]], bool)
+    expected = metrics_of_hits("ranx", hits, np.array([1, 2, 1, 1, 2]), lists >= 0, 2)
+    assert metrics_as("ranx", found, task, 2) == expected

@@ -8,7 +8,8 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrec.data.dataset import Dataset
-from jaxrec.evaluation.measure import evaluate
+from jaxrec.devices import placement
+from jaxrec.evaluation.measure import evaluate, places_differing
 from jaxrec.evaluation.protocol import Protocol
 from jaxrec.evaluation.task import Task, evaluation_task
 from jaxrec.topk.item_sets import ItemSets
@@ -78,8 +79,11 @@ def test_a_small_budget_and_a_ragged_last_block_change_nothing(synthetic: Datase
         return table[users]
 
     telling = Partial(look_up_and_tell, *scorer.args)
-    parts = evaluate(telling, task, ks=(5, 10), memory=7 * 32 * synthetic.items)
-    assert traced == [(7, synthetic.items)]
+    at_once = placement().parallel
+    parts = evaluate(telling, task, ks=(5, 10), memory=at_once * 7 * 32 * synthetic.items)
+    [(block, items)] = traced
+    assert 1 < block <= 7
+    assert items == synthetic.items
     for name, values in whole.per_user.items():
         assert values.tolist() == parts.per_user[name].tolist()
 
@@ -182,3 +186,10 @@ def test_a_score_that_is_not_a_number_is_refused() -> None:
     task = Task(rows([], 1), rows([(0, 1)], 1), np.ones(2, bool), np.ones(2, int), {})
     with pytest.raises(ValueError, match="not a number"):
         evaluate(Partial(look_up, jnp.array([[0.0, jnp.nan]])), task, ks=(1,))
+
+
+def test_places_that_differ_by_hand() -> None:
+    """Of six places two hold what is not on the other's list; an empty place does not differ."""
+    mine, theirs = np.array([[1, 2, 3], [4, 5, -1]]), np.array([[3, 9, 1], [8, 4, -1]])
+    for users in (1, 2):
+        assert places_differing(mine, theirs, users) == 2 / 6

@@ -2,7 +2,18 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from jaxrec.evaluation.significance import bootstrap_means, holm, interval, p_value
+from jaxrec.evaluation.measure import ITEM_THIRDS, Evaluation
+from jaxrec.evaluation.significance import (
+    MANY,
+    against,
+    bootstrap_means,
+    holm,
+    how_sure,
+    interval,
+    p_value,
+    row_cards,
+    spread,
+)
 
 
 def test_the_interval_is_scipy_s() -> None:
@@ -59,3 +70,118 @@ def test_holm_by_hand() -> None:
     assert holm({"a": 0.04, "b": 0.01, "c": 0.03}) == pytest.approx(
         {"a": 0.06, "b": 0.03, "c": 0.06}
     )
+
+
+def figures(users: int, seed: int = 0) -> np.ndarray:
+    """[users, 3] as metrics are: of few values, lopsided, and one that most users lack."""
+    rng = np.random.default_rng(seed)
+    often, seldom = rng.random((users, 25)) < 0.1, rng.random((users, 25)) < 0.002
+    here = rng.random(users) < 0.3
+    return np.stack([often.mean(1), seldom.mean(1), np.where(here, seldom.any(1), np.nan)], axis=1)
+
+
+def test_moments_say_what_draws_say() -> None:
+    """Intervals to some percent of their width, which is what another seed changes too."""
+    values = figures(2000)
+    low, high = interval(bootstrap_means(values))
+    by_moments = spread(values).interval()
+    assert np.abs((by_moments - [low, high]) / (high - low)).max() < 0.03
+    lopsided = spread(values)._replace(skew=np.zeros(3)).interval()
+    assert np.abs((lopsided - [low, high]) / (high - low)).max() > 0.03
+
+
+def test_p_by_moments_is_that_of_draws() -> None:
+    values = figures(2000)
+    means = np.nanmean(values, axis=0)
+    sd = spread(values).sd
+    for far in (-2.5, -1.0, 0.5, 2.0):
+        moved = values - means - far * sd
+        by_draws = p_value(bootstrap_means(moved))
+        assert spread(moved).p_value() == pytest.approx(by_draws, rel=0.2, abs=0.002)
+
+
+def test_p_is_below_a_twentieth_just_where_the_interval_excludes_0() -> None:
+    values = figures(300)
+    edges = spread(values).interval()
+    for edge in edges:
+        for off, excludes in ((-1e-6, False), (1e-6, True)):
+            beyond = off if (edge > edges.mean(axis=0)).all() else -off
+            assert ((spread(values - edge - beyond).p_value() < 0.05) == excludes).all()
+
+
+def test_by_moments_too_nobody_has_no_interval_and_p_is_never_zero() -> None:
+    nobody, alike, zero, far = np.nan, 0.3, 0.0, np.linspace(1, 1.01, 50)
+    values = np.stack([np.broadcast_to(x, 50) for x in (nobody, alike, zero, far)], axis=1)
+    found = spread(values)
+    assert np.isnan(found.interval()[:, 0]).all()
+    assert found.interval()[:, 1] == pytest.approx([0.3, 0.3])
+    assert found.p_value() == pytest.approx([1, 2 / 10_001, 1, 2 / 10_001])
+
+
+def evaluations(users: int, seed: int = 0) -> dict[str, Evaluation]:
+    rng = np.random.default_rng(seed)
+    here = rng.random((users, 4)) < [1, 0.9, 0.6, 0.4]
+
+    def one() -> Evaluation:
+        columns = np.where(here, rng.random((users, 4)) ** 4, np.nan).astype(np.float32)
+        parts = [{"precision@5": column} for column in columns.T]
+        return Evaluation(
+            users=np.arange(users, dtype=np.int32),
+            lists=rng.integers(-1, 40, (users, 5), dtype=np.int32),
+            per_user=parts[0],
+            by_item_third=dict(zip(ITEM_THIRDS, parts[1:], strict=True)),
+            catalogue=rng.random(50) < 0.8,
+            item_thirds=np.arange(50, dtype=np.int8) % 3,
+            tied=np.zeros(users, bool),
+        )
+
+    return {"pmf": one(), "hybrid": one()}
+
+
+def test_a_card_by_moments_is_a_card_by_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every part, in blocks of which the last is ragged."""
+    rows, known = evaluations(700), np.arange(700) % 90
+    labels = {row: row for row in rows}
+    drawn = row_cards(rows, labels, known)
+    monkeypatch.setattr("jaxrec.evaluation.significance.MANY", 700)
+    monkeypatch.setattr("jaxrec.evaluation.significance.BLOCK", 64)
+    for one, other in zip(drawn, row_cards(rows, labels, known), strict=True):
+        parts = {"": one.figures} | one.by_item_third | one.by_user_third
+        others = {"": other.figures} | other.by_item_third | other.by_user_third
+        for part, mine in parts.items():
+            theirs = others[part]
+            assert theirs.metrics == pytest.approx(mine.metrics, rel=1e-6)
+            low, high = mine.ci95["precision@5"]
+            assert theirs.ci95["precision@5"] == pytest.approx((low, high), abs=0.05 * (high - low))
+            assert mine.p_vs_pmf is not None
+            assert theirs.p_vs_pmf == pytest.approx(mine.p_vs_pmf, abs=0.02)
+        assert one.gains["pmf"] == pytest.approx(other.gains["pmf"], rel=1e-6)
+
+
+def test_a_comparison_by_moments_is_one_by_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    per_user = {row: found.per_user["precision@5"] for row, found in evaluations(700).items()}
+    drawn = against(per_user)["pmf"]
+    monkeypatch.setattr("jaxrec.evaluation.significance.MANY", 700)
+    found = against(per_user)["pmf"]
+    assert found.difference == drawn.difference
+    assert found.ci95 == pytest.approx(drawn.ci95, abs=0.05 * np.ptp(drawn.ci95))
+    assert found.p_holm == pytest.approx(drawn.p_holm, abs=0.02)
+
+
+def test_the_card_says_how_sure_it_is_made() -> None:
+    assert "10,000 draws" in how_sure(MANY - 1)
+    assert "moments" in how_sure(MANY)
+
+
+def test_coverage_is_of_the_lists_of_a_part() -> None:
+    rows, known = evaluations(30), np.arange(30)
+    found = rows["pmf"]
+    card = row_cards({"pmf": found}, {"pmf": "pmf"}, known)[0]
+    for third, part in enumerate(card.by_user_third.values()):
+        on = np.unique(found.lists[known * 3 // 30 == third])
+        share = found.catalogue[on[on >= 0]].sum() / found.catalogue.sum()
+        assert part.metrics["coverage@5"] == share
+    for third, part in enumerate(card.by_item_third.values()):
+        of = found.catalogue & (found.item_thirds == third)
+        on = np.unique(found.lists)
+        assert part.metrics["coverage@5"] == of[on[on >= 0]].sum() / of.sum()

@@ -1,6 +1,9 @@
+import time
+
 import numpy as np
 import pytest
 
+from jaxrec.devices import Cores
 from jaxrec.topk import blocks
 from jaxrec.topk.item_sets import ItemSets
 from tests.conftest import make_ratings
@@ -33,3 +36,19 @@ def test_every_user_is_worked_on_once_in_blocks_of_one_shape(memory: int) -> Non
     assert found["user"].tolist() == users.tolist()
     assert found["sum"].tolist() == [1, 0, 1, 1, 3]
     assert len(shapes) == 1
+
+
+def test_the_first_block_may_be_done_before_the_others_begin() -> None:
+    users, place = np.arange(6, dtype=np.int32), Cores(2)
+    log: list[str] = []
+
+    def work(block: np.ndarray) -> np.ndarray:
+        log.append(f"begin {block[0]}")
+        if block[0] == 0:
+            time.sleep(0.2)
+        log.append(f"end {block[0]}")
+        return block
+
+    found = blocks.over_users(work, users, 1, (), 32 * 2, place, first_alone=True)
+    assert found.tolist() == users.tolist()
+    assert log[:2] == ["begin 0", "end 0"]
