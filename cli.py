@@ -149,6 +149,7 @@ def _cost_of_run(dataset: Dataset) -> dict[str, float]:
 @main.command()
 @on_run_folder(_mistakes)
 @ask.model_option
+@ask.fast_option
 @ask.cutoffs
 @ask.rows_option
 @ask.grid_options
@@ -205,6 +206,7 @@ def _do_everything(
     only: tuple[str, ...],
     trials: int | None,
     finetune: bool,
+    fast: bool,
 ) -> ScoreCard:
     """Train, embed and evaluate what is not there yet."""
     from jaxrec.experiment.fitting import missing_factors
@@ -215,7 +217,8 @@ def _do_everything(
     if not opened.protocol.rules.as_published:
         rows_of(opened, only)  # a name that is none is refused before anything is made
     with excused(partial(terminal.lost, "text"), _mistakes()):
-        _embed(opened, model, terminal, again=False, like=like)
+        loading = {"dtype": "fast"} if fast else {}
+        _embed(opened, model, terminal, again=False, like=like, loading=loading)
         if finetune:
             with excused(partial(terminal.lost, "fine-tuning"), _mistakes()):
                 _finetune_once(opened, model, like, terminal)
@@ -236,13 +239,17 @@ def _do_everything(
 @ask.model_option
 @ask.loading_options
 @ask.finetune_options
-def embed(session: Session, model: str, finetune: bool, **options: Any) -> None:
+def embed(session: Session, model: str, finetune: bool, fast: bool, **options: Any) -> None:
     """Encode the item texts with a language model, or fine-tune one first.
 
     A fine-tuning that was interrupted goes on with the same command. Under `accelerate launch`
     several GPUs share its batches.
     """
     loading = {name: options.pop(name) for name in ask.LOADING}
+    if fast:
+        if finetune or loading["dtype"] is not None:
+            raise click.UsageError("--fast says what to encode in: neither --dtype nor --finetune")
+        loading["dtype"] = "fast"
     if finetune:
         _finetune(session, model, loading, options)
         return

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     },
 }
 OF_TORCH = {
-    "encoding": GROUND | {"processes", "hub"},
+    "encoding": GROUND | {"processes", "hub", "bert"},
     "training": GROUND | {"processes", "hub", "encoding"},
     "learn.py": GROUND | {"processes", "encoding", "training"},
 }

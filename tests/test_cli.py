@@ -284,7 +284,8 @@ def test_encoders_of_one_name_have_embeddings_of_their_own(tmp_path: Path) -> No
         for options, told in (
             ((), ""),
             (("--dim", 8), "bert: takes the place of embeddings made with dim 32"),
-            ((), "bert: takes the place of embeddings made with dim 8"),
+            (("--fast",), "bert: takes the place of embeddings made with dim 8, dtype 'float32'"),
+            ((), "bert: takes the place of embeddings made with dtype '"),
         ):
             result = jaxrec(*common, bert, *options)
             assert result.exit_code == 0, result.output

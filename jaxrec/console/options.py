@@ -240,6 +240,13 @@ def inspect_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(options, command)
 
 
+fast_option = click.option(
+    "--fast",
+    is_flag=True,
+    help="Encode in bfloat16 where the processor has it, else in int8.",
+)
+
+
 LOADING = ("dim", "nf4", "dtype", "prompt", "long")
 """What `loading_options` ask."""
 
@@ -257,9 +264,11 @@ def loading_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--dtype",
-            type=click.Choice(["float32", "bfloat16"]),
-            help="Compute in.  [default: the model's; fine-tuning bfloat16 on a GPU]",
+            type=click.Choice(["float32", "bfloat16", "int8"]),
+            help="Compute in; in int8 a BERT's matrix products on a CPU.  [default: the model's;"
+            " fine-tuning bfloat16 on a GPU]",
         ),
+        fast_option,
         click.option(
             "--prompt",
             help="Put before every text, '' for nothing.  [default: what the model has for"

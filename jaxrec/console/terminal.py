@@ -94,7 +94,7 @@ class Terminal:
             yield on_step
 
     @contextmanager
-    def count(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    def count(self, what: str, total: int) -> Iterator[Callable[[float], None]]:
         """A progress bar that counts; yields what `on_batch` takes."""
         with self._progress("{task.completed:.0f} of {task.total:.0f}") as progress:
             task = progress.add_task(shown(what, self.err.encoding), total=total)

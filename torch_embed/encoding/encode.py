@@ -1,19 +1,23 @@
 """Encodes texts in batches of similar length, and checks the encoder before trusting it.
 
 A text that is longer than the encoder reads is cut, or read in windows whose embeddings are
-averaged: `Encoder.long` says which.
+averaged: `Encoder.long` says which. A plain BERT on a CPU computes without padding (`bert`), a
+batch a core; every other encoder is transformers' own, batch after batch.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 
-from torch_embed import processes
+from torch_embed import bert, processes
 from torch_embed.encoding.encoder import Encoder
 from torch_embed.encoding.pooling import pool
 from torch_embed.errors import InputError
@@ -25,8 +29,17 @@ BATCH_TOKENS = 2048
 LONG = ("cut", "mean")
 """What becomes of long texts: only their beginning is read, or the mean of windows."""
 
-OnBatch = Callable[[int], None]
-"""Called after each batch with its number of texts."""
+PACKED_TOKENS = 1024
+"""Tokens of a batch without padding: a core's share of the cache."""
+
+SAMPLED = 4
+"""Batches that tell how long all will take."""
+
+TOLERANCE = {"float32": 1e-4, "int8": 1e-1}
+"""By how much an entry of an embedding may depend on the batch; else 0.03."""
+
+OnBatch = Callable[[float], None]
+"""Called after each batch with its work, in texts of mean length: of n texts, n in all."""
 
 
 class Windows(NamedTuple):
@@ -43,21 +56,24 @@ class Windows(NamedTuple):
 def encode(
     encoder: Encoder, texts: list[str], on_batch: OnBatch = lambda texts: None
 ) -> NDArray[np.float32]:
-    """[len(texts), dim] unit embeddings, in the order of `texts`.
+    """[len(texts), dim] unit embeddings, in the order of `texts`; equal ones are encoded once.
 
     Texts are sorted by tokens, so that a batch holds hardly any padding.
     """
-    windows = _windows(encoder, texts, every=encoder.long == "mean")
+    different = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    windows = _windows(encoder, list(different), every=encoder.long == "mean")
     first = np.diff(windows.text, prepend=-1) > 0
     E = np.zeros((len(first), encoder.dim), np.float32)
     place, size = processes.place()
-    for number, batch in enumerate(batches([len(ids) for ids in windows.tokens])):
-        if number % size == place:
-            E[batch] = _encode_batch(encoder, [windows.tokens[i] for i in batch])
-        on_batch(int(first[batch].sum()))
+    plan = _plan(encoder, [len(ids) for ids in windows.tokens])[place::size]
+    work = [sum(len(windows.tokens[i]) for i in batch) for batch in plan]
+    encoded = _encode_all(encoder, [[windows.tokens[i] for i in batch] for batch in plan])
+    for batch, rows, tokens in zip(plan, encoded, work, strict=True):
+        E[batch] = rows
+        on_batch(len(texts) * tokens / sum(work))
     if size > 1:
         E = processes.sum_over(torch.from_numpy(E).to(encoder.model.device)).cpu().numpy()
-    return _of_texts(E, windows, first)
+    return _of_texts(E, windows, first)[[different[text] for text in texts]]
 
 
 def _of_texts(
@@ -143,9 +159,44 @@ def batches(lengths: list[int], most: int = BATCH_TOKENS) -> Iterator[list[int]]
         start += size
 
 
+def _plan(encoder: Encoder, lengths: list[int]) -> list[list[int]]:
+    """Batches as `_encode_all` computes them best: so many that no core waits, if there can be."""
+    if not bert.is_plain(encoder.model):
+        return list(batches(lengths))
+    a_core = sum(lengths) // torch.get_num_threads()
+    return list(batches(lengths, max(PACKED_TOKENS // 8, min(PACKED_TOKENS, a_core))))
+
+
+def _encode_all(encoder: Encoder, batches: list[list[list[int]]]) -> Iterator[NDArray[np.float32]]:
+    """[texts, dim] of each batch, in order; those of a plain BERT a core each."""
+    if not bert.is_plain(encoder.model):
+        yield from (_encode_batch(encoder, batch) for batch in batches)
+        return
+    weights, cores = bert.read(encoder.model, encoder.int8), torch.get_num_threads()
+    packed = partial(_encode_packed, encoder, weights)
+    if min(len(batches), cores) < 2:
+        yield from map(packed, batches)
+        return
+    try:  # products of one batch by several cores would wait for each other after each layer
+        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(packed, batches)
+    finally:
+        torch.set_num_threads(cores)  # of threads yet to come
+
+
 @torch.inference_mode()
 def _encode_batch(encoder: Encoder, tokens: list[list[int]]) -> NDArray[np.float32]:
     return embed(encoder, tokens).cpu().numpy()
+
+
+@torch.inference_mode()
+def _encode_packed(
+    encoder: Encoder, weights: bert.Bert, tokens: list[list[int]]
+) -> NDArray[np.float32]:
+    lengths = [len(ids) for ids in tokens]
+    hidden = pad_sequence(list(bert.forward(weights, tokens).split(lengths)), batch_first=True)
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    return _pooled(encoder, hidden, mask).numpy()
 
 
 def embed(encoder: Encoder, tokens: list[list[int]], bfloat16: bool = False) -> torch.Tensor:
@@ -162,8 +213,12 @@ def embed(encoder: Encoder, tokens: list[list[int]], bfloat16: bool = False) -> 
     padded = encoder.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         hidden = encoder.model(**padded).last_hidden_state
+    return _pooled(encoder, hidden, padded["attention_mask"])
+
+
+def _pooled(encoder: Encoder, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     skip = 0 if encoder.include_prompt or not encoder.prompt else len(_frame(encoder)[0])
-    pooled = pool(hidden.float(), padded["attention_mask"], encoder.pooling, skip)
+    pooled = pool(hidden.float(), mask, encoder.pooling, skip)
     return torch.nn.functional.normalize(encoder.layers(pooled)[:, : encoder.dim], dim=-1)
 
 
@@ -171,7 +226,8 @@ def check(encoder: Encoder, texts: list[str]) -> None:
     """Refuse an encoder whose embeddings depend on the batch, are not finite or not of norm 1.
 
     The wrong padding side is the commonest silent error of embedding code, and a batch of one
-    hides it: so texts of different lengths are encoded together and one by one.
+    hides it: so texts of different lengths are encoded together by transformers and one by one as
+    `encode` does it.
 
     Raises:
         InputError: the check failed.
@@ -179,8 +235,8 @@ def check(encoder: Encoder, texts: list[str]) -> None:
     ranked = sorted(tokenize(encoder, texts), key=len)
     sample = [ranked[round(q * (len(ranked) - 1) / 4)] for q in range(5)]
     together = _encode_batch(encoder, sample)
-    alone = np.concatenate([_encode_batch(encoder, [tokens]) for tokens in sample])
-    tolerance = 1e-4 if encoder.model.dtype == torch.float32 else 3e-2
+    alone = np.concatenate(list(_encode_all(encoder, [[tokens] for tokens in sample])))
+    tolerance = TOLERANCE.get(encoder.dtype, 3e-2)
     if not np.isfinite(together).all():
         raise InputError(f"{encoder.model_id}: embeddings are not finite; try another dtype")
     if np.abs(np.linalg.norm(together, axis=1) - 1).max() > 1e-3:
@@ -193,15 +249,17 @@ def check(encoder: Encoder, texts: list[str]) -> None:
 
 
 def estimate_seconds(encoder: Encoder, texts: list[str]) -> float:
-    """How long `encode` will take, from the middle batch of its plan."""
-    tokens = _windows(encoder, texts, every=encoder.long == "mean").tokens
-    plan = list(batches([len(ids) for ids in tokens]))
-    middle = [tokens[i] for i in plan[len(plan) // 2]]
-    _encode_batch(encoder, middle)  # the first call allocates
+    """How long `encode` will take, from some batches of its plan, long texts and short ones."""
     start = time.perf_counter()
-    _encode_batch(encoder, middle)
-    seconds_per_token = (time.perf_counter() - start) / sum(map(len, middle))
-    return seconds_per_token * sum(map(len, tokens))
+    tokens = _windows(encoder, list(dict.fromkeys(texts)), every=encoder.long == "mean").tokens
+    reading = time.perf_counter() - start
+    plan = [[tokens[i] for i in batch] for batch in _plan(encoder, [len(ids) for ids in tokens])]
+    some = [plan[round(q * (len(plan) - 1) / (SAMPLED - 1))] for q in range(SAMPLED)]
+    list(_encode_all(encoder, some[:1]))  # the first call allocates
+    start = time.perf_counter()
+    list(_encode_all(encoder, some))
+    seconds_per_token = (time.perf_counter() - start) / sum(len(ids) for b in some for ids in b)
+    return reading + seconds_per_token * sum(map(len, tokens))
 
 
 def expected_time(encoder: Encoder, texts_path: Path, reuse: Sequence[Path] = ()) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerBase
 
+from torch_embed import bert
 from torch_embed.encoding.layout import Layout, longest, read_config, read_layout, read_tokenizer
 from torch_embed.encoding.nf4 import is_nf4, pack_only_what_fits, quantisation
 from torch_embed.encoding.pooling import describe, load_layers, weights_of
@@ -26,6 +27,8 @@ class Encoder:
     tokenizer: PreTrainedTokenizerBase
     model: Any
     """A transformers model, perhaps with adapters (PeftModel)."""
+    int8: bool
+    """Are matrix products of 8-bit integers? (Plain BERT on a CPU.)"""
     pooling: str
     """`mean` of the tokens, the `last` token, or what else `pool` knows."""
     include_prompt: bool
@@ -49,6 +52,11 @@ class Encoder:
     notes: tuple[str, ...]
     """What its user should know: what is assumed, what is done otherwise than its makers do."""
 
+    @property
+    def dtype(self) -> str:
+        """What it computes in, as `--dtype` has it."""
+        return "int8" if self.int8 else str(self.model.dtype).removeprefix("torch.")
+
     def told(self) -> str | None:
         """The notes, a line each; None if there is none."""
         return "\n".join(f"{self.name}: {note}" for note in self.notes) or None
@@ -60,7 +68,7 @@ class Encoder:
             "model": self.model_id,
             "weights_sha256": self.weights_sha256,
             "dim": self.dim,
-            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "dtype": self.dtype,
             "nf4": is_nf4(self.model),
             "prompt": self.prompt,
             "pooling": self.pooling,
@@ -91,7 +99,8 @@ def load_encoder(
         device: torch device; a GPU if there is one, else the CPU.
         dim: of the embeddings; all of the model's by default.
         nf4: quantise the linear layers to 4 bits; by default as an adapter was trained.
-        dtype: of the weights, as torch calls it; by default that of the file.
+        dtype: of the weights, as torch calls it; by default that of the file. `int8`: 8-bit
+            integers in matrix products, of a plain BERT on a CPU; `fast`: `fastest` of these.
         prompt: what goes before every text; by default what the model's files say of documents.
         long: how to read long texts, one of `encode.LONG`; by default as it was trained, or `cut`.
 
@@ -100,8 +109,9 @@ def load_encoder(
             the model cannot be used as its files say.
     """
     silence()
+    device = device or ("cpu" if dtype == "int8" else default_device())
+    dtype = fastest(device) if dtype == "fast" else dtype
     check_dtype(dtype)
-    device = device or default_device()
     hub_source(model)  # refuses what is no model
     try:
         layout = read_layout(model)
@@ -115,11 +125,18 @@ def load_encoder(
             raise InputError(f"{model}: no {dim} dimensions; it has {width}")
         in_4_bits = trained.get("nf4", False) if nf4 is None else nf4
         tokenizer.padding_side = _padding_side(pooling, config)
+        int8 = dtype == "int8"
+        network = _network(layout, device, in_4_bits, "float32" if int8 else dtype)
+        if int8 and not bert.is_plain(network):
+            raise InputError(
+                f"{model}: int8 is for a plain BERT on a CPU; leave --fast or --dtype out"
+            )
         return Encoder(
             name=names_of(model)[0],
             model_id=model_id(model),
             tokenizer=tokenizer,
-            model=_network(layout, device, in_4_bits, dtype),
+            model=network,
+            int8=int8,
             pooling=pooling,
             include_prompt=layout.include_prompt,
             layers=layers.to(device),
@@ -176,12 +193,30 @@ def gpu_has_bfloat16() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
+def _has_bfloat16(device: str) -> bool:
+    if device != "cpu":
+        return gpu_has_bfloat16()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def fastest(device: str) -> str:
+    """bfloat16 where it is not emulated, else int8 on a CPU.
+
+    Raises:
+        InputError: neither is there.
+    """
+    if _has_bfloat16(device):
+        return "bfloat16"
+    if device == "cpu" and bert.engine():
+        return "int8"
+    raise InputError("nothing here is faster than float32; leave --fast out")
+
+
 def check_dtype(dtype: str | None) -> None:
     """Refuse bfloat16 where it would be emulated, at a hundredth of float32's speed."""
-    if dtype != "bfloat16" or gpu_has_bfloat16():
-        return
-    of_cpu = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    if torch.cuda.is_available() or not of_cpu:
+    if dtype == "int8" and not bert.engine():
+        raise InputError("this torch multiplies no 8-bit integers; leave --dtype out")
+    if dtype == "bfloat16" and not _has_bfloat16("cuda" if torch.cuda.is_available() else "cpu"):
         raise InputError("this processor has no bfloat16 arithmetic; leave --dtype out")
 
 

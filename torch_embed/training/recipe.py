@@ -138,6 +138,8 @@ def resolve(
     Raises:
         InputError: no such model, no such arithmetic here, or the wishes contradict each other.
     """
+    if dtype == "int8":
+        raise InputError("8-bit integers have no gradients; give --dtype float32, or leave it out")
     check_dtype(dtype)
     large = shape_of(model).model_type.startswith("qwen")
     nf4 = large if nf4 is None else nf4

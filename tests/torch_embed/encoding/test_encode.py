@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from jaxrec.border.texts import texts_sha256, write_texts
 from jaxrec.data.dataset import Dataset
 from jaxrec.data.features import item_texts
 from tests.tiny_models import tiny_bert, tiny_qwen3
+from torch_embed import bert as torch_bert
 from torch_embed.encoding import encode as encoding
 from torch_embed.encoding.encode import batches, check, embed_file, encode, estimate_seconds, pool
 from torch_embed.encoding.encoder import Encoder, load_encoder
@@ -195,3 +197,91 @@ def test_loading_prints_nothing() -> None:
     code = "from torch_embed.encoding.encoder import load_encoder; load_encoder('minilm')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_equal_texts_are_encoded_once(bert: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    windows = encoding._windows
+
+    def counted(encoder: Encoder, texts: list[str], **how: Any) -> encoding.Windows:
+        seen.append(len(texts))
+        return windows(encoder, texts, **how)
+
+    monkeypatch.setattr(encoding, "_windows", counted)
+    E = encode(bert, ["a b", "c", "a b", "a b"])
+    assert seen == [2]
+    np.testing.assert_array_equal(E[[0, 0]], E[[2, 3]])
+    assert not np.allclose(E[0], E[1])
+
+
+@pytest.mark.parametrize("name", ["bert", "qwen3"])
+def test_progress_is_work_and_ends_at_the_number_of_texts(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, told = request.getfixturevalue(name), list[float]()
+    monkeypatch.setattr(encoding, "_plan", lambda encoder, lengths: list(batches(lengths, 12)))
+    encode(encoder, [*TEXTS, "a"], told.append)  # equal texts count, too
+    assert sum(told) == pytest.approx(6)
+    assert told[0] > told[-1]  # the longest text is more work than the shortest
+
+
+def test_the_check_sees_a_forward_pass_that_is_not_transformers(
+    bert: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = encoding.bert.read(bert.model)
+    wrong = weights._replace(places=weights.places.flip(0))
+    monkeypatch.setattr(encoding.bert, "read", lambda *args: wrong)
+    with pytest.raises(InputError, match="depends on its batch"):
+        check(bert, TEXTS)
+
+
+def test_cores_share_the_batches_and_get_their_threads_back(
+    bert: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(encoding, "_plan", lambda encoder, lengths: list(batches(lengths, 6)))
+    try:
+        torch.set_num_threads(3)
+        several = encode(bert, TEXTS)
+        assert torch.get_num_threads() == 3
+        torch.set_num_threads(1)
+        np.testing.assert_allclose(encode(bert, TEXTS), several, atol=1e-6)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def on_a_processor(monkeypatch: pytest.MonkeyPatch, bfloat16: bool) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: bfloat16)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+
+
+@pytest.mark.parametrize(("has_bfloat16", "dtype"), [(True, "bfloat16"), (False, "int8")])
+def test_fast_is_what_the_processor_has_and_is_on_the_card(
+    has_bfloat16: bool, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_processor(monkeypatch, has_bfloat16)
+    monkeypatch.setattr("torch_embed.bert.engine", lambda: "x86")
+    encoder = load_encoder(str(tiny_bert(tmp_path)), dtype="fast")
+    assert encoder.card()["dtype"] == dtype
+
+
+def test_fast_is_refused_where_nothing_is_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_processor(monkeypatch, bfloat16=False)
+    with pytest.raises(InputError, match="int8 is for a plain BERT on a CPU; leave --fast"):
+        load_encoder(str(tiny_qwen3(tmp_path)), dtype="int8")
+    monkeypatch.setattr("torch_embed.bert.engine", lambda: None)
+    with pytest.raises(InputError, match="nothing here is faster than float32; leave --fast out"):
+        load_encoder("minilm", dtype="fast")
+    with pytest.raises(InputError, match="multiplies no 8-bit integers; leave --dtype out"):
+        load_encoder("minilm", dtype="int8")
+
+
+@pytest.mark.skipif(torch_bert.engine() is None, reason="this torch multiplies no 8-bit integers")
+def test_integers_embed_nearly_the_same(tmp_path: Path) -> None:
+    stored = np.load(FIXTURE)
+    encoder = load_encoder("minilm", "cpu", dtype="int8")
+    check(encoder, stored["texts"].tolist())
+    assert (encode(encoder, stored["texts"].tolist()) * stored["E"]).sum(1).min() > 0.97
