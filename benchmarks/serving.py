@@ -39,7 +39,6 @@ from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.fusion.gate import familiarity, fused_scorer
 from jaxrec.models.model import Evidence
 from jaxrec.models.registry import MODELS, ask, learn
-from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.scorer import AnyScorer, Linear, Product
 
 K = 25
@@ -87,7 +86,7 @@ def fold_in(path: Path) -> None:
     run = open_run(path)
     split, task = run.protocol.split, evaluation_task(run.dataset, run.protocol)
     joined = Split(split.known, split.test)
-    new = task._replace(relevant=of_users(task, run.dataset.interactions.users[split.given]))
+    new = task._replace(relevant=task.relevant.only(run.dataset.interactions.users[split.given]))
     found, signals = {}, dict[str, Both]()
     learned, signals_of_run = learn_fusion(run)
     for row in ("pmf", *signals_of_run):
@@ -106,15 +105,6 @@ def fold_in(path: Path) -> None:
     found["hybrid"] = compare("hybrid", (fused[0], fused[1]), new)
     of = found["hybrid"]
     report("fold-in", of["precision"], of["precision_refitted"], "refit", "P@25 of hybrid")
-
-
-def of_users(task: Task, users: NDArray[np.int32]) -> ItemSets:
-    """What is relevant to these users, and nothing for the others."""
-    kept = np.isin(np.arange(len(task.relevant.lengths)), users)
-    owners = np.repeat(np.arange(len(kept)), task.relevant.lengths)
-    lengths = np.where(kept, task.relevant.lengths, 0)
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    return task.relevant._replace(starts=starts, items=task.relevant.items[kept[owners]])
 
 
 @main.command("new-items")

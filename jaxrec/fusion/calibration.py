@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.fusion.gate import UNRATED, Learned, fused_scorer
-from jaxrec.fusion.learning import FOLDS, K, Part
+from jaxrec.fusion.learning import FOLDS, LEARNERS, K, Part, learners
 from jaxrec.topk.blocks import MEMORY
 
 BONUSES = np.arange(-30, 31) / 10
@@ -19,7 +19,7 @@ def calibrate(learned: Learned, part: Part, seed: int, memory: int = MEMORY) -> 
 
     They get the largest bonus (`BONUSES`) that costs at most the share `COST` of the hits on rated
     items among every user's best K: the weight h of that feature. The figures are cross-fitted, the
-    bonus of each fold of users being chosen on the other folds.
+    bonus of each fold of users being chosen on the other folds. At most `LEARNERS` users are asked.
 
     Args:
         learned: the fusion.
@@ -28,6 +28,8 @@ def calibrate(learned: Learned, part: Part, seed: int, memory: int = MEMORY) -> 
         memory: bytes that the arrays of a block of users may take.
     """
     task, unrated = part.task, np.asarray(part.familiarity.items)[:, UNRATED] > 0
+    some = learners(task, seed, LEARNERS)
+    task = task._replace(relevant=task.relevant.only(some))
     owners = np.repeat(np.arange(len(task.relevant.lengths)), task.relevant.lengths)
     relevant = owners * len(unrated) + task.relevant.items
 

@@ -93,7 +93,7 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
         seed: of the users' folds.
         memory: bytes that the arrays of a block of users may take.
     """
-    drawn = [_learners(part.task, seed, LEARNERS // len(parts)) for part in parts]
+    drawn = [learners(part.task, seed, LEARNERS // len(parts)) for part in parts]
     examples = _examples(parts, drawn, memory)
     familiarity = parts[0].familiarity
     rest = [0.0] * (len(parts[0].signals) - 2)
@@ -128,7 +128,7 @@ def _gate(weights: Weights) -> Gate:
     return gate
 
 
-def _learners(task: Task, seed: int, most: int) -> NDArray[np.int32]:
+def learners(task: Task, seed: int, most: int) -> NDArray[np.int32]:
     """At most so many of the users who have something to find."""
     users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
     if not len(users):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from jaxrec.devices import placement
 from jaxrec.models import cost
 from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings
 from jaxrec.topk.scorer import Linear, Product, product
@@ -66,17 +67,19 @@ def _weights(
     similarity: Callable[[int, int], NDArray[np.floating]], items: int, neighbours: int
 ) -> sparse.csr_array:
     """W of the sparse rows that `similarity(start, stop)` makes, cut to the best of each."""
-    blocks = []
-    for start in range(0, items, BLOCK):
+
+    def block(start: int) -> sparse.csr_array:
         stop = min(start + BLOCK, items)
-        block = similarity(start, stop)
-        np.fill_diagonal(block[:, start:stop], 0)
-        kept = np.argpartition(-block, min(neighbours, items - 1), axis=1)[:, :neighbours]
+        found = similarity(start, stop)
+        np.fill_diagonal(found[:, start:stop], 0)
+        kept = np.argpartition(-found, min(neighbours, items - 1), axis=1)[:, :neighbours]
         row = np.repeat(np.arange(stop - start), kept.shape[1])
-        value = np.take_along_axis(block, kept, axis=1).ravel()
+        value = np.take_along_axis(found, kept, axis=1).ravel()
         there = value != 0
         places = row[there], kept.ravel()[there]
-        blocks.append(sparse.csr_array((value[there], places), shape=block.shape))
+        return sparse.csr_array((value[there], places), shape=found.shape)
+
+    blocks = placement().each(block, range(0, items, BLOCK))
     return sparse.csr_array(sparse.vstack(blocks, format="csr").T)
 
 

@@ -27,6 +27,13 @@ class ItemSets(NamedTuple):
         """[users] how many items each set has."""
         return np.diff(self.starts)
 
+    def only(self, users: NDArray[np.integer]) -> "ItemSets":
+        """Those of `users`; nothing for the others."""
+        kept = np.zeros(len(self.lengths), bool)
+        kept[users] = True
+        starts = np.concatenate([[0], np.cumsum(np.where(kept, self.lengths, 0))])
+        return ItemSets(starts, self.items[np.repeat(kept, self.lengths)])
+
     def pairs(
         self, users: NDArray[np.integer], size: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -52,3 +52,10 @@ def test_the_first_block_may_be_done_before_the_others_begin() -> None:
     found = blocks.over_users(work, users, 1, (), 32 * 2, place, first_alone=True)
     assert found.tolist() == users.tolist()
     assert log[:2] == ["begin 0", "end 0"]
+
+
+def test_sets_of_some_users_alone() -> None:
+    sets = ItemSets(np.array([0, 2, 2, 3, 5]), np.array([4, 1, 7, 0, 2], np.int32))
+    some = sets.only(np.array([3, 0, 0]))
+    assert some.lengths.tolist() == [2, 0, 0, 2]
+    assert some.items.tolist() == [4, 1, 0, 2]
