@@ -32,6 +32,7 @@ from jaxrec.console.session import (
 from jaxrec.errors import InputError, excuse, excused
 
 if TYPE_CHECKING:
+    from jaxrec.budget import Budget
     from jaxrec.console.terminal import Terminal
     from jaxrec.data.dataset import Dataset
     from jaxrec.evaluation.card import ScoreCard
@@ -184,7 +185,8 @@ def run(
         if opened.dataset.synthetic:
             session = replace(session, data=opened.dataset.name)  # for all cells, or for none
         tuned = {"trials": None} if adopt_settings(opened, cell) else {}
-        card = _do_everything(opened, session.terminal, cell.like, **what | tuned)
+        with resumable():
+            card = _do_everything(opened, session.terminal, cell.like, **what | tuned)
     if cells[0].path == session.path:
         if json_path is not None:
             write_card(json_path, card)
@@ -208,14 +210,14 @@ def _do_everything(
     finetune: bool,
     fast: bool,
 ) -> ScoreCard:
-    """Train, embed and evaluate what is not there yet."""
+    """Train, embed and evaluate what is not there yet, as far as the budget's time allows."""
     from jaxrec.experiment.fitting import missing_factors
-    from jaxrec.experiment.rows import rows_of
+    from jaxrec.experiment.rows import check_names, cost_of, factors_cost, rows_of
     from jaxrec.experiment.scoring import PUBLISHED_FUSION
     from jaxrec.experiment.tuning import rows_to_tune
 
     if not opened.protocol.rules.as_published:
-        rows_of(opened, only)  # a name that is none is refused before anything is made
+        check_names(opened, only)  # what is no row is refused before anything is made
     with excused(partial(terminal.lost, "text"), _mistakes()):
         loading = {"dtype": "fast"} if fast else {}
         _embed(opened, model, terminal, again=False, like=like, loading=loading)
@@ -223,14 +225,18 @@ def _do_everything(
             with excused(partial(terminal.lost, "fine-tuning"), _mistakes()):
                 _finetune_once(opened, model, like, terminal)
     if trials is not None:
-        tune_rows(opened, rows_to_tune(opened, only), trials, terminal)
+        kept = sum(cost_of(opened, row.name).seconds for row in rows_of(opened, only))
+        in_time = replace(opened, budget=opened.budget.less(kept))  # for the score card
+        tune_rows(in_time, rows_to_tune(opened, only), trials, terminal)
     for row in sorted({row.factors for row in rows_of(opened, only) if row.factors is not None}):
         with excused(partial(terminal.lost, f"factors of {row}")):
             missing = missing_factors(opened, {row}, tuned=trials is not None)
-            if row in missing:
-                train(opened, missing[row], terminal)
-            else:
+            if row not in missing:
                 terminal.say(f"{row}: factors are there already")
+            elif (why := opened.budget.too_long(factors_cost(opened, missing[row]))) is not None:
+                raise InputError(why)
+            else:
+                train(opened, missing[row], terminal)
     return measure(opened, terminal, ks, PUBLISHED_FUSION, only=only)
 
 
@@ -281,6 +287,7 @@ def _embed(
         opened.read_embeddings(name)  # refuses what is damaged
         terminal.say(f"{name}: embeddings are there already")
         return
+    from jaxrec.budget import Cost, in_time
     from jaxrec.experiment.fitting import refuse_taught_elsewhere
     from jaxrec.experiment.rows import unchosen
     from jaxrec.experiment.scoring import set_stale_results_aside
@@ -295,7 +302,10 @@ def _embed(
         opened.write_texts(kind)
         path, texts = opened.embeddings_path(name, kind), opened.texts_path(kind)
         if (expected := expected_time(encoder, texts, encoded)) is not None:
-            terminal.say(f"{name}: {expected}")
+            if (why := opened.budget.too_long(Cost(0.0, expected, 0.0))) is not None:
+                before = opened.command("embed", "--model", model)
+                raise InputError(f"{name}: {why}, or run `{before}` before")
+            terminal.say(f"{name}: about {in_time(expected)} on this CPU")
         what = f"{name}, {opened.dataset.items:,} {kind} texts"
         with terminal.count(what, opened.dataset.items) as on_batch:
             card = embed_file(encoder, texts, path, on_batch, encoded)
@@ -338,7 +348,11 @@ def _first_ahead(terminal: Terminal) -> Iterator[None]:
 
 
 def _finetune(
-    session: Session, model: str, loading: dict[str, Any], options: dict[str, Any]
+    session: Session,
+    model: str,
+    loading: dict[str, Any],
+    options: dict[str, Any],
+    budget: Budget | None = None,
 ) -> None:
     """Fine-tune an encoder on the train part; validation of the fusion stops it."""
     try:
@@ -361,7 +375,7 @@ def _finetune(
         arithmetic = {option: loading.pop(option, None) for option in ("nf4", "dtype")}
         # first: contradictions leave no run folder behind
         recipe = resolve(model, **arithmetic, **options)
-        opened = open_run_of(session)
+        opened = open_run_of(session, budget=budget)
         recipe = recipe.with_seed(opened.protocol.seed)
         refuse_taught_elsewhere(opened, model, lesson_of(model))
         base = _name_in(opened, model)
@@ -411,7 +425,7 @@ def _prepare(
     examples: int = write_lesson(opened, folder, kind, wanted, model_id(model))["examples"]
     terminal.say(f"{folder.name}: {examples:,} examples for {recipe.settings.loss} in {folder}")
     terminal.say(unread(opened, folder.name, kind))
-    terminal.say(f"{folder.name}: {preflight(model, recipe, folder)}")
+    terminal.say(f"{folder.name}: {preflight(model, recipe, folder, opened.budget.left)}")
 
 
 def _finetune_once(
@@ -425,7 +439,8 @@ def _finetune_once(
     there = adopt_taught(opened, name, model_id(model), like)
     terminal.say(there)
     if there is None:
-        _finetune(Session(opened.path, None, None, None, terminal), model, {}, {})
+        session = Session(opened.path, None, None, None, terminal)
+        _finetune(session, model, {}, {}, opened.budget)
 
 
 @main.command()

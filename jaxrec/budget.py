@@ -1,7 +1,8 @@
-"""What may be spent, and what something will take: bytes of memory, and seconds."""
+"""What may be spent, and what something will take, or took: bytes of memory, and seconds."""
 
 import math
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,22 @@ class Cost(NamedTuple):
         return f"about {in_bytes(self.memory)} and {in_time(self.seconds)}"
 
 
+@dataclass(frozen=True)
+class Stage:
+    """How far a row of the score card is: it waits, is under way, was measured, or is absent."""
+
+    row: str
+    expected: Cost
+    """What it takes, about."""
+    under_way: bool = False
+    took: float | None = None
+    """Seconds, once it is over."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Means over the users, once it was measured."""
+    absent: str | None = None
+    """Why, if it is."""
+
+
 class Budget(NamedTuple):
     """What may be spent."""
 
@@ -54,6 +71,10 @@ class Budget(NamedTuple):
     def left(self) -> float:
         """Seconds."""
         return self.end - time.monotonic()
+
+    def less(self, seconds: float) -> "Budget":
+        """The same where so many seconds are kept for something else."""
+        return self._replace(end=self.end - seconds)
 
     def too_large(self, cost: Cost) -> str | None:
         """Why this does not fit in memory, and what would help; None where it does."""

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,12 +16,14 @@ from click.testing import CliRunner, Result
 
 import cli
 from jaxrec import __version__
+from jaxrec.budget import Cost
 from jaxrec.console.outputs import Output
 from jaxrec.data.feedback import Feedback
 from jaxrec.evaluation.foreign_metrics import LIBRARIES
 from jaxrec.evaluation.protocol import PROTOCOLS
 from jaxrec.experiment.fitting import PUBLISHED
 from jaxrec.fusion.published import FUSIONS
+from jaxrec.models.registry import MODELS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
 from jaxrec.serving.export import FORMATS
 from jaxrec.serving.lists import FORMATS as OF_LISTS
@@ -351,9 +354,10 @@ def test_options_of_fine_tuning_need_it(tmp_path: Path) -> None:
 def test_a_row_that_cannot_be_tuned_is_said_and_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jaxrec.models.ease.LARGEST", 5)
+    ease = MODELS["ease"]._replace(cost=lambda *_: Cost(2.0**50, 1.0, 1.0))
+    monkeypatch.setitem(MODELS, "ease", ease)
     common = ("tune", "--run", tmp_path, "--data", "synthetic", "--trials", 1, "-q")
-    said = "Going on without tuning ease: EASE needs a dense system"
+    said = "Going on without tuning ease: it takes about 1125899.9 GB"
     for rows, status in ((("ease", "rp3beta"), 0), (("ease",), 2)):
         result = jaxrec(*common, *(part for row in rows for part in ("--row", row)))
         assert (result.exit_code, said in result.output) == (status, True), result.output
@@ -371,12 +375,72 @@ def test_a_run_that_cannot_embed_goes_on_without_text(tmp_path: Path) -> None:
     assert "text rows read: no embeddings, year and genres" in result.output
 
 
-def test_a_published_row_of_another_protocol_is_refused(tmp_path: Path) -> None:
+def test_a_published_row_is_refused_where_somebody_is_new(tmp_path: Path) -> None:
     for command in ("run", "eval"):
-        result = jaxrec(command, "--run", tmp_path, "--data", "synthetic", "--row", "mf", "-q")
+        result = jaxrec(
+            command, "--run", tmp_path / "run", "--data", "synthetic", "--row", "mf", "-q",
+            "--protocol", "cold-users",
+        )  # fmt: skip
         assert result.exit_code == 2
         (line,) = result.output.splitlines()
-        assert "row 'mf' belongs to protocol published" in line
+        assert "row 'mf' is of the published table and knows nobody new" in line
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_published_row_is_measured_elsewhere_if_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = PUBLISHED._replace(factors=4, sweeps=3)
+    monkeypatch.setattr("jaxrec.experiment.fitting.PUBLISHED", quick)
+    bert, run = tiny_bert(tmp_path / "bert"), tmp_path / "run"
+    rows = ("--row", "mf", "--row", "mf+bert", "--row", "popularity")
+    result = jaxrec("run", "--run", run, "--data", "synthetic", "--model", bert, *rows)
+    assert result.exit_code == 0, result.output
+    found = json.loads((run / "results.json").read_text())["rows"]
+    assert [row["name"] for row in found if "metrics" in row] == ["mf", "mf+bert", "popularity"]
+    result = jaxrec("eval", "--run", run, "--alpha", "grid", *rows)
+    assert result.exit_code == 0, result.output
+    assert "mf+bert: alpha " in result.output
+    listed = jaxrec("recommend", "--run", run, "--user", 1, "--row", "mf+bert", "-k", 2)
+    assert "Recommended by mf+bert" in listed.output
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_what_is_before_the_score_card_keeps_to_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch_embed.encoding.encode.estimate_seconds", lambda *_: 1e6)
+    monkeypatch.setattr("jaxrec.experiment.rows.pmf", lambda *_: Cost(0.0, 2e6, 0.0))
+    bert, run = tiny_bert(tmp_path / "bert"), tmp_path / "run"
+    result = jaxrec(
+        "run", "--run", run, "--data", "synthetic", "--model", bert, "--budget", 60, "-q",
+        "--row", "popularity", "--row", "pmf", "-k", 5,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    told = "Going on without text: bert: it takes about 16667 min, and 60 min are left; give a"
+    assert lines[0].startswith(told)
+    assert lines[0].endswith(
+        f"longer --budget, or run `jaxrec embed --run {run} --model {bert}` before"
+    )
+    assert lines[1].startswith("Going on without factors of pmf: it takes about 33333 min")
+    found = json.loads((run / "results.json").read_text())["rows"]
+    assert [row["name"] for row in found if "metrics" in row] == ["popularity"]
+    assert not (run / "embeddings").exists()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_fine_tuning_keeps_to_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch_embed.training.preflight.seconds_needed", lambda *_: 6e6)
+    bert, run = tiny_bert(tmp_path / "bert"), tmp_path / "run"
+    result = jaxrec(
+        "run", "--run", run, "--data", "synthetic", "--model", bert, "--finetune", "-q",
+        "--budget", 60, "--row", "popularity",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    told = f"Going on without fine-tuning: fine-tuning {bert} takes about 100000.0 min of steps"
+    assert told in result.output
+    assert (run / "embeddings" / "bert.safetensors").exists()
 
 
 def test_a_run_fits_no_published_factors_elsewhere(tmp_path: Path) -> None:
@@ -669,3 +733,46 @@ def test_a_stopped_fit_goes_on_and_ends_the_same(
     assert not card.exists()
     same = [(folder / "mf.safetensors").read_bytes() for folder in (broken, unbroken)]
     assert same[0] == same[1]
+
+
+INTERRUPTED = """
+import signal
+import cli
+from jaxrec.models.registry import MODELS
+
+def learn(*_):
+    signal.raise_signal(signal.SIGINT)
+
+MODELS["rp3beta"] = MODELS["rp3beta"]._replace(learn=learn)
+cli.main()
+"""
+"""Ctrl-C while row `rp3beta` is under way."""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("command", ["eval", "run"])
+def test_an_interrupted_score_card_keeps_what_was_measured(tmp_path: Path, command: str) -> None:
+    arguments = [
+        command, "--data", "synthetic", "--run", str(tmp_path / "run"), "-k", "5",
+        "--row", "popularity", "--row", "rp3beta", "--row", "ease",
+    ]  # fmt: skip
+    if command == "run":
+        arguments += ["--model", "no/such-model"]
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *arguments],
+        cwd=Path(cli.__file__).parent, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 130
+    last = done.stderr.splitlines()[-1]
+    kept = "1 row was measured and is kept; the same command goes on from here"
+    assert last == f"jaxrec: interrupted; {kept}"
+    assert "Traceback" not in done.stderr
+    assert re.search(r"popularity\W+[0-9]+\W0\.", done.stdout)
+    assert "ease is absent: interrupted before it was measured" in done.stdout
+    rows = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
+    assert [row["name"] for row in rows if "metrics" in row] == ["popularity"]
+    again = subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        cwd=Path(cli.__file__).parent, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "is absent" not in again.stdout

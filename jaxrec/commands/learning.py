@@ -52,7 +52,8 @@ def tune_rows(
     """Tune rows; tells and returns which ones could not be, and why."""
     from jaxrec.experiment.tuning import tune_all
 
-    lost = tune_all(opened, rows, trials, terminal.sweeps, terminal.say)
+    with resumable():
+        lost = tune_all(opened, rows, trials, terminal.sweeps, terminal.say)
     for row, why in lost.items():
         terminal.lost(f"tuning {row}", why)
     return lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,11 @@ import click
 
 from jaxrec.commands.opening import budget_of, open_run_of
 from jaxrec.console import options as ask
-from jaxrec.console.session import Session, on_run_folder, resumable
+from jaxrec.console.session import GOES_ON, Session, on_run_folder, resumable, stop
 from jaxrec.errors import excused
 
 if TYPE_CHECKING:
+    from jaxrec.budget import Stage
     from jaxrec.console.terminal import Terminal
     from jaxrec.evaluation.card import ScoreCard
     from jaxrec.experiment.folder import RunFolder
@@ -59,17 +61,40 @@ def evaluate(
 def measure(
     opened: RunFolder, terminal: Terminal, ks: tuple[int, ...], fusion: Fusion, **more: Any
 ) -> ScoreCard:
-    """Measure and print; `more` are arguments of `score_card`."""
-    from jaxrec.experiment.scoring import score_card
+    """Measure and print; `more` are arguments of `score_card`.
+
+    Interrupted by the user, the command ends with what was measured, and status 130.
+    """
+    from jaxrec.console.live import rows_told
+    from jaxrec.experiment.rows import rows_of
+    from jaxrec.experiment.scoring import Interrupted, score_card
     from jaxrec.report.tables import parts
 
-    sweeps = 0
-    if fusion.alpha is None and opened.protocol.rules.as_published:
+    sweeps, interrupted = 0, False
+    if fusion.alpha is None:
         with excused(terminal.detail):
-            sweeps = opened.read_factors("mf")[1]["sweeps"]
-    more["on_row"] = terminal.detail
+            rows = rows_of(opened, more.get("only", ()))
+            if any(row.factors == "mf" and row.embeddings is not None for row in rows):
+                sweeps = opened.read_factors("mf")[1]["sweeps"]
     remedy = f"try a larger --lambda of `jaxrec train-pmf`, or remove {opened.tuned_path('ROW')}"
-    with resumable(remedy), terminal.sweeps("PMF on train without validation", sweeps) as on_sweep:
-        card = score_card(opened, tuple(sorted(set(ks))), fusion, on_sweep, **more)
+    with (
+        resumable(remedy),
+        rows_told(terminal, max(ks)) as told,
+        ExitStack() as bar,  # it ends where the rows begin: a terminal has room for one of them
+    ):
+        on_sweep = bar.enter_context(terminal.sweeps("PMF on train without validation", sweeps))
+
+        def on_row(stage: Stage) -> None:
+            bar.close()
+            told(stage)
+
+        try:
+            card = score_card(opened, tuple(sorted(set(ks))), fusion, on_sweep, on_row, **more)
+        except Interrupted as stopped:
+            card, interrupted = stopped.card, True
     terminal.result(*parts(card))
+    if interrupted:
+        many = len(card.measured)
+        kept = "1 row was measured and is" if many == 1 else f"{many} rows were measured and are"
+        stop(f"interrupted; {kept} kept; {GOES_ON}", 130)
     return card

@@ -134,13 +134,16 @@ def stop(line: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
+GOES_ON = "the same command goes on from here"
+
+
 @contextmanager
 def resumable(remedy: str = "try a larger --lambda") -> Iterator[None]:
     """Around a fit that goes on when asked again; `remedy` mends what is not finite."""
     try:
         yield
     except KeyboardInterrupt:
-        stop("interrupted; the same command goes on from here", 130)
+        stop(f"interrupted; {GOES_ON}", 130)
     except FloatingPointError as error:
         stop(f"{error}; {remedy}", 1)
 

@@ -6,7 +6,7 @@ from jaxrec.budget import Cost
 from jaxrec.errors import InputError
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import read_json
-from jaxrec.models.cost import Settings, ranking
+from jaxrec.models.cost import Settings, pmf, ranking, sequential
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.objective import PmfSettings
@@ -72,22 +72,42 @@ def rows_with(embeddings: list[str], published: bool = False) -> list[Row]:
 
 
 def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[Row]:
-    """The rows of this run's score card, or those named; InputError for a name that is none."""
-    published = run.protocol.rules.as_published
-    rows = rows_with(run.embedding_names(), published)
+    """The rows of this run's score card, or those named; InputError for a name that is none.
+
+    Published rows belong to the protocol `published`; elsewhere they are there if they are named.
+    """
+    named = any(map(_is_published, only))
+    rows = rows_with(run.embedding_names(), run.protocol.rules.as_published or named)
     names = [row.name for row in rows]
     if not only:
         return [row for row in rows if not _needless(run, row.name)]
+    refuse_strangers(run, only)
     for name in only:
-        if name in names:
-            continue
-        if not published and (name == "mf" or name.startswith(("mf+", "text+"))):
-            raise InputError(
-                f"row {name!r} belongs to protocol published, and {run.path} is of"
-                f" {run.protocol.name}; give --protocol published with another --run"
-            )
-        raise InputError(f"no row {name!r}; there are {', '.join(names)}")
+        if name not in names:
+            raise InputError(f"no row {name!r}; there are {', '.join(names)}")
     return [row for row in rows if row.name in only]
+
+
+def check_names(run: RunFolder, only: tuple[str, ...]) -> None:
+    """Raise InputError for a name that is no row, whatever may be embedded later."""
+    refuse_strangers(run, only)
+    rows_of(run, tuple(name for name in only if not _is_published(name)))
+
+
+def refuse_strangers(run: RunFolder, only: tuple[str, ...]) -> None:
+    """Raise InputError for a published row where users or items are new: it knows nobody new."""
+    cold = run.protocol.rules.cold_items or len(run.protocol.split.given) > 0
+    for name in filter(_is_published, only):
+        if cold and not run.protocol.rules.as_published:
+            raise InputError(
+                f"row {name!r} is of the published table and knows nobody new, and {run.path} is of"
+                f" protocol {run.protocol.name}; give --protocol published with another --run"
+            )
+
+
+def _is_published(name: str) -> bool:
+    """Is this the name of a published row, or of an embedding alone beside them?"""
+    return name == "mf" or name.startswith(("mf+", "text+"))
 
 
 def settings_of(run: RunFolder, row: str) -> Settings:
@@ -135,6 +155,12 @@ def cost_of(run: RunFolder, name: str) -> Cost:
         learning=sum(cost.learning for cost in each) + again,
         asking=sum(cost.asking for cost in each),
     )
+
+
+def factors_cost(run: RunFolder, settings: PmfSettings) -> Cost:
+    """What fitting the factors of row `mf` or `pmf` takes, about; nobody is asked yet."""
+    fit = sequential if settings.solver == "sequential" else pmf
+    return fit(run.size, settings._asdict())._replace(asking=0.0)
 
 
 def _likely_settings(run: RunFolder, name: str) -> Settings:
@@ -243,7 +269,8 @@ def unread_factors(run: RunFolder, card: dict[str, Any]) -> str | None:
     if card["solver"] == "sequential":
         if run.protocol.rules.as_published:
             return None
-        return f"mf: no row of protocol {run.protocol.name} reads these factors"
+        named = run.command("eval", "--row", "mf")
+        return f"mf: of protocol {run.protocol.name} only rows that are named read these: `{named}`"
     if not card["asked"]:
         return None
     return (

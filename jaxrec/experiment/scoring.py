@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
-from jaxrec.budget import Budget, Cost, in_time
+from jaxrec.budget import Budget, Cost, Stage, in_time
 from jaxrec.errors import InputError, excused, grouped, survived
 from jaxrec.evaluation.card import AbsentRow, Curve, FusionCard, ScoreCard, read_card, write_card
 from jaxrec.evaluation.foreign_metrics import metrics_as
@@ -72,22 +72,6 @@ class Measured(NamedTuple):
     """Fields of `RowCard` beside the figures."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """How far a row of the score card is: it waits, is under way, was measured, or is absent."""
-
-    row: str
-    expected: Cost
-    """What it takes, about."""
-    under_way: bool = False
-    took: float | None = None
-    """Seconds, once it was measured."""
-    metrics: dict[str, float] = field(default_factory=dict)
-    """Means over the users, once it was measured."""
-    absent: str | None = None
-    """Why, if it is."""
-
-
 class Interrupted(KeyboardInterrupt):
     """Measuring was interrupted; what was measured is on the `card`."""
 
@@ -133,29 +117,29 @@ def score_card(
     for name, cost in expected.items():
         on_row(Stage(name, cost, absent=absent.get(name)))
     interrupted = False
-    for row in [row for row in rows if row.name not in absent]:
-        name, start = row.name, time.monotonic()
-        stage = Stage(name, expected[name], under_way=True)
-        on_row(stage)
-        try:
+    try:
+        for row in [row for row in rows if row.name not in absent]:
+            name, start = row.name, time.monotonic()
+            stage = Stage(name, expected[name], under_way=True)
             if (why := run.budget.too_long(stage.expected)) is not None:
                 absent[name] = why
-            else:
-                tell, made = partial(absent.__setitem__, name), None
-                with survived(tell):
-                    made = _made(run, row, task, fusion, curves.get(row.embeddings or "", ()))
-                if made is not None:
-                    with survived(tell, (InputError,)):  # what it refuses, it refuses of every row
-                        measured[name] = _measure(run, *made, task, ks, library)
-                del made
-        except KeyboardInterrupt:
-            interrupted = True
-            absent |= {row.name: INTERRUPTED for row in rows if row.name not in measured | absent}
-        if interrupted:
-            break
-        found = measured.get(name)
-        metrics, took = {} if found is None else found.evaluation.metrics, time.monotonic() - start
-        on_row(replace(stage, under_way=False, took=took, metrics=metrics, absent=absent.get(name)))
+                on_row(replace(stage, under_way=False, absent=why))
+                continue
+            on_row(stage)
+            tell, made = partial(absent.__setitem__, name), None
+            with survived(tell):
+                made = _made(run, row, task, fusion, curves.get(row.embeddings or "", ()))
+            metrics: dict[str, float] = {}
+            if made is not None:
+                with survived(tell, (InputError,)):  # what it refuses, it refuses of every row
+                    measured[name] = _measure(run, *made, task, ks, library)
+                    metrics = measured[name].evaluation.metrics
+            del made
+            took, why = time.monotonic() - start, absent.get(name)
+            on_row(replace(stage, under_way=False, took=took, metrics=metrics, absent=why))
+    except KeyboardInterrupt:
+        interrupted = True
+        absent |= {row.name: INTERRUPTED for row in rows if row.name not in measured | absent}
     if not measured and interrupted:
         raise KeyboardInterrupt
     if not measured:
@@ -251,7 +235,7 @@ def results_are_stale(run: RunFolder) -> bool:
         return False
     try:
         used = read_card(run.results_path).made_from.get("rows", {})
-        now = made_from(run, [row for row in rows_of(run) if row.name in used])["rows"]
+        now = made_from(run, [row for row in rows_of(run, tuple(used)) if row.name in used])["rows"]
         return now != used or ("pmf" in used and pmf_is_stale(run))
     except InputError:
         return True  # of another version or damaged, or the embeddings are to be chosen anew
@@ -346,10 +330,9 @@ def _how_chosen(
     """For the protocol card: how alpha, factors and settings came about, and by what texts."""
     card = {}
     if chosen_alpha:
-        card["alpha"] = (
-            f"of 0, 1/{GRID}, ..., 1 the best NDCG@25 on validation, a part of train; texts hold"
-            " the tags of validation pairs too"
-        )
+        card["alpha"] = f"of 0, 1/{GRID}, ..., 1 the best NDCG@25 on validation, a part of train"
+        if run.protocol.rules.as_published:
+            card["alpha"] += "; texts hold the tags of validation pairs too"
     rows = [row for row in rows if row.name in measured]
     for row in rows:
         if row.factors is not None:

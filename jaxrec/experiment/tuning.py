@@ -15,7 +15,7 @@ from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import Task, validation_tasks
 from jaxrec.experiment.choices import choose_embeddings, evidence, identity_of
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.experiment.rows import pointless, rows_of, signals_of, too_much
+from jaxrec.experiment.rows import cost_of, pointless, rows_of, signals_of, too_much
 from jaxrec.files import write_json
 from jaxrec.models.model import Evidence, Range
 from jaxrec.models.registry import MODELS, fit
@@ -92,14 +92,16 @@ def tune(
     if not before:
         study.enqueue_trial({name: model.settings[name] for name in model.space})
     complete = (optuna.trial.TrialState.COMPLETE,)
-    start = time.monotonic()
+    start, first = time.monotonic(), cost_of(run, row)
     while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:
-        spent = (time.monotonic() - start) / max(done - before, 1)
-        if done and run.budget.left < spent:
+        spent = (time.monotonic() - start) / (done - before) if done > before else first.seconds
+        if run.budget.left < spent:
             break
         study.optimize(partial(_ndcg, row, parts, run.budget.memory), n_trials=1)
         there = study.get_trials(deepcopy=False, states=complete)
         on_trial(done + 1, study.best_value if there else float("nan"))
+    if not done and (why := run.budget.too_long(first)) is not None:
+        raise InputError(why)
     if not study.get_trials(deepcopy=False, states=complete):
         raise InputError(f"no trial of row {row} gave a figure; give more --trials")
     card = {

@@ -27,6 +27,8 @@ LOOK_UP = 300e-9
 """Of a pair of items that is looked up among the pairs kept."""
 SWEEP = 0.7e-9
 """Of a factor of an interaction in a sweep of all-pairs PMF."""
+SEQUENTIAL = 14e-9
+"""Of a factor of a rating in a pass of the published solver, which takes one after the other."""
 RANK = 10e-9
 """Of a score that is ranked."""
 START = 2.0
@@ -111,3 +113,12 @@ def pmf(size: Size, settings: Settings) -> Cost:
     memory = MATRIX * interactions + 16 * factors * (users + items) + 16 * features * items
     asking = PRODUCT * users * items * factors + ranking(size)
     return Cost(memory, START + swept + mapped, asking)
+
+
+def sequential(size: Size, settings: Settings) -> Cost:
+    """Of the published PMF, in double precision."""
+    users, items, interactions, _, _ = size
+    factors = settings["factors"]
+    passed = SEQUENTIAL * settings["sweeps"] * factors * interactions
+    memory = MATRIX * interactions + 32 * factors * (users + items)
+    return Cost(memory, START + passed, PRODUCT * users * items * factors + ranking(size))

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from jaxrec.errors import InputError
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.rows import (
     LABELS,
+    check_names,
+    factors_cost,
     lacking,
     rows_of,
     rows_with,
@@ -15,7 +18,9 @@ from jaxrec.experiment.rows import (
     unread_factors,
 )
 from jaxrec.files import write_json
+from jaxrec.models.cost import START
 from jaxrec.models.registry import MODELS
+from jaxrec.pmf.objective import PmfSettings
 
 LEARNED = [*MODELS, "hybrid"]
 
@@ -41,6 +46,47 @@ def test_a_row_says_what_it_needs() -> None:
     assert (rows["mf+minilm"].factors, rows["mf+minilm"].embeddings) == ("mf", "minilm")
     assert (rows["pmf"].factors, rows["pmf"].learned) == ("pmf", False)
     assert (rows["hybrid"].factors, rows["hybrid"].learned) == (None, True)
+
+
+@pytest.mark.parametrize("protocol", ["strict", "temporal", "temporal-user"])
+@pytest.mark.usefixtures("small_synthetic")
+def test_published_rows_are_there_elsewhere_if_they_are_named(
+    tmp_path: Path, protocol: str
+) -> None:
+    run = open_run(tmp_path / "run", "synthetic", protocol)
+    assert not [row.name for row in rows_of(run) if row.name.startswith(("mf", "text+"))]
+    named = rows_of(run, ("mf", "pmf", "mf+minilm"))
+    assert [row.name for row in named] == ["mf", "mf+minilm", "pmf"]
+    mf, fused, _ = named
+    assert lacking(run, mf) == f"jaxrec train-pmf --run {run.path} --solver sequential"
+    with_embeddings(run, "minilm", "honest")  # the only ones there are
+    run.factors_path("mf").touch()
+    assert lacking(run, fused) is None
+    check_names(run, ("mf+to-be-embedded",))
+    with pytest.raises(InputError, match=r"no row 'mf\+to-be-embedded'"):
+        rows_of(run, ("mf+to-be-embedded",))
+    with pytest.raises(InputError, match="no row 'bpr'"):
+        check_names(run, ("mf", "bpr"))
+
+
+@pytest.mark.parametrize("protocol", ["cold-items", "cold-users"])
+@pytest.mark.usefixtures("small_synthetic")
+def test_published_rows_are_refused_where_somebody_is_new(tmp_path: Path, protocol: str) -> None:
+    run = open_run(tmp_path / "run", "synthetic", protocol)
+    for check in (rows_of, check_names):
+        for name in ("mf", "mf+minilm"):
+            with pytest.raises(InputError, match=r"knows nobody new.*give --protocol published"):
+                check(run, ("pmf", name))
+
+
+def test_factors_take_longer_one_rating_after_the_other(published: RunFolder) -> None:
+    settings = PmfSettings()._replace(factors=100, sweeps=200)
+    fast = factors_cost(published, settings)
+    slow = factors_cost(published, settings._replace(solver="sequential"))
+    twice = factors_cost(published, settings._replace(solver="sequential", sweeps=400))
+    assert slow.seconds > fast.seconds
+    assert twice.seconds - START == pytest.approx(2 * (slow.seconds - START))
+    assert slow.asking == 0
 
 
 @pytest.fixture
@@ -92,7 +138,8 @@ def test_factors_that_rows_do_not_read_are_told(published: RunFolder, tmp_path: 
     strict = open_run(tmp_path / "strict", "synthetic", "strict")
     sequential = {"solver": "sequential", "asked": True}
     assert unread_factors(published, sequential) is None
-    assert "no row of protocol strict reads" in str(unread_factors(strict, sequential))
+    named = f"only rows that are named read these: `jaxrec eval --run {strict.path} --row mf`"
+    assert named in str(unread_factors(strict, sequential))
     asked = {"solver": "alternating", "asked": True}
     assert "row pmf alone reads these" in str(unread_factors(strict, asked))
     assert unread_factors(strict, asked | {"asked": False}) is None

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxrec.budget import Cost
+from jaxrec.budget import Budget, Cost, Stage
 from jaxrec.errors import InputError
-from jaxrec.evaluation.card import AbsentRow, ScoreCard
+from jaxrec.evaluation.card import AbsentRow, ScoreCard, read_card
 from jaxrec.experiment.choices import validation_ndcg
-from jaxrec.experiment.fitting import train_pmf
+from jaxrec.experiment.fitting import PUBLISHED, train_pmf
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.rows import rows_of
-from jaxrec.experiment.scoring import Stage, score_card
+from jaxrec.experiment.scoring import INTERRUPTED, Interrupted, results_are_stale, score_card
 from jaxrec.experiment.tuning import tune, tune_all
 from jaxrec.files import write_json
 from jaxrec.models.registry import MODELS
@@ -125,6 +125,105 @@ def test_what_is_wrong_with_the_task_ends_at_once(run: RunFolder) -> None:
     with pytest.raises(InputError, match=r"^k is 0; it must"):
         score_card(run, (0,), on_row=told.append, only=("popularity", "ease"))
     assert [stage.row for stage in told if stage.under_way] == ["popularity"]
+
+
+def test_every_row_says_what_it_takes_before_any_begins_and_what_became_of_it(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails(monkeypatch, "ease", ValueError("no"))
+    told: list[Stage] = []
+    card = score_card(run, (5,), on_row=told.append, only=("popularity", "rp3beta", "ease"))
+    waiting, after = told[:3], told[3:]
+    assert all(not stage.under_way and stage.took is None for stage in waiting)
+    assert all(stage.expected.seconds > 0 for stage in told)
+    rows = [stage.row for stage in waiting]
+    assert [stage.row for stage in after] == [row for row in rows for _ in range(2)]
+    assert all(stage.under_way for stage in after[::2])
+    for stage in after[1::2]:
+        assert stage.took is not None
+        assert (stage.absent is None) is (stage.row != "ease")
+    popularity = card.measured["popularity"].figures.metrics
+    (measured,) = (stage.metrics for stage in after if stage.row == "popularity" and stage.metrics)
+    assert measured["ndcg@5"] == popularity["ndcg@5"]
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, row: str) -> None:
+    def learn(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(MODELS, row, MODELS[row]._replace(learn=learn))
+
+
+def test_an_interruption_keeps_what_was_measured(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = [row.name for row in rows_of(run, ("popularity", "rp3beta", "ease"))]
+    interrupted(monkeypatch, order[1])
+    with pytest.raises(Interrupted) as stopped:
+        score_card(run, (5,), only=tuple(order))
+    assert set(stopped.value.card.measured) == {order[0]}
+    assert absent(stopped.value.card) == dict.fromkeys(order[1:], INTERRUPTED)
+    assert read_card(run.results_path).to_json() == stopped.value.card.to_json()
+
+
+def test_an_interruption_leaves_a_fresh_card_alone(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score_card(run, (5,), only=("popularity", "rp3beta"))
+    before = run.results_path.read_bytes()
+    interrupted(monkeypatch, "ease")
+    with pytest.raises(Interrupted):
+        score_card(run, (5,), only=("popularity", "rp3beta", "ease"))
+    assert run.results_path.read_bytes() == before
+
+
+def test_an_interruption_before_any_row_is_measured_is_one_as_any(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(monkeypatch, "ease")
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        score_card(run, (5,), only=("ease",))
+    assert not isinstance(stopped.value, Interrupted)
+    assert not run.results_path.exists()
+
+
+def test_what_would_not_be_done_in_time_is_left_out(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cost(*_: Any) -> Cost:
+        return Cost(0.0, 1e6, 0.0)
+
+    monkeypatch.setitem(MODELS, "ease", MODELS["ease"]._replace(cost=cost))
+    hurried = replace(run, budget=Budget.of(minutes=100.0))
+    told: list[Stage] = []
+    card = score_card(hurried, (5,), on_row=told.append, only=("popularity", "ease"))
+    assert set(card.measured) == {"popularity"}
+    assert absent(card)["ease"].startswith("it takes about 16667 min, and 100 min are left; give")
+    # that which a row before it has used up
+    monkeypatch.setattr(Budget, "too_long", lambda budget, cost: "no time is left")
+    told.clear()
+    with pytest.raises(InputError, match="no time is left"):
+        score_card(hurried, (5,), on_row=told.append, only=("popularity",))
+    assert not any(stage.under_way for stage in told)
+    assert told[-1].absent == "no time is left"
+
+
+def test_a_search_keeps_to_the_time(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = replace(run, budget=Budget.of(minutes=1.0).less(3600.0))
+    with pytest.raises(InputError, match="and 0 s are left; give a longer --budget"):
+        tune(late, "rp3beta", 5)
+    assert tune(run, "rp3beta", 1)["trials"] == 1
+    assert tune(late, "rp3beta", 5)["trials"] == 1  # what is there counts
+
+
+def test_rows_that_were_named_do_not_make_a_card_stale(run: RunFolder) -> None:
+    """Those too that a card has only if they are named."""
+    train_pmf(run, PUBLISHED._replace(factors=4, sweeps=2))
+    card = score_card(run, (5,), only=("sparse-ease", "mf"))
+    assert set(card.measured) == {"sparse-ease", "mf"}
+    assert not results_are_stale(run)
+    train_pmf(run, PUBLISHED._replace(factors=5, sweeps=2))
+    assert results_are_stale(run)
 
 
 @pytest.mark.usefixtures("ease_is_too_large")

@@ -262,11 +262,11 @@ def estimate_seconds(encoder: Encoder, texts: list[str]) -> float:
     return reading + seconds_per_token * sum(map(len, tokens))
 
 
-def expected_time(encoder: Encoder, texts_path: Path, reuse: Sequence[Path] = ()) -> str | None:
-    """In words, how long `embed_file` will take on a CPU; None where there is little to do."""
+def expected_time(encoder: Encoder, texts_path: Path, reuse: Sequence[Path] = ()) -> float | None:
+    """Seconds that `embed_file` will take on a CPU, about; None where there is little to do."""
     if encoder.model.device.type != "cpu" or any(made.exists() for made in reuse):
         return None
-    return f"about {estimate_seconds(encoder, read_texts(texts_path).texts):.0f} s on this CPU"
+    return estimate_seconds(encoder, read_texts(texts_path).texts)
 
 
 def too_long(encoder: Encoder, texts: list[str]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -40,18 +41,19 @@ class Plan:
     """Padded tokens of the whole training."""
 
 
-def preflight(model: str, recipe: Recipe, lesson: Path) -> str:
+def preflight(model: str, recipe: Recipe, lesson: Path, left: float = inf) -> str:
     """One line that says what the fine-tuning of a model takes.
 
     Args:
         model: as the user calls it.
         recipe: how.
         lesson: the folder with what it learns from.
+        left: seconds that it may take.
 
     Raises:
-        InputError: it does not fit; the line says what would.
+        InputError: it does not fit, or will not be done in time; the line says what would.
     """
-    return check_fits(plan_of(model, recipe, lesson))
+    return check_fits(plan_of(model, recipe, lesson), left=left)
 
 
 def plan_of(model: str, recipe: Recipe, lesson: Path) -> Plan:
@@ -98,11 +100,11 @@ def seconds_needed(config: PretrainedConfig, plan: Plan, flops: float | None = N
     return per_weight * linear * plan.tokens / (flops or REACHED * _measured_flops(plan.nf4))
 
 
-def check_fits(plan: Plan, free: int | None = None) -> str:
+def check_fits(plan: Plan, free: int | None = None, left: float = inf) -> str:
     """One line that says what the plan takes.
 
     Raises:
-        InputError: it does not fit; the line says what would.
+        InputError: it does not fit, or will not be done in the seconds that are `left`.
     """
     free = _free_memory() if free is None else free
     config = shape_of(plan.model)
@@ -127,6 +129,11 @@ def check_fits(plan: Plan, free: int | None = None) -> str:
             f" free; {'would fit: ' + ', '.join(fitting) if fitting else 'nothing smaller fits'}"
         )
     minutes = seconds_needed(config, plan) / 60
+    if 60 * minutes > left:
+        raise InputError(
+            f"fine-tuning {plan.model} takes about {minutes:.1f} min of steps, and"
+            f" {max(left, 0) / 60:.1f} are left; give a longer --budget"
+        )
     return (
         f"about {needed / 2**30:.1f} GiB of {free / 2**30:.1f} free, about {minutes:.0f} min"
         " of steps"
