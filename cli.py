@@ -233,9 +233,10 @@ def _do_everything(
             missing = missing_factors(opened, {row}, tuned=trials is not None)
             if row not in missing:
                 terminal.say(f"{row}: factors are there already")
-            elif (why := opened.budget.too_long(factors_cost(opened, missing[row]))) is not None:
-                raise InputError(why)
             else:
+                cost = factors_cost(opened, missing[row])
+                opened.budget.check(cost)
+                terminal.say(f"{row}: its factors take {cost}")
                 train(opened, missing[row], terminal)
     return measure(opened, terminal, ks, PUBLISHED_FUSION, only=only)
 
@@ -303,8 +304,8 @@ def _embed(
         path, texts = opened.embeddings_path(name, kind), opened.texts_path(kind)
         if (expected := expected_time(encoder, texts, encoded)) is not None:
             if (why := opened.budget.too_long(Cost(0.0, expected, 0.0))) is not None:
-                before = opened.command("embed", "--model", model)
-                raise InputError(f"{name}: {why}, or run `{before}` before")
+                first = opened.command("embed", "--model", model)
+                raise InputError(f"{name}: {why}, or run `{first}` first")
             terminal.say(f"{name}: about {in_time(expected)} on this CPU")
         what = f"{name}, {opened.dataset.items:,} {kind} texts"
         with terminal.count(what, opened.dataset.items) as on_batch:

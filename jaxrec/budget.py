@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import psutil
 
+from jaxrec.errors import InputError
+
 SHARE = 4
 """By default a row gets so many-th part of the machine's memory."""
 GROUPS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"
@@ -75,6 +77,11 @@ class Budget(NamedTuple):
     def less(self, seconds: float) -> "Budget":
         """The same where so many seconds are kept for something else."""
         return self._replace(end=self.end - seconds)
+
+    def check(self, cost: Cost) -> None:
+        """Raise InputError if this does not fit in memory, or will not be done in time."""
+        if (why := self.too_large(cost) or self.too_long(cost)) is not None:
+            raise InputError(why)
 
     def too_large(self, cost: Cost) -> str | None:
         """Why this does not fit in memory, and what would help; None where it does."""

@@ -8,6 +8,7 @@ import pytest
 
 from jaxrec import budget
 from jaxrec.budget import Budget, Cost, in_bytes, in_time, machine_memory
+from jaxrec.errors import InputError
 from jaxrec.experiment.scoring import _beyond_the_time
 
 GIB = 2**30
@@ -66,6 +67,15 @@ def test_what_is_too_large_says_how_much_would_do() -> None:
     assert given.too_large(Cost(1000 * 2**20 + 1, 0, 0)) == (
         "it takes about 1.0 GB, and 1.0 GB are allowed; give --memory 1001"
     )
+
+
+def test_what_fits_passes_and_what_does_not_is_refused(now: list[float]) -> None:
+    given = Budget.of(1, minutes=1)
+    given.check(Cost(2**20, 60, 0))
+    with pytest.raises(InputError, match=r"give --memory 2$"):
+        given.check(Cost(2**20 + 1, 61, 0))
+    with pytest.raises(InputError, match=r"give a longer --budget$"):
+        given.check(Cost(2**20, 61, 0))
 
 
 @pytest.mark.parametrize(

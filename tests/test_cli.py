@@ -421,7 +421,7 @@ def test_what_is_before_the_score_card_keeps_to_the_time(
     told = "Going on without text: bert: it takes about 16667 min, and 60 min are left; give a"
     assert lines[0].startswith(told)
     assert lines[0].endswith(
-        f"longer --budget, or run `jaxrec embed --run {run} --model {bert}` before"
+        f"longer --budget, or run `jaxrec embed --run {run} --model {bert}` first"
     )
     assert lines[1].startswith("Going on without factors of pmf: it takes about 33333 min")
     found = json.loads((run / "results.json").read_text())["rows"]

@@ -11,6 +11,9 @@ from rich.table import Table
 from jaxrec.budget import Stage, in_bytes, in_time
 from jaxrec.console.terminal import Terminal
 
+FIRM = 10.0
+"""Seconds for which the estimates stand until rows have shown better: the first may take one."""
+
 
 @contextmanager
 def rows_told(terminal: Terminal, k: int) -> Iterator[Callable[[Stage], None]]:
@@ -83,7 +86,7 @@ def seconds_left(stages: list[Stage], spent: float) -> float:
     """
     over = [stage for stage in stages if stage.took is not None and stage.absent is None]
     expected = sum(stage.expected.seconds for stage in over)
-    pace = sum(stage.took or 0.0 for stage in over) / expected if expected > 0 else 1.0
+    pace = (FIRM + sum(stage.took or 0.0 for stage in over)) / (FIRM + expected)
     left = 0.0
     for stage in stages:
         if stage.took is None and stage.absent is None:

@@ -112,8 +112,9 @@ def score_card(
     absent = {row.name: why for row in rows if (why := lacking(run, row)) is not None}
     _make_choices(run, rows, absent)
     curves = _curves_for(run, rows, absent, fusion, on_sweep)
-    expected = {row.name: cost_of(run, row.name) for row in rows if row.name not in absent}
-    absent |= _beyond_the_time(run.budget, expected)
+    expected = {row.name: cost_of(run, row.name) for row in rows}
+    possible = {name: cost for name, cost in expected.items() if name not in absent}
+    absent |= _beyond_the_time(run.budget, possible)
     for name, cost in expected.items():
         on_row(Stage(name, cost, absent=absent.get(name)))
     interrupted = False

@@ -27,7 +27,7 @@ LOOK_UP = 300e-9
 """Of a pair of items that is looked up among the pairs kept."""
 SWEEP = 0.7e-9
 """Of a factor of an interaction in a sweep of all-pairs PMF."""
-SEQUENTIAL = 14e-9
+SEQUENTIAL = 17e-9
 """Of a factor of a rating in a pass of the published solver, which takes one after the other."""
 RANK = 10e-9
 """Of a score that is ranked."""

@@ -59,8 +59,12 @@ def test_what_is_left_shrinks_and_follows_the_pace() -> None:
     assert seconds_left([EASE, PMF, TEXT], 0) == 120
     assert seconds_left([begun(EASE), PMF, TEXT], 25) == 95
     assert seconds_left([begun(EASE), PMF, TEXT], 1000) == 60  # late, but not less than nothing
-    assert seconds_left([over(EASE, 30), begun(PMF), TEXT], 4) == 26  # twice as fast as expected
-    assert seconds_left([lost(EASE, "no"), over(PMF, 40), TEXT], 0) == 80
+    fast, slow = 40 / 70, 50 / 30  # seconds over those expected, ten of both beforehand
+    found = seconds_left([over(EASE, 30), begun(PMF), TEXT], 4)
+    assert found == pytest.approx(fast * 60 - 4)
+    assert seconds_left([lost(EASE, "no"), over(PMF, 40), TEXT], 0) == pytest.approx(slow * 40)
+    hasty = over(Stage("popularity", Cost(0, 0.01, 0)), 2.0)  # two hundred times as long
+    assert seconds_left([hasty, TEXT], 0) < 50
     failed = replace(lost(EASE, "no"), took=1.0)  # says nothing of the pace
     assert seconds_left([failed, TEXT], 0) == 40
 

@@ -147,6 +147,17 @@ def test_every_row_says_what_it_takes_before_any_begins_and_what_became_of_it(
     assert measured["ndcg@5"] == popularity["ndcg@5"]
 
 
+@pytest.mark.usefixtures("ease_is_too_large")
+def test_a_row_that_does_not_fit_is_told_with_the_others_before_any_begins(run: RunFolder) -> None:
+    told: list[Stage] = []
+    score_card(run, (5,), on_row=told.append, only=("popularity", "ease"))
+    popularity, ease, *after = told
+    assert (popularity.row, popularity.absent) == ("popularity", None)
+    assert ease.row == "ease"
+    assert "give --memory" in str(ease.absent)
+    assert {stage.row for stage in after} == {"popularity"}
+
+
 def interrupted(monkeypatch: pytest.MonkeyPatch, row: str) -> None:
     def learn(*_: Any) -> Any:
         raise KeyboardInterrupt
