@@ -92,13 +92,13 @@ def ease(size: Size, settings: Settings) -> Cost:
 
 
 def sparse_ease(size: Size, settings: Settings) -> Cost:
-    """Of EASE by a sparse inverse."""
+    """Of EASE by a sparse inverse, and by as many dense columns as there are directions in it."""
     users, items, interactions, pairs, features = size
-    features = features if "text_weight" in settings else 0
+    columns = 32 + (features if "text_weight" in settings else 0)
     kept = min(settings["neighbours"], items)
-    memory = MATRIX * interactions + 512 * items * 24 + 400 * items * kept + 40 * features * items
-    learning = SPARSE * pairs + 2 * SELECT * items**2 + LOOK_UP * items * kept**2
-    asking = SPARSE * interactions * 2 * kept + PRODUCT * users * items * features + ranking(size)
+    memory = MATRIX * interactions + 512 * items * 24 + 400 * items * kept + 40 * columns * items
+    learning = SPARSE * pairs + SELECT * items**2 + LOOK_UP * items * kept**2 / 2
+    asking = SPARSE * interactions * 2 * kept + PRODUCT * users * items * columns + ranking(size)
     return Cost(memory, START + learning, asking)
 
 
