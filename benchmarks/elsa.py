@@ -37,8 +37,8 @@ def elsa(
     X = sparse.csr_array(sparse.diags_array(1 / norms, dtype=np.float32) @ X)
     texts = None
     if E is not None:
-        E = E[:, E.any(axis=0)]
-        texts = jnp.asarray(E.T / np.linalg.norm(E, axis=0)[:, None])
+        long = np.linalg.norm(E, axis=0)
+        texts = jnp.asarray((E[:, long > 0] / long[long > 0]).T)
     lengths = np.diff(X.indptr)
     batch = min(BATCH, len(lengths))
     most = int(np.sort(lengths)[-batch:].sum())  # one shape for all batches

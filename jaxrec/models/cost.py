@@ -81,7 +81,8 @@ def ease(size: Size, settings: Settings) -> Cost:
     features = features if "text_weight" in settings else 0
     rows = users + features
     if 4 * rows <= items:
-        solved = INVERSE * (rows**3 + 2 * rows**2 * items)
+        # what text says is dense, but multiplied as if it were sparse
+        solved = INVERSE * (rows**3 + 2 * rows**2 * items) + SPARSE * features**2 * items
         memory = 16 * rows**2 + 8 * rows * items
         return Cost(memory, START + solved, PRODUCT * rows * users * items + ranking(size))
     corrected = 2 * PRODUCT * features * items**2
