@@ -16,6 +16,7 @@ BLOCK = 1024
 DOUBLE = 4096
 """Up to so many items the inverse of the Gramian is in double precision, else in single: a fifth of
 the time, and no figure moves by more than 1e-4 (benchmarks/linear.py)."""
+UNSOLVED = "EASE cannot be solved with so small a lambda; take a larger one"
 FEW = 4
 """So many times fewer users and features than items, and their side is solved."""
 
@@ -106,9 +107,16 @@ def _by_items(X: sparse.csr_array, lambda_: float, F: NDArray[np.floating] | Non
 
 
 def text_correction(PF: NDArray[np.floating], F: NDArray[np.floating]) -> NDArray[np.floating]:
-    """H [features, items] of P - H^T H = (P^-1 + F F^T)^-1, from P F and F [items, features]."""
+    """H [features, items] of P - H^T H = (P^-1 + F F^T)^-1, from P F and F [items, features].
+
+    Raises:
+        InputError: P is not positive definite, as far as precision or what it leaves out goes.
+    """
     small = np.eye(F.shape[1]) + F.T.astype(np.float64) @ PF
-    root = linalg.cholesky((small + small.T) / 2, lower=True)
+    try:
+        root = linalg.cholesky((small + small.T) / 2, lower=True)
+    except linalg.LinAlgError:
+        raise InputError(UNSOLVED) from None
     return linalg.solve_triangular(root, PF.T, lower=True)
 
 
@@ -125,7 +133,7 @@ def _inverse(X: sparse.csr_array, lambda_: float) -> NDArray[np.floating]:
     if not failed:
         _, failed = potri(P.T, lower=1, overwrite_c=1)
     if failed:
-        raise InputError(f"EASE cannot be solved with lambda {lambda_:g}; take a larger one")
+        raise InputError(UNSOLVED)
     for start in range(0, items, BLOCK):
         stop = start + BLOCK
         own = P[start:stop, start:stop]

@@ -40,8 +40,9 @@ def sparse_inverse(X: sparse.csr_array, lambda_: float, neighbours: int) -> spar
         row = np.arange(len(G))
         G[row, start + row] = 0
         most = np.abs(G) / np.sqrt(diagonal + lambda_)
+        most[row, start + row] = -1  # no neighbour, however few others there are
         S[start : start + BLOCK] = _largest(most, neighbours)
-        kept = _largest(most, min(KEPT * neighbours, items - 1))
+        kept = _largest(np.abs(G), min(KEPT * neighbours, items - 1))
         values = np.take_along_axis(G, kept, axis=1).ravel()
         places = np.repeat(row, kept.shape[1]), kept.ravel()
         parts.append(sparse.csr_array((values, places), shape=G.shape))
@@ -76,6 +77,8 @@ def _solved(
 
     def at(rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.floating]:
         wanted = rows.astype(np.int64) * items + columns
+        if not len(pairs):  # no two items have a user in common
+            return np.zeros(wanted.shape)
         place = np.searchsorted(pairs, wanted).clip(max=len(pairs) - 1)
         return np.where(pairs[place] == wanted, G.data[place], 0)
 
