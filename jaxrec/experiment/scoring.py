@@ -20,11 +20,13 @@ from jaxrec.evaluation.measure import Evaluation, evaluate, places_differing
 from jaxrec.evaluation.protocol import Rules
 from jaxrec.evaluation.significance import against, how_sure, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task, unseen_task
+from jaxrec.experiment import choices
 from jaxrec.experiment.choices import (
     choose_embeddings,
     chosen_embeddings,
     fusion_identity,
     identity_with_settings,
+    learn_fusion,
     learned_fusion,
 )
 from jaxrec.experiment.fitting import (
@@ -398,13 +400,24 @@ def _tells_apart(scorer: AnyScorer, task: Task) -> bool:
 
 
 def scorer_of(
-    run: RunFolder, row: Row, task: Task, fusion: Fusion
+    run: RunFolder,
+    row: Row,
+    task: Task,
+    fusion: Fusion,
+    of_hybrid: Callable[[RunFolder], choices.Fusion] = learn_fusion,
 ) -> tuple[AnyScorer, dict[str, Any]]:
-    """The scorer of a row that lacks nothing, and its fusion and alpha if it has one."""
+    """The scorer of a row that lacks nothing, and its fusion and alpha if it has one.
+
+    Args:
+        run: where it is kept.
+        row: of the score card.
+        task: whom to serve.
+        fusion: of the published rows.
+        of_hybrid: what `hybrid` is fused by.
+    """
     if row.name == "hybrid":
-        scorer, found = fused(run), learned_fusion(run)
-        assert found is not None
-        return scorer, {"fusion": found.learned.winner}
+        found = of_hybrid(run)
+        return fused(run, found), {"fusion": found.learned.winner}
     if row.learned:
         return fitted(run, row.name), {"settings": settings_of(run, row.name)}
     if row.name == "pmf":
