@@ -34,6 +34,7 @@ def budget_options(command: Callable[..., None]) -> Callable[..., None]:
         "--budget",
         "minutes",
         type=click.FloatRange(min=0, min_open=True),
+        callback=_finite,
         help="Minutes; rows that would not be done by then are left out.",
     )
     return _with([memory_option, minutes], command)

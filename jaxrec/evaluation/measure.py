@@ -14,7 +14,7 @@ from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
 from jaxrec.evaluation.task import Task
 from jaxrec.topk.blocks import MEMORY, over_users
-from jaxrec.topk.ranking import best, check_k, check_scores, membership, unseen_scores
+from jaxrec.topk.ranking import best, broken, check_k, check_scores, membership, unseen_scores
 from jaxrec.topk.scorer import AnyScorer, Scorer, worked_out
 
 ITEM_THIRDS = ("head", "middle", "tail")
@@ -165,15 +165,16 @@ def evaluate(
     def measure(
         block: NDArray[np.int32], seen: tuple[Any, Any], relevant: tuple[Any, Any]
     ) -> tuple[Array, Array, Array, dict[str, Array]]:
-        scores = _in_order(_scores(worked_out(scorer, block), block, seen, catalogue), order)
-        return _measure_block(scores, relevant, catalogue, thirds, order, tuple(ks))
+        scores, lost = _scores(worked_out(scorer, block), block, seen, catalogue)
+        how = catalogue, thirds, order, tuple(ks)
+        return lost, *_measure_block(_in_order(scores, order), relevant, *how)
 
     sets = task.seen, task.relevant
     # what is to be compiled is compiled by the first block, before other threads ask for it too
-    lists, top, tied, figures = over_users(
+    lost, lists, tied, figures = over_users(
         measure, users, items, sets, memory, placement(), first_alone=True
     )
-    check_scores(top)
+    check_scores(lost)
     everything = {name: values[:, 0] for name, values in figures.items()}
     by_third = {
         third: {name: values[:, number] for name, values in figures.items()}
@@ -185,8 +186,11 @@ def evaluate(
 # a program of its own, so that what is long to compile is not compiled for every kind of scorer
 @jax.jit
 @jax.default_matmul_precision("highest")  # an accelerator's default would reorder the lists
-def _scores(scorer: Scorer, users: Array, seen: tuple[Array, Array], catalogue: Array) -> Array:
-    return unseen_scores(scorer, users, seen, catalogue)
+def _scores(
+    scorer: Scorer, users: Array, seen: tuple[Array, Array], catalogue: Array
+) -> tuple[Array, Array]:
+    scores = unseen_scores(scorer, users, seen, catalogue)
+    return scores, broken(scorer, users, scores, catalogue)
 
 
 # on its own too: within what measures, XLA would look scores up anew, and one by one, for each use
@@ -203,9 +207,9 @@ def _measure_block(
     thirds: Array,
     order: Array,
     ks: tuple[int, ...],
-) -> tuple[Array, Array, Array, dict[str, Array]]:
-    """Lists [block, K], best scores [block], whether equal scores have a part in the list [block],
-    figures [block, all and each third of the items]; of `scores` in `order` [items].
+) -> tuple[Array, Array, dict[str, Array]]:
+    """Lists [block, K], whether equal scores have a part in the list [block], figures [block, all
+    and each third of the items]; of `scores` in `order` [items].
     """
     places, top_scores = best(scores, catalogue[order], max(ks) + 1)
     top_items = jnp.where(places >= 0, order[places], -1)
@@ -233,4 +237,4 @@ def _measure_block(
             f"hit_rate@{k}": metrics.hit_rate(hits, k),
         }
     figures = {name: jnp.where(count > 0, values, jnp.nan) for name, values in figures.items()}
-    return top_items, jnp.max(top_scores, axis=1), jnp.any(equal, axis=1), figures
+    return top_items, jnp.any(equal, axis=1), figures

@@ -43,7 +43,8 @@ def choose_embeddings(run: RunFolder) -> str | None:
     names = run.embedding_names("honest")
     if len(names) < 2:
         return next(iter(names), None)
-    settings, figures = _signal_settings(run), _known_figures(run)
+    rows = signals_of(run).rows
+    settings, figures = _settings_of(run, rows), _known_figures(run, rows)
     for name in names:
         sha256 = hash_on_card(run.embeddings_path(name, "honest"))
         if figures.get(name, {}).get("sha256") != sha256:
@@ -62,7 +63,7 @@ def chosen_embeddings(run: RunFolder) -> str | None:
     names = run.embedding_names("honest")
     if len(names) < 2:
         return next(iter(names), None)
-    figures = _known_figures(run)
+    figures = _known_figures(run)  # whatever the budget is now
     for name in names:
         sha256 = hash_on_card(run.embeddings_path(name, "honest"))
         if figures.get(name, {}).get("sha256") != sha256:
@@ -73,13 +74,16 @@ def chosen_embeddings(run: RunFolder) -> str | None:
     return max(names, key=lambda name: figures[name]["validation_ndcg@25"])
 
 
-def _known_figures(run: RunFolder) -> dict[str, Any]:
+def _known_figures(run: RunFolder, rows: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """By embeddings, as long as they are of the settings of now; of these `rows`, or of any."""
     there = read_json(run.content_path) if run.content_path.exists() else {}
-    return there.get("ndcg", {}) if there.get("settings") == _signal_settings(run) else {}
+    used = there.get("settings", {})
+    rows = tuple(row for row in used if row in MODELS) if rows is None else rows
+    return there.get("ndcg", {}) if used == _settings_of(run, rows) else {}
 
 
-def _signal_settings(run: RunFolder) -> Any:
-    return as_json({row: settings_of(run, row) for row in signals_of(run).rows})
+def _settings_of(run: RunFolder, rows: tuple[str, ...]) -> Any:
+    return as_json({row: settings_of(run, row) for row in rows})
 
 
 def evidence(run: RunFolder, split: Split, row: str | None = None) -> Evidence:
@@ -209,6 +213,11 @@ def learned_fusion(run: RunFolder) -> Fusion | None:
     if list(signals) != found["signals"] or found["made_from"] != _fusion_identity(run, signals):
         return None
     return Fusion(Learned(**{key: found[key] for key in Learned._fields}), signals)
+
+
+def measured_fusion(run: RunFolder) -> Fusion:
+    """The fusion as it was measured, whatever the budget is now; learned where there is none."""
+    return learned_fusion(run) or learn_fusion(run)
 
 
 def fusion_identity(run: RunFolder) -> Identity:

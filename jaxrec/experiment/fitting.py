@@ -18,11 +18,11 @@ from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.split import Split
 from jaxrec.evaluation.task import validation_tasks
 from jaxrec.experiment.choices import (
+    Fusion,
     evidence,
     evidence_with,
     familiarity_of,
     identity_with_settings,
-    learn_fusion,
     of_signal,
 )
 from jaxrec.experiment.folder import RunFolder, nobody
@@ -320,9 +320,9 @@ def _pmf_identity(run: RunFolder, row: str) -> Identity:
     return _factors_identity(run, pmf_settings(settings_of(run, row)), "train")
 
 
-def fused(run: RunFolder) -> AnyScorer:
+def fused(run: RunFolder, fusion: Fusion) -> AnyScorer:
     """The row `hybrid`: signals of the whole train part, fused as was learned on validation."""
-    learned, rows = learn_fusion(run)
+    learned, rows = fusion
     signals: tuple[AnyScorer, ...] = tuple(of_signal(row, partial(fitted, run)) for row in rows)
     return fused_scorer(learned, signals, familiarity_of(run, run.protocol.split))
 

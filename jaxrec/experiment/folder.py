@@ -12,7 +12,7 @@ training/KIND/NAME/      the lesson of a fine-tuned encoder, and its training un
 encoders/KIND/NAME/      a fine-tuned encoder; with folds a folder for each
                          (NAME is one model's, and NAME-ft the same fine-tuned)
 content.json             validation figures of the embeddings, if there are several
-models/ROW.safetensors, .json   a row that learns, as a product of two factors or as scores
+models/ROW.safetensors, .json   what a row that learns has learned
 hybrid.json              the fusion that was learned, and its validation figures
 tuned/                   trials of `jaxrec tune` and the best settings of each row
 per_user.parquet         every user's figures behind the last score card
@@ -101,13 +101,24 @@ class RunFolder:
 
     def texts(self, kind: str) -> list[str]:
         """[items] the texts of one of `kinds_of_texts`."""
-        if kind == "published":
-            return item_texts(self.dataset, published=True)
-        return item_texts(self.dataset, readable_remarks(self.dataset, self.protocol))
+        return self._texts[kind]
 
     def texts_sha256(self, kind: str) -> str:
         """Hash of the texts of one of `kinds_of_texts`, and of the items' ids."""
-        return texts_sha256(self.dataset, self.texts(kind))
+        return self._texts_sha256[kind]
+
+    # made and hashed once: whoever reads embeddings asks
+    @cached_property
+    def _texts(self) -> dict[str, list[str]]:
+        honest = item_texts(self.dataset, readable_remarks(self.dataset, self.protocol))
+        each = {"honest": honest}
+        if "published" in self.kinds_of_texts:
+            each["published"] = item_texts(self.dataset, published=True)
+        return each
+
+    @cached_property
+    def _texts_sha256(self) -> dict[str, str]:
+        return {kind: texts_sha256(self.dataset, texts) for kind, texts in self._texts.items()}
 
     def item_texts(self, kind: str) -> ItemTexts:
         """The texts of one of `kinds_of_texts`, with and without remarks."""

@@ -1,5 +1,6 @@
 """Which rows a score card has, what each is made of, and what it takes."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from jaxrec.budget import Cost
@@ -133,28 +134,41 @@ def pmf_settings_of(run: RunFolder) -> PmfSettings:
     return pmf_settings(settings_of(run, "pmf"))
 
 
-def cost_of(run: RunFolder, name: str) -> Cost:
+def cost_of(run: RunFolder, name: str, made: Collection[str] = ()) -> Cost:
     """What a row takes, about: learned, unless it is kept, and asked.
 
-    What `hybrid` fuses is learned of the train part and of that without validation, and held at
-    once.
+    Args:
+        run: the experiment.
+        name: of the row. What `hybrid` fuses is learned of the train part, and once more, or of
+            each fold, for the fusion; it is held at once.
+        made: rows that will be kept by then.
     """
     size = run.size
     if name in MODELS:
-        cost = MODELS[name].cost(size, _likely_settings(run, name))
-        kept = run.factors_path("pmf") if name == "pmf" else run.model_path(name)
-        return cost._replace(learning=0.0) if kept.exists() else cost
+        kept = name in made or _kept(run, name)
+        cost = _whole_cost(run, name)
+        return cost._replace(learning=0.0) if kept else cost
     if name != "hybrid":
         wide = 100 + size.features
         return Cost(16.0 * wide * (size.users + size.items), 0.0, 3 * ranking(size))
-    rows = signals_of(run).rows
-    each = [cost_of(run, of) for of in rows]
-    again = sum(MODELS[of].cost(size, _likely_settings(run, of)).learning for of in rows)
+    rows, rules = signals_of(run).rows, run.protocol.rules
+    each = [cost_of(run, of, made) for of in rows]
+    times = 0 if run.hybrid_path.exists() else rules.folds + 1 if rules.cold_items else 1
+    again = times * sum(_whole_cost(run, of).learning for of in rows)
     return Cost(
         memory=sum(cost.memory for cost in each),
         learning=sum(cost.learning for cost in each) + again,
         asking=sum(cost.asking for cost in each),
     )
+
+
+def _kept(run: RunFolder, name: str) -> bool:
+    return (run.factors_path("pmf") if name == "pmf" else run.model_path(name)).exists()
+
+
+def _whole_cost(run: RunFolder, name: str) -> Cost:
+    """Of a row that learns, kept or not."""
+    return MODELS[name].cost(run.size, _likely_settings(run, name))
 
 
 def factors_cost(run: RunFolder, settings: PmfSettings) -> Cost:
@@ -171,10 +185,16 @@ def _likely_settings(run: RunFolder, name: str) -> Settings:
         return MODELS[name].settings
 
 
-def too_much(run: RunFolder, name: str) -> str | None:
-    """Why a row that learns does not fit the budget of this run, if so."""
-    cost = cost_of(run, name)
-    if (why := run.budget.too_large(cost)) is not None:
+def too_much(run: RunFolder, name: str, beside: float = 0.0) -> str | None:
+    """Why a row that learns does not fit the budget of this run, if so, whatever is kept.
+
+    Args:
+        run: whose budget.
+        name: of the row.
+        beside: bytes that are held at the same time.
+    """
+    cost = _whole_cost(run, name)
+    if (why := run.budget.too_large(cost._replace(memory=cost.memory + beside))) is not None:
         return why
     return run.budget.too_long(cost) if cost.seconds > run.budget.seconds else None
 
@@ -194,15 +214,16 @@ def signals_of(run: RunFolder, left_out: dict[str, str] | None = None) -> Signal
         run: the experiment.
         left_out: what did not fit when the fusion was learned, in place of what does not fit now.
     """
-    chosen, lost = [], {}
+    chosen, lost, held = [], {}, 0.0
     for candidates in SIGNALS:
         for name in candidates:
             row = Row(name, MODELS[name].label, None, None, True)
             if pointless(run, row) is not None or MODELS[name].lacks is not None:
                 continue
-            why = too_much(run, name) if left_out is None else left_out.get(name)
+            why = too_much(run, name, held) if left_out is None else left_out.get(name)
             if why is None:
                 chosen.append(name)
+                held += _whole_cost(run, name).memory
                 break
             lost[name] = why
     return Signals(tuple(chosen), lost)

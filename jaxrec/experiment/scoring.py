@@ -20,11 +20,13 @@ from jaxrec.evaluation.measure import Evaluation, evaluate, places_differing
 from jaxrec.evaluation.protocol import Rules
 from jaxrec.evaluation.significance import against, how_sure, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task, unseen_task
+from jaxrec.experiment import choices
 from jaxrec.experiment.choices import (
     choose_embeddings,
     chosen_embeddings,
     fusion_identity,
     identity_with_settings,
+    learn_fusion,
     learned_fusion,
 )
 from jaxrec.experiment.fitting import (
@@ -112,7 +114,10 @@ def score_card(
     absent = {row.name: why for row in rows if (why := lacking(run, row)) is not None}
     _make_choices(run, rows, absent)
     curves = _curves_for(run, rows, absent, fusion, on_sweep)
-    expected = {row.name: cost_of(run, row.name) for row in rows}
+    before = [row.name for row in rows if row.name not in absent]  # `hybrid`, which is last
+    expected = {
+        row.name: cost_of(run, row.name, before if row.name == "hybrid" else ()) for row in rows
+    }
     possible = {name: cost for name, cost in expected.items() if name not in absent}
     absent |= _beyond_the_time(run.budget, possible)
     for name, cost in expected.items():
@@ -146,14 +151,13 @@ def score_card(
     if not measured:
         raise InputError(f"nothing can be measured yet ({grouped(absent)})")
     card = _card(run, rows, measured, absent, task, chosen_alpha=bool(curves))
+    if not interrupted or not run.results_path.exists() or results_are_stale(run):
+        evaluations = {name: found.evaluation for name, found in measured.items()}
+        with whole_file(run.per_user_path) as path:
+            _per_user_table(evaluations, run.dataset.user_ids.names).sink_parquet(path)
+        write_card(run.results_path, card)
     if interrupted:
-        if not run.results_path.exists() or results_are_stale(run):
-            write_card(run.results_path, card)
         raise Interrupted(card)
-    evaluations = {name: found.evaluation for name, found in measured.items()}
-    with whole_file(run.per_user_path) as path:
-        _per_user_table(evaluations, run.dataset.user_ids.names).sink_parquet(path)
-    write_card(run.results_path, card)
     return card
 
 
@@ -399,13 +403,24 @@ def _tells_apart(scorer: AnyScorer, task: Task) -> bool:
 
 
 def scorer_of(
-    run: RunFolder, row: Row, task: Task, fusion: Fusion
+    run: RunFolder,
+    row: Row,
+    task: Task,
+    fusion: Fusion,
+    of_hybrid: Callable[[RunFolder], choices.Fusion] = learn_fusion,
 ) -> tuple[AnyScorer, dict[str, Any]]:
-    """The scorer of a row that lacks nothing, and its fusion and alpha if it has one."""
+    """The scorer of a row that lacks nothing, and its fusion and alpha if it has one.
+
+    Args:
+        run: where it is kept.
+        row: of the score card.
+        task: whom to serve.
+        fusion: of the published rows.
+        of_hybrid: what `hybrid` is fused by.
+    """
     if row.name == "hybrid":
-        scorer, found = fused(run), learned_fusion(run)
-        assert found is not None
-        return scorer, {"fusion": found.learned.winner}
+        found = of_hybrid(run)
+        return fused(run, found), {"fusion": found.learned.winner}
     if row.learned:
         return fitted(run, row.name), {"settings": settings_of(run, row.name)}
     if row.name == "pmf":

@@ -33,6 +33,10 @@ RANK = 10e-9
 """Of a score that is ranked."""
 START = 2.0
 """Of what is compiled, read and written whatever the size."""
+DOUBLE = 4096
+"""Up to so many items EASE is in double precision, else in single."""
+FEW = 4
+"""So many times fewer users and features than items, and their side of EASE is solved."""
 MATRIX = 40
 """Bytes of an interaction in the matrix of users and items, and its transpose."""
 
@@ -70,7 +74,7 @@ def neighbours(size: Size, settings: Settings) -> Cost:
     """Of item neighbours and random walks."""
     _, items, interactions, pairs, _ = size
     kept = min(settings["neighbours"], items)
-    memory = MATRIX * interactions + 512 * items * 24 + 24 * items * kept
+    memory = MATRIX * interactions + 24 * min(items, 512) * items + 24 * items * kept
     learning = SPARSE * pairs + SELECT * items**2
     return Cost(memory, START + learning, SPARSE * interactions * kept + ranking(size))
 
@@ -80,14 +84,14 @@ def ease(size: Size, settings: Settings) -> Cost:
     users, items, interactions, pairs, features = size
     features = features if "text_weight" in settings else 0
     rows = users + features
-    if 4 * rows <= items:
-        # what text says is dense, but multiplied as if it were sparse
-        solved = INVERSE * (rows**3 + 2 * rows**2 * items) + SPARSE * features**2 * items
-        memory = 16 * rows**2 + 8 * rows * items
+    if FEW * rows <= items:
+        solved = INVERSE * (rows**3 + 2 * rows**2 * items)
+        memory = 24 * rows**2 + 8 * rows * items + 16 * features * items
         return Cost(memory, START + solved, PRODUCT * rows * users * items + ranking(size))
     corrected = 2 * PRODUCT * features * items**2
     learning = SPARSE * pairs + INVERSE * items**3 / 2 + corrected + 4e-9 * items**2
-    memory = MATRIX * interactions + 4 * items**2 + 12 * features * items + 24 * 1024 * items
+    square = (12 if items <= DOUBLE else 4) * items**2
+    memory = MATRIX * interactions + square + 12 * features * items + 24 * min(items, 1024) * items
     asking = 2e-9 * items**2 + ROWS * interactions * items + ranking(size)
     return Cost(memory, START + learning, asking)
 
@@ -97,7 +101,8 @@ def sparse_ease(size: Size, settings: Settings) -> Cost:
     users, items, interactions, pairs, features = size
     columns = 32 + (features if "text_weight" in settings else 0)
     kept = min(settings["neighbours"], items)
-    memory = MATRIX * interactions + 512 * items * 24 + 400 * items * kept + 40 * columns * items
+    dense = 24 * min(items, 512) * items + 40 * columns * items
+    memory = MATRIX * interactions + dense + 400 * items * kept
     learning = SPARSE * pairs + SELECT * items**2 + LOOK_UP * items * kept**2 / 2
     asking = SPARSE * interactions * 2 * kept + PRODUCT * users * items * columns + ranking(size)
     return Cost(memory, START + learning, asking)

@@ -8,16 +8,13 @@ from scipy import linalg, sparse
 
 from jaxrec.errors import InputError
 from jaxrec.models import cost
+from jaxrec.models.cost import DOUBLE, FEW
 from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings, appended
 from jaxrec.topk.scorer import Linear, Product, product
 
 BLOCK = 1024
 """Items that are worked on at a time."""
-DOUBLE = 4096
-"""Up to so many items the inverse of the Gramian is in double precision, else in single: a fifth of
-the time, and no figure moves by more than 1e-4 (benchmarks/linear.py)."""
-FEW = 4
-"""So many times fewer users and features than items, and their side is solved."""
+UNSOLVED = "EASE cannot be solved with so small a lambda; take a larger one"
 
 
 def ease(
@@ -31,6 +28,9 @@ def ease(
     With P = (X^T X + lambda)^-1, B_ji = -P_ji / P_ii. With text, every feature of the items is one
     more row of A = [X; text_weight E^T] in place of X (a "user" who rates each item by it), as in
     Jeunen, Van Balen & Goethals 2020 (CEASE).
+
+    Up to `DOUBLE` items it is in double precision, beyond in single: half the time and the memory,
+    and no figure moves by more than 1e-4 (benchmarks/linear.py).
 
     By the Woodbury identity a system as large as the shorter side of A suffices: with M = (A A^T +
     lambda)^-1 and P = (1 - A^T M A) / lambda, the score of an unseen item i is x B_i = x A^T M a_i
@@ -72,13 +72,14 @@ def ease(
 
 def _by_users(X: sparse.csr_array, lambda_: float, F: NDArray[np.floating]) -> Arrays:
     """`left` and `right`, and what makes them of a feature of weight 1."""
-    AT = sparse.hstack([sparse.csr_array(X.T), F], format="csr")
-    items, rows = AT.shape
-    M = linalg.inv((AT.T @ AT).toarray() + lambda_ * np.eye(rows), overwrite_a=True)
+    items, rows = X.shape[1], X.shape[0] + F.shape[1]
+    XF, XT = X @ F, sparse.csr_array(X.T)
+    AAT = np.block([[(X @ XT).toarray(), XF], [XF.T, F.T @ F]]) + lambda_ * np.eye(rows)
+    M = linalg.cho_solve(linalg.cho_factor(AAT, overwrite_a=True), np.eye(rows))
     left, right = (np.empty((items, rows), np.float32) for _ in range(2))
     for start in range(0, items, BLOCK):
         part = slice(start, start + BLOCK)
-        A = AT[part].toarray()
+        A = np.hstack([XT[part].toarray(), F[part]])
         MA = A @ M
         P = 1 - np.einsum("ir,ir->i", A, MA)  # times lambda
         left[part], right[part] = A, MA / P[:, None]
@@ -106,9 +107,16 @@ def _by_items(X: sparse.csr_array, lambda_: float, F: NDArray[np.floating] | Non
 
 
 def text_correction(PF: NDArray[np.floating], F: NDArray[np.floating]) -> NDArray[np.floating]:
-    """H [features, items] of P - H^T H = (P^-1 + F F^T)^-1, from P F and F [items, features]."""
+    """H [features, items] of P - H^T H = (P^-1 + F F^T)^-1, from P F and F [items, features].
+
+    Raises:
+        InputError: P is not positive definite, as far as precision or what it leaves out goes.
+    """
     small = np.eye(F.shape[1]) + F.T.astype(np.float64) @ PF
-    root = linalg.cholesky((small + small.T) / 2, lower=True)
+    try:
+        root = linalg.cholesky((small + small.T) / 2, lower=True)
+    except linalg.LinAlgError:
+        raise InputError(UNSOLVED) from None
     return linalg.solve_triangular(root, PF.T, lower=True)
 
 
@@ -125,7 +133,7 @@ def _inverse(X: sparse.csr_array, lambda_: float) -> NDArray[np.floating]:
     if not failed:
         _, failed = potri(P.T, lower=1, overwrite_c=1)
     if failed:
-        raise InputError(f"EASE cannot be solved with lambda {lambda_:g}; take a larger one")
+        raise InputError(UNSOLVED)
     for start in range(0, items, BLOCK):
         stop = start + BLOCK
         own = P[start:stop, start:stop]

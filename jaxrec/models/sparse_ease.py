@@ -61,8 +61,9 @@ def sparse_inverse(
         part = slice(start, start + BLOCK)
         G = (XT[part] @ X).toarray() - F32[part] @ F32.T
         row = np.arange(len(G))
-        G[row, start + row] = 0
-        kept = _largest(np.abs(G) * scale, few)
+        most = np.abs(G) * scale
+        most[row, start + row] = -1  # no neighbour of itself, however few others there are
+        kept = _largest(most, few)
         values = np.take_along_axis(G, kept, axis=1)
         near = _largest(np.abs(values) * scale[kept], neighbours)
         starts = np.arange(len(G) + 1) * few
@@ -100,6 +101,8 @@ def _solved(
 
     def at(rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.floating]:
         wanted = rows.astype(np.int64) * items + columns
+        if not len(pairs):  # no two items have a user in common
+            return np.zeros(wanted.shape)
         place = np.searchsorted(pairs, wanted).clip(max=len(pairs) - 1)
         return np.where(pairs[place] == wanted, G.data[place], 0)
 

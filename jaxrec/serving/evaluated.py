@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import read_card
 from jaxrec.evaluation.task import evaluation_task
+from jaxrec.experiment.choices import measured_fusion
 from jaxrec.experiment.fitting import refresh_pmf
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import Row, lacking, rows_of
@@ -59,7 +60,7 @@ def of_run(
             f"user {dataset.user_ids[user]} has no train interaction and was not evaluated; the"
             f" {run.protocol.name} split leaves users with few of them out"
         )
-    scorer, how = scorer_of(run, of_card, task, _last_fusion(run, of_card))
+    scorer, how = scorer_of(run, of_card, task, _last_fusion(run, of_card), measured_fusion)
     how.pop("settings", None)
     split = run.protocol.split
     rated = dataset.interactions

@@ -18,8 +18,7 @@ from jaxrec.experiment.choices import (
     chosen_embeddings,
     evidence,
     evidence_with,
-    learn_fusion,
-    learned_fusion,
+    measured_fusion,
     of_signal,
 )
 from jaxrec.experiment.fitting import learned, learned_pmf, pmf_is_stale, refresh_pmf, settings_on
@@ -145,8 +144,7 @@ def model_of_train(run: RunFolder, row: Row) -> FittedModel:
 
 
 def _fusion(run: RunFolder, row: Row) -> Fusion | None:
-    """As it was measured; whatever the budget is now."""
-    return (learned_fusion(run) or learn_fusion(run)) if row.name == "hybrid" else None
+    return measured_fusion(run) if row.name == "hybrid" else None
 
 
 def _settings(run: RunFolder, row: Row, fusion: Fusion | None) -> dict[str, Settings]:

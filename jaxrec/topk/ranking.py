@@ -58,7 +58,22 @@ def rank(
         scores: [block, k]; -inf there, NaN throughout where a candidate's score is not a number.
     """
     scores = unseen_scores(scorer, users, seen, catalogue)
-    return best(scores, catalogue if allowed is None else catalogue & allowed, k, tie_order)
+    lost = broken(scorer, users, scores, catalogue)[:, None]
+    listed = catalogue if allowed is None else catalogue & allowed
+    items, top_scores = best(scores, listed, k, tie_order)
+    return items, jnp.where(lost, jnp.nan, top_scores)
+
+
+def broken(scorer: Scorer, users: Array, scores: Array, catalogue: Array) -> Array:
+    """[block] is a candidate's score not a number?
+
+    Maxima do not tell: vectorised, they may lose it. Of a product the two sides do, which are far
+    smaller.
+    """
+    if not isinstance(scorer, Product):
+        return jnp.any(jnp.isnan(scores) & catalogue, axis=1)
+    of_items = jnp.any(jnp.isnan(scorer.right), axis=1) & catalogue
+    return jnp.any(jnp.isnan(scorer.left[users]), axis=1) | jnp.any(of_items)
 
 
 def unseen_scores(
@@ -94,17 +109,18 @@ def rank_by_item_blocks(
         scores = scores.at[known].set(-jnp.inf, mode="drop")
         found, found_scores = best(scores, catalogue[own] & mine, min(k, width))
         both = jnp.concatenate([so_far[1], found_scores], axis=1)
-        broken = jnp.any(jnp.isnan(both), axis=1, keepdims=True)
         top_scores, which = jax.lax.top_k(both, k)
         moved = jnp.where(found >= 0, own[found], -1)
         merged = jnp.take_along_axis(jnp.concatenate([so_far[0], moved], axis=1), which, axis=1)
-        return merged, jnp.where(broken, jnp.nan, top_scores)
+        return merged, top_scores
 
     nothing = (
         jnp.full((len(users), k), -1, jnp.int32),
         jnp.full((len(users), k), -jnp.inf, left.dtype),
     )
-    return jax.lax.fori_loop(0, math.ceil(items / width), block, nothing)
+    found, found_scores = jax.lax.fori_loop(0, math.ceil(items / width), block, nothing)
+    lost = broken(scorer, users, found_scores, catalogue)[:, None]
+    return found, jnp.where(lost, jnp.nan, found_scores)
 
 
 def best(
@@ -134,7 +150,6 @@ def _best(scores: Array, catalogue: Array, k: int) -> tuple[Array, Array]:
     if rest:
         last = jnp.where(catalogue, scores, -jnp.inf)[:, groups * size :]
         maxima = jnp.concatenate([maxima, jnp.max(last, axis=1, keepdims=True)], axis=1)
-    broken = jnp.any(jnp.isnan(maxima), axis=1, keepdims=True)
     if maxima.shape[1] < 2 * k:
         of = jnp.broadcast_to(jnp.arange(items, dtype=jnp.int32), scores.shape)
         kept = jnp.where(catalogue, scores, -jnp.inf)
@@ -151,7 +166,7 @@ def _best(scores: Array, catalogue: Array, k: int) -> tuple[Array, Array]:
     top_scores, which = jax.lax.top_k(kept, k)
     top_items = jnp.take_along_axis(of, which, axis=1)
     top_items = jnp.where(top_scores == -jnp.inf, -1, top_items)
-    return top_items, jnp.where(broken, jnp.nan, top_scores)
+    return top_items, top_scores
 
 
 def _maxima(scores: Array, size: int) -> Array:
@@ -228,7 +243,7 @@ def top_k(
         return _rank_unseen(here, block, pairs, catalogue, k, width, tie_order, allowed)
 
     lists, scores = over_users(serve, users, width or items, (seen,), memory, place)
-    check_scores(scores)
+    check_scores(np.isnan(scores))
     return lists, scores
 
 
@@ -238,7 +253,7 @@ def check_k(k: int) -> None:
         raise InputError(f"k is {k}; it must be at least 1")
 
 
-def check_scores(scores: NDArray[np.floating]) -> None:
-    """Raise ValueError if a ranked score is not a number."""
-    if np.isnan(scores).any():
+def check_scores(lost: NDArray[np.bool_]) -> None:
+    """Raise ValueError if of any user a score is not a number."""
+    if lost.any():
         raise ValueError("a score is not a number; the factors or embeddings hold NaN")

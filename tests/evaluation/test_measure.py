@@ -14,7 +14,7 @@ from jaxrec.evaluation.protocol import Protocol
 from jaxrec.evaluation.task import Task, evaluation_task
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.ranking import top_k
-from jaxrec.topk.scorer import Product
+from jaxrec.topk.scorer import Product, product
 from tests.conftest import make_ratings
 from tests.scored import table
 
@@ -193,3 +193,21 @@ def test_places_that_differ_by_hand() -> None:
     mine, theirs = np.array([[1, 2, 3], [4, 5, -1]]), np.array([[3, 9, 1], [8, 4, -1]])
     for users in (1, 2):
         assert places_differing(mine, theirs, users) == 2 / 6
+
+
+@pytest.mark.parametrize("kind", ["product", "table"])
+def test_one_item_without_a_score_is_refused_among_many(kind: str) -> None:
+    """Maxima of long rows, as they are vectorised, do not tell."""
+    users, items = 20, 5_000
+    left, right = (np.random.default_rng(n).normal(size=(n, 4)) for n in (users, items))
+    right[97] = np.nan
+    relevant = rows([(user, user) for user in range(users)], users)
+    task = Task(rows([], users), relevant, np.ones(items, bool), np.ones(items, int), {})
+    scorer = product(left, right) if kind == "product" else table(left @ right.T)
+    with pytest.raises(ValueError, match="not a number"):
+        evaluate(scorer, task)
+    everybody = np.arange(users, dtype=np.int32)
+    with pytest.raises(ValueError, match="not a number"):
+        top_k(scorer, everybody, task.seen, task.catalogue, 5)
+    without = task._replace(catalogue=np.arange(items) != 97)
+    assert evaluate(scorer, without).lists.shape == (users, 25)

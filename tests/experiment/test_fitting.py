@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrec.border.texts import texts_sha256
+from jaxrec.budget import Budget
 from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import evaluation_task, validation_tasks
@@ -206,6 +207,8 @@ def test_reading_a_choice_fits_nothing_and_choosing_is_a_step(run: RunFolder) ->
     chosen = choose_embeddings(run)
     assert chosen in ("one", "other")
     assert chosen_embeddings(run) == chosen
+    tight = replace(run, budget=Budget(1))  # in which other signals would be fused
+    assert chosen_embeddings(tight) == chosen
     write_json(run.tuned_path("text"), {"settings": QUICK | {"ridge": 2.0}})
     with pytest.raises(InputError, match="has not chosen"):
         chosen_embeddings(run)

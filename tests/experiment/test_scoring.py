@@ -20,6 +20,8 @@ from jaxrec.experiment.tuning import tune, tune_all
 from jaxrec.files import write_json
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.objective import PmfSettings
+from jaxrec.serving.evaluated import of_run
+from jaxrec.serving.model import Wanted
 
 pytestmark = pytest.mark.usefixtures("small_synthetic")
 
@@ -79,6 +81,16 @@ def test_what_takes_the_place_of_rows_is_there_only_where_they_do_not_fit(
 def test_where_rows_fit_nothing_takes_their_place(run: RunFolder) -> None:
     assert not [row.name for row in rows_of(run) if row.name.startswith("sparse")]
     assert [row.name for row in rows_of(run, ("sparse-ease",))] == ["sparse-ease"]
+
+
+@pytest.mark.usefixtures("ease_is_too_large")
+def test_hybrid_recommends_as_it_was_measured_whatever_the_budget_is_now(run: RunFolder) -> None:
+    score_card(run, (5,), only=("hybrid",))
+    kept, more = run.hybrid_path.read_bytes(), replace(run, budget=Budget(2**60))
+    users, wanted = np.arange(2, dtype=np.int32), Wanted.best(5, run.dataset.items)
+    of_run(more, users, wanted, "hybrid")
+    assert run.hybrid_path.read_bytes() == kept
+    assert not results_are_stale(more)
 
 
 def test_a_row_without_memory_is_absent(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
+from jaxrec.errors import InputError
 from jaxrec.models import sparse_ease as module
-from jaxrec.models.ease import ease
+from jaxrec.models.ease import ease, text_correction
 from jaxrec.models.model import NOBODY, Arrays, Asking, Settings
 from jaxrec.models.registry import MODELS
 from jaxrec.models.sparse_ease import directions, sparse_ease, sparse_inverse
@@ -41,9 +42,10 @@ def off_diagonal(B: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 @pytest.mark.parametrize("text", ["", "+text"])
-@pytest.mark.parametrize("neighbours", [ITEMS - 1, 1000])
-def test_with_all_items_as_neighbours_it_is_ease(text: str, neighbours: int) -> None:
-    X, E = some_matrix(), some_features() if text else None
+@pytest.mark.parametrize(("neighbours", "share"), [(ITEMS - 1, 0.3), (1000, 0.3), (1000, 0.05)])
+def test_with_all_items_as_neighbours_it_is_ease(text: str, neighbours: int, share: float) -> None:
+    """Where few have two items in common, too."""
+    X, E = some_matrix(share), some_features() if text else None
     found = item_weights(f"sparse-ease{text}", sparse_ease(X, 7.0, neighbours, E, 0.3))
     exact = item_weights(f"ease{text}", ease(X, 7.0, E, 0.3))
     np.testing.assert_allclose(off_diagonal(found), off_diagonal(exact), atol=1e-4)
@@ -139,3 +141,14 @@ def test_settings_say_how_many_neighbours() -> None:
     few, many = (sparse_ease(some_matrix(), 7.0, k) for k in (2, 10))
     assert len(few["weights"]) <= 2 * 2 * ITEMS < len(many["weights"])
     assert MODELS["sparse-ease"].in_place_of == ("ease", "ease-graded")
+
+
+@pytest.mark.parametrize("items", [1, 6, 60])
+def test_items_of_which_nobody_has_two_say_nothing_of_each_other(items: int) -> None:
+    B = item_weights("sparse-ease", sparse_ease(sparse.csr_array(np.eye(items)), 10.0, 50), items)
+    np.testing.assert_allclose(off_diagonal(B), 0, atol=1e-6)
+
+
+def test_an_inverse_that_is_not_positive_definite_asks_for_a_larger_lambda() -> None:
+    with pytest.raises(InputError, match="take a larger one"):
+        text_correction(-2 * np.eye(3), np.eye(3))
