@@ -143,7 +143,7 @@ def test_settings_say_how_many_neighbours() -> None:
     assert MODELS["sparse-ease"].in_place_of == ("ease", "ease-graded")
 
 
-@pytest.mark.parametrize("items", [1, 6, 60])
+@pytest.mark.parametrize("items", [1, 6])
 def test_items_of_which_nobody_has_two_say_nothing_of_each_other(items: int) -> None:
     B = item_weights("sparse-ease", sparse_ease(sparse.csr_array(np.eye(items)), 10.0, 50), items)
     np.testing.assert_allclose(off_diagonal(B), 0, atol=1e-6)
