@@ -7,6 +7,7 @@ from functools import cache
 from typing import NamedTuple, Protocol, TypeVar
 
 import jax
+from threadpoolctl import ThreadpoolController
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -32,7 +33,14 @@ class Cores(NamedTuple):
         """What `work` makes of each block, in their order."""
         if self.parallel == 1 or len(blocks) < 2:
             return [work(block) for block in blocks]
-        return list(_threads(self.parallel).map(work, blocks))
+        with _libraries().limit(limits=1):  # of BLAS: the cores are busy already
+            return list(_threads(self.parallel).map(work, blocks))
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Those of NumPy and SciPy; to look for them takes milliseconds."""
+    return ThreadpoolController()
 
 
 @cache

@@ -64,8 +64,10 @@ def gated(weights: Weights, z: Array, users: Array, items: Array) -> Array:
     """
     of_user = (weights["a"] + users @ weights["b"].T).T[..., None]  # [signals, block, 1]
     of_item = jnp.moveaxis(items @ weights["d"].T, -1, 0)  # [signals, block or 1, items]
-    by_item = jnp.sum((weights["h"] + users @ weights["H"])[:, None] * items, axis=-1)
-    return jnp.sum(z * (of_user + of_item), axis=0) + by_item
+    by_user = weights["h"] + users @ weights["H"]  # [block, item features]
+    # the items' features are the same for all users, or each user has items of her own
+    by_item = by_user @ items[0].T if len(items) == 1 else jnp.einsum("bf,bif->bi", by_user, items)
+    return sum(z[c] * (of_user[c] + of_item[c]) for c in range(len(z))) + by_item
 
 
 class Learned(NamedTuple):
