@@ -35,6 +35,8 @@ START = 2.0
 """Of what is compiled, read and written whatever the size."""
 DOUBLE = 4096
 """Up to so many items EASE is in double precision, else in single."""
+DIRECTIONS = 32
+"""What a sparse EASE takes out before it inverts."""
 FEW = 4
 """So many times fewer users and features than items, and their side of EASE is solved."""
 MATRIX = 40
@@ -99,7 +101,7 @@ def ease(size: Size, settings: Settings) -> Cost:
 def sparse_ease(size: Size, settings: Settings) -> Cost:
     """Of EASE by a sparse inverse, and by as many dense columns as there are directions in it."""
     users, items, interactions, pairs, features = size
-    columns = 32 + (features if "text_weight" in settings else 0)
+    columns = DIRECTIONS + (features if "text_weight" in settings else 0)
     kept = min(settings["neighbours"], items)
     dense = 24 * min(items, 512) * items + 40 * columns * items
     memory = MATRIX * interactions + dense + 400 * items * kept

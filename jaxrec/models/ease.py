@@ -29,8 +29,8 @@ def ease(
     more row of A = [X; text_weight E^T] in place of X (a "user" who rates each item by it), as in
     Jeunen, Van Balen & Goethals 2020 (CEASE).
 
-    Up to `DOUBLE` items it is in double precision, beyond in single: half the time and the memory,
-    and no figure moves by more than 1e-4 (benchmarks/linear.py).
+    Up to `DOUBLE` items it is in double precision, beyond in single: half the time and the memory.
+    On the 5,000 most liked items of amazon-sports B moves by 6e-8, and of 100,000 places 3 differ.
 
     By the Woodbury identity a system as large as the shorter side of A suffices: with M = (A A^T +
     lambda)^-1 and P = (1 - A^T M A) / lambda, the score of an unseen item i is x B_i = x A^T M a_i

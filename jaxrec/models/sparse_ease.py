@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from jaxrec.devices import placement
 from jaxrec.models import cost
+from jaxrec.models.cost import DIRECTIONS
 from jaxrec.models.ease import ask_linear, place_linear, text_correction
 from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings
 from jaxrec.models.neighbours import arrays_of, weights_of
@@ -23,8 +24,8 @@ BLOCK = 256
 """Items whose products with all others are dense at a time, and that are solved at once."""
 KEPT = 10
 """So many times the neighbours of an item are pairs of it that are kept of the Gramian."""
-RANK, ROUNDS = 32, 4
-"""Directions that are taken out, and rounds in which they are found."""
+ROUNDS = 4
+"""In which the directions that are taken out are found."""
 
 
 def directions(X: sparse.csr_array) -> NDArray[np.floating]:
@@ -34,7 +35,7 @@ def directions(X: sparse.csr_array) -> NDArray[np.floating]:
     iteration from a seed; Halko, Martinsson & Tropp 2011), F = X^T U, and X^T X - F F^T = X^T (1 -
     U U^T) X is positive semidefinite, however good U is.
     """
-    F = np.random.default_rng(0).normal(size=(X.shape[1], min(RANK, *X.shape)))
+    F = np.random.default_rng(0).normal(size=(X.shape[1], min(DIRECTIONS, *X.shape)))
     for _ in range(ROUNDS):
         U, _ = np.linalg.qr(X @ F)
         F = X.T @ U

@@ -81,12 +81,12 @@ def test_what_is_taken_out_leaves_a_gramian() -> None:
     F = directions(X)
     left = np.linalg.eigvalsh((X.T @ X).toarray() - F @ F.T)
     assert left.min() > -1e-9
-    assert F.shape == (ITEMS, module.RANK)
+    assert F.shape == (ITEMS, module.DIRECTIONS)
     assert left.sum() < 0.2 * (X**2).sum()
 
 
 def test_directions_are_the_largest_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RANK", 2)
+    monkeypatch.setattr(module, "DIRECTIONS", 2)
     rng = np.random.default_rng(0)
     tastes = rng.random((USERS, 2)) @ rng.random((2, ITEMS))  # two groups of users, say
     X = sparse.csr_array(100 * tastes + rng.random((USERS, ITEMS)))
@@ -126,7 +126,7 @@ def test_the_same_data_give_the_same_bytes() -> None:
 def test_nothing_that_is_kept_is_as_large_as_all_pairs() -> None:
     X = sparse.random_array((300, 2000), density=0.01, rng=np.random.default_rng(0), format="csr")
     arrays = sparse_ease(X, 7.0, 5, np.ones((2000, 1)))
-    assert max(array.size for array in arrays.values()) <= 2000 * (module.RANK + 1)
+    assert max(array.size for array in arrays.values()) <= 2000 * (module.DIRECTIONS + 1)
     assert len(arrays["weights"]) <= 2 * 5 * 2000
 
 
