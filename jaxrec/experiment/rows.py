@@ -75,7 +75,8 @@ def rows_with(embeddings: list[str], published: bool = False) -> list[Row]:
 def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[Row]:
     """The rows of this run's score card, or those named; InputError for a name that is none.
 
-    Published rows belong to the protocol `published`; elsewhere they are there if they are named.
+    Published rows belong to the protocol `published`; elsewhere they are there if they are named,
+    and so is everywhere what is `Model.named_only`.
     """
     named = any(map(_is_published, only))
     rows = rows_with(run.embedding_names(), run.protocol.rules.as_published or named)
@@ -235,7 +236,9 @@ def reads_texts(rows: list[Row]) -> bool:
 
 
 def _needless(run: RunFolder, name: str) -> bool:
-    """Does it take the place of rows that all have theirs?"""
+    """Is it to be named, or does it take the place of rows that all have theirs?"""
+    if name in MODELS and MODELS[name].named_only:
+        return True
     instead = MODELS[name].in_place_of if name in MODELS else ()
     possible = [other for other in instead if _repeated(run, other) is None]
     return bool(instead) and all(too_much(run, other) is None for other in possible)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxrec.budget import Cost
 from jaxrec.data.dataset import Interactions
+from jaxrec.sets.vectors import FITS
 
 Settings = dict[str, Any]
 
@@ -29,6 +30,8 @@ SWEEP = 0.7e-9
 """Of a factor of an interaction in a sweep of all-pairs PMF."""
 SEQUENTIAL = 17e-9
 """Of a factor of a rating in a pass of the published solver, which takes one after the other."""
+EXPONENTIAL = 4e-9
+"""Of a logit of a softmax, and of its gradient."""
 RANK = 10e-9
 """Of a score that is ranked."""
 START = 2.0
@@ -130,3 +133,14 @@ def sequential(size: Size, settings: Settings) -> Cost:
     passed = SEQUENTIAL * settings["sweeps"] * factors * interactions
     memory = MATRIX * interactions + 32 * factors * (users + items)
     return Cost(memory, START + passed, PRODUCT * users * items * factors + ranking(size))
+
+
+def sets(size: Size, settings: Settings) -> Cost:
+    """Of the set model, were it to take three fifths of its epochs."""
+    users, items, interactions, _, features = size
+    dim, drawn = settings["dim"], min(items, FITS)
+    epoch = users * (3 * PRODUCT * dim + EXPONENTIAL) * drawn
+    memory = MATRIX * interactions + 24 * dim * items + 16 * features * items
+    memory += 16 * min(settings["batch"], users) * drawn
+    asking = PRODUCT * users * items * dim + ranking(size)
+    return Cost(memory, START + 0.6 * settings["epochs"] * epoch, asking)

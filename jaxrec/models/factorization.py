@@ -1,8 +1,12 @@
-"""PMF: without text, with a text prior, and text alone mapped to factors."""
+"""PMF: without text, with a text prior, and text alone mapped to factors; and the peer iALS."""
+
+from contextlib import redirect_stdout
+from io import StringIO
 
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from jaxrec.errors import InputError
 from jaxrec.models import cost
@@ -132,6 +136,34 @@ def _mapped(arrays: Arrays) -> NDArray[np.float32]:
     return arrays["right"]
 
 
+def _ials(evidence: Evidence, settings: Settings) -> Arrays:
+    """The iALS of irspack, of liked ratings, with item features as side information."""
+    from irspack.recommenders import IALSRecommender
+
+    X = evidence.matrix("liked")
+    model = IALSRecommender(
+        csr_matrix(X),
+        n_components=settings["factors"],
+        alpha0=settings["w0"],
+        reg=settings["lambda_"],
+        nu=settings["nu"],
+        item_features=evidence.features(settings["metadata"]),
+        lambda_item_feature=settings["lambda_w"],
+        train_epochs=settings["sweeps"],
+        random_seed=evidence.seed,
+    )
+    with redirect_stdout(StringIO()):  # a progress bar that cannot be turned off
+        model.learn()
+    U, V = model.get_user_embedding(), model.get_item_embedding()
+    return {"U": np.array(U), "V": np.array(V), "rated": np.ones(len(V), np.uint8)}
+
+
+def _ask_ials(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
+    """Its objective for a user is that of all-pairs PMF (Rendle 2021), and so is her minimum."""
+    own = {name: settings[name] for name in ("factors", "lambda_", "nu", "w0")}
+    return ask_factors(arrays, asking, PmfSettings(target="liked", **own))
+
+
 PMF_SPACE: dict[str, Range | tuple] = {
     "factors": (64, 128, 192),
     "lambda_": Range(0.1, 1.0),
@@ -144,9 +176,22 @@ TEXT_SPACE: dict[str, Range | tuple] = {
     "item_lambda": Range(0.1, 1.0),
     "item_nu": Range(0.3, 0.8, log=False),
 }
+IALS_SPACE = PMF_SPACE | {"metadata": Range(0.3, 5.0), "lambda_w": Range(0.01, 100.0)}
 ALL_PAIRS = PmfSettings()._asdict()
 
 MODELS = {
+    "ials": Model(
+        "irspack iALS with item features",
+        _ials,
+        _ask_ials,
+        {"factors": 192, "lambda_": 0.27, "nu": 0.5, "w0": 0.08, "metadata": 0.5, "lambda_w": 3.0}
+        | {"sweeps": 15},
+        IALS_SPACE,
+        cost.pmf,
+        text=True,
+        needs="irspack",
+        vectors=item_factors,
+    ),
     "pmf": Model(
         "PMF of train-pmf",
         _plain_factors,

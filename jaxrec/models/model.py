@@ -129,6 +129,8 @@ class Model(NamedTuple):
     None where features say nothing."""
     in_place_of: tuple[str, ...] = ()
     """Rows whose place it takes where they do not fit."""
+    named_only: bool = False
+    """Is it there only when it is named? It takes longer than all others together."""
     vectors: Callable[[Arrays], NDArray[Any] | None] = _none
     """[items, dim] the items' side of scores that are products of two; None where they are not."""
 

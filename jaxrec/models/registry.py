@@ -12,25 +12,26 @@
 | `pmf`         | all-pairs PMF, no text                                                   |
 | `text`        | U_u . W^T e_i: the factors of `pmf` and the ridge map of text to its V    |
 | `pmf+text`    | all-pairs PMF whose item factors have the prior mean W^T e_i             |
+| `set`         | softmax over the catalogue, users means of vectors seeded by text; if named |
 """
 
 from jaxrec.budget import Cost
-from jaxrec.models import ease, factorization, ials, neighbours, sparse_ease
+from jaxrec.models import ease, factorization, neighbours, sets, sparse_ease
 from jaxrec.models.cost import Size
 from jaxrec.models.model import Arrays, Asking, Evidence, Settings
 from jaxrec.topk.scorer import Linear, Product
 
 Scored = Product | Linear
 
-MODELS = neighbours.MODELS | ease.MODELS | sparse_ease.MODELS | ials.MODELS | factorization.MODELS
+MODELS = neighbours.MODELS | ease.MODELS | sparse_ease.MODELS | factorization.MODELS | sets.MODELS
 
 
 def cost_of_all(size: Size, graded: bool, memory: int) -> Cost:
-    """What all rows take that fit the memory [bytes], and `hybrid`, with default settings."""
+    """What the rows that need not be named take, if they fit the memory [bytes], and `hybrid`."""
     each = {
         name: model.cost(size, model.settings)
         for name, model in MODELS.items()
-        if model.lacks is None and (graded or model.ungraded is None)
+        if model.lacks is None and not model.named_only and (graded or model.ungraded is None)
     }
     fit = {name: cost for name, cost in each.items() if cost.memory <= memory}
     for name in [name for name in fit if MODELS[name].in_place_of]:

@@ -65,7 +65,7 @@ def over_users(
         The pytree of NumPy arrays [n, ...].
     """
     blocks = user_blocks(users, items, memory, place.parallel)
-    sizes = [_rounded(own.most_pairs(blocks)) for own in sets]
+    sizes = [rounded(own.most_pairs(blocks)) for own in sets]
 
     def one(block: NDArray[np.int32]) -> Any:
         pairs = (own.pairs(block, size) for own, size in zip(sets, sizes, strict=True))
@@ -76,7 +76,7 @@ def over_users(
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(users)], *found)
 
 
-def _rounded(size: int) -> int:
+def rounded(size: int) -> int:
     """A size or at most an eighth more, one of few, so that other users need no other program."""
     step = 1 << max(size.bit_length() - 4, 0)
     return -(-size // step) * step

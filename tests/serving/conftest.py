@@ -25,6 +25,7 @@ def quick(folder: Path, protocol: str = "strict", data: str = "synthetic") -> Ru
     run = open_run(folder, data, protocol, seed=1)
     for row in ("pmf", "text", "pmf+text"):
         write_json(run.tuned_path(row), {"settings": QUICK})
+    write_json(run.tuned_path("set"), {"settings": {"dim": 8, "epochs": 5, "rate": 0.01}})
     E = np.random.default_rng(0).normal(size=(run.dataset.items, 8)).astype(np.float32)
     E /= np.linalg.norm(E, axis=1, keepdims=True)
     for kind in run.kinds_of_texts:
@@ -51,7 +52,7 @@ def small() -> Iterator[None]:
 @pytest.fixture(scope="package")
 def measured(tmp_path_factory: pytest.TempPathFactory, small: None) -> RunFolder:
     run = quick(tmp_path_factory.mktemp("serving") / "run")
-    score_card(run, only=("popularity", "itemknn", "ease", "pmf+text", "hybrid"))
+    score_card(run, only=("popularity", "itemknn", "ease", "pmf+text", "set", "hybrid"))
     return run
 
 

@@ -71,7 +71,7 @@ def test_lists_as_evaluated_name_what_was_held_out(measured: RunFolder) -> None:
     assert named(found.items, users, interactions.at(split.test)) > 0
 
 
-@pytest.mark.parametrize("row", ["popularity", "itemknn", "ease", "pmf+text", "hybrid"])
+@pytest.mark.parametrize("row", ["popularity", "itemknn", "ease", "pmf+text", "set", "hybrid"])
 def test_a_model_of_any_row_names_nothing_that_a_user_has(measured: RunFolder, row: str) -> None:
     model = fitted(measured, row)
     assert len(model.known.users) == len(measured.dataset.interactions.users)
@@ -204,6 +204,23 @@ def test_an_item_of_which_pmf_knew_only_the_features_is_placed_where_it_was(
     features = item_features(run.dataset.catalogue, E, settings["metadata"])
     placed = place(arrays, features[cold], settings)["V"][-len(cold) :]
     np.testing.assert_allclose(placed, arrays["V"][cold], rtol=1e-3, atol=1e-4)
+
+
+def test_an_item_nobody_has_is_where_the_set_model_would_place_it_later(
+    tmp_path: Path, small: None
+) -> None:
+    run = quick(tmp_path / "run", "cold-items")
+    arrays, place = learned(run, "set"), MODELS["set"].place
+    train = run.dataset.interactions.at(run.protocol.split.train)
+    cold = np.setdiff1d(np.arange(run.dataset.items), train.items)
+    assert place is not None
+    features = item_features(run.dataset.catalogue, run.read_embeddings("some").E, 1.0)
+    placed = place(arrays, features[cold], MODELS["set"].settings)
+    for name in ("inward", "right"):
+        np.testing.assert_allclose(
+            placed[name][-len(cold) :], arrays[name][cold], rtol=1e-3, atol=1e-4
+        )
+    assert np.ptp(arrays["right"][cold], axis=0).all()
 
 
 def test_a_row_without_texts_places_no_item(measured: RunFolder) -> None:

@@ -1,0 +1,74 @@
+"""The set model, whose vectors begin with the items' texts."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxrec.models import cost
+from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings, appended
+from jaxrec.sets.seeds import Projection
+from jaxrec.sets.vectors import SetSettings, of_users, positive
+from jaxrec.topk.scorer import Product, product
+
+
+def _learn(evidence: Evidence, settings: Settings) -> Arrays:
+    """`inward` and `right` of `Vectors`, and what makes them of features: `to_inward`, `to_right`.
+
+    Items that nobody has lie where a ridge of the others' vectors on their features puts them, and
+    so do further ones.
+    """
+    # Flax and optax take most of a second to import
+    from jaxrec.sets.learning import learn_vectors
+
+    features = evidence.features(settings["metadata"])
+    X = positive(evidence.matrix(settings["target"]))
+    how = SetSettings(**{name: settings[name] for name in SetSettings._fields})
+    seeds = Projection.of(features, how.dim).seeds(features)
+    found = learn_vectors(X, seeds, how, evidence.seed)
+    counts = np.bincount(X.indices, minlength=X.shape[1])
+    E = features.astype(np.float64)
+    weighted = E.T * np.sqrt(counts)
+    ridge = np.linalg.solve(
+        weighted @ E + settings["ridge"] * np.eye(E.shape[1]),
+        weighted @ np.hstack([found.inward, found.right]),
+    ).astype(np.float32)
+    to_inward, to_right = np.hsplit(ridge, [how.dim])
+    arrays: Arrays = {"inward": found.inward, "right": found.right}
+    for name, to in (("inward", to_inward), ("right", to_right)):
+        arrays[name] = np.where(counts[:, None] > 0, arrays[name], features @ to)
+    return arrays | {"to_inward": to_inward, "to_right": to_right}
+
+
+def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
+    X = positive(asking.matrix(len(arrays["inward"]), settings["target"]))
+    return product(of_users(X, arrays["inward"]), arrays["right"])
+
+
+def _place(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
+    more = {name: features @ arrays[f"to_{name}"] for name in ("inward", "right")}
+    return arrays | {name: appended(arrays[name], added) for name, added in more.items()}
+
+
+def _right(arrays: Arrays) -> NDArray[np.float32]:
+    return arrays["right"]
+
+
+MODELS = {
+    "set": Model(
+        "set model seeded by text",
+        _learn,
+        _ask,
+        {"target": "graded", "metadata": 1.0, "ridge": 0.2} | SetSettings()._asdict(),
+        {
+            "metadata": Range(0.1, 5.0),
+            "temperature": Range(0.05, 1.0),
+            "rate": Range(3e-4, 3e-3),
+            "most_shown": Range(0.5, 0.95, log=False),
+            "ridge": Range(0.01, 100.0),
+        },
+        cost.sets,
+        text=True,
+        place=_place,
+        named_only=True,
+        vectors=_right,
+    ),
+}

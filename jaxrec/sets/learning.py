@@ -1,0 +1,171 @@
+"""Learns the set model: batches of users, Adam, and the epoch that is best on what is held out."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+from numpy.typing import NDArray
+from scipy import sparse
+
+from jaxrec.evaluation import metrics
+from jaxrec.sets.softmax import Batch, SetModel, loss
+from jaxrec.sets.vectors import FITS, SetSettings, Vectors, of_users
+from jaxrec.topk.blocks import rounded
+from jaxrec.topk.item_sets import ItemSets
+from jaxrec.topk.ranking import top_k
+from jaxrec.topk.scorer import product
+
+K = 25
+JUDGES = 2000
+"""At most so many users judge an epoch, and at most a tenth of all."""
+HIDDEN = 0.2
+"""Of what a judge has, not learned from."""
+STEPS = 20
+"""Of an epoch, at least."""
+ADAM = optax.scale_by_adam()
+
+
+def learn_vectors(
+    X: sparse.csr_array, seeds: NDArray[np.float32], settings: SetSettings, seed: int
+) -> Vectors:
+    """The set model of the epoch that is best for users of whom a part was hidden.
+
+    Args:
+        X: [users, items] what users have, by value (see `positive`).
+        seeds: [items, dim] vectors to begin with.
+        settings: of the model and of how it learns.
+        seed: of what is hidden, shown and drawn.
+
+    Returns:
+        Vectors. What an item gets that nobody has is where it began.
+    """
+    rng = np.random.default_rng(seed)
+    judges, X, hidden = _hide(X, rng)
+    counts = np.diff(sparse.csc_array(X).indptr)
+    model = SetModel(jnp.asarray(seeds), jnp.asarray(counts, jnp.float32))
+    frame, weights = nnx.split(model)
+    state = ADAM.init(weights)
+    best, curve = weights, [_judged(weights, X, judges, hidden, settings)]
+    for _ in range(settings.epochs):
+        for batch, users in _batches(X, counts, settings, rng):
+            how = settings.temperature, settings.rate
+            weights, state = _step(frame, weights, state, batch, users, *how)
+        curve.append(_judged(weights, X, judges, hidden, settings))
+        at = int(np.argmax(curve))
+        if at == len(curve) - 1:
+            best = weights
+        elif len(curve) - 1 - at >= settings.patience:
+            break
+    return _vectors(best, settings)._replace(curve=tuple(curve))
+
+
+def _hide(
+    X: sparse.csr_array, rng: np.random.Generator
+) -> tuple[NDArray[np.int32], sparse.csr_array, ItemSets]:
+    """Users who judge, X without what is hidden of them, and that."""
+    users = X.shape[0]
+    could = np.flatnonzero(np.diff(X.indptr) > 1)
+    judges = np.sort(rng.choice(could, min(JUDGES, -(-len(could) // 10)), replace=False))
+    rows, kept = np.repeat(np.arange(users), np.diff(X.indptr)), np.ones(X.nnz, bool)
+    for user in judges:
+        own = np.arange(X.indptr[user], X.indptr[user + 1])
+        kept[rng.choice(own, max(int(HIDDEN * len(own)), 1), replace=False)] = False
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows[~kept], minlength=users))])
+    rest = sparse.csr_array((X.data[kept], (rows[kept], X.indices[kept])), shape=X.shape)
+    return judges.astype(np.int32), rest, ItemSets(starts, X.indices[~kept].astype(np.int32))
+
+
+def _batches(
+    X: sparse.csr_array,
+    counts: NDArray[np.integer],
+    settings: SetSettings,
+    rng: np.random.Generator,
+) -> Iterator[tuple[Batch, int]]:
+    """All users who have two items or more, in an order that is drawn."""
+    lengths = np.diff(X.indptr)
+    order = rng.permutation(np.flatnonzero(lengths > 1))
+    size = int(np.clip(len(order) // STEPS, 1, settings.batch))
+    known = np.flatnonzero(counts)
+    for start in range(0, len(order) - size + 1, size):
+        users = order[start : start + size]
+        own = lengths[users]
+        place = np.repeat(np.arange(size), own)
+        within = np.arange(len(place)) - np.repeat(np.cumsum(own) - own, own)
+        at = np.repeat(X.indptr[users], own) + within
+        items, values = X.indices[at], X.data[at]
+        share = rng.uniform(settings.least_shown, settings.most_shown, size)
+        shown = rng.random(len(place)) < share[place]
+        candidates, stands_for = _candidates(np.unique(items[~shown]), known, rng)
+        where = np.zeros(X.shape[1], np.int32)
+        where[candidates[::-1]] = np.arange(len(candidates))[::-1]  # the first place counts
+        fill = (0, rounded(len(place)) - len(place))
+        batch = Batch(
+            jnp.asarray(np.pad(place, fill, constant_values=size), jnp.int32),
+            jnp.asarray(np.pad(items, fill), jnp.int32),
+            jnp.asarray(np.pad(values, fill)),
+            jnp.asarray(np.pad(shown, fill)),
+            jnp.asarray(candidates, jnp.int32),
+            jnp.asarray(np.pad(where[items], fill)),
+            jnp.asarray(stands_for),
+        )
+        yield batch, size
+
+
+def _candidates(
+    wanted: NDArray[np.integer], known: NDArray[np.integer], rng: np.random.Generator
+) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+    """All that are known, or what is wanted and `FITS` others who stand for all others."""
+    if len(known) <= FITS:
+        return known, np.ones(len(known), np.float32)
+    others = np.setdiff1d(known, wanted, assume_unique=True)
+    drawn = rng.choice(others, min(FITS, len(others)), replace=False)
+    fill = rounded(len(wanted) + len(drawn)) - len(wanted) - len(drawn)
+    each = [1, len(others) / max(len(drawn), 1), 0]
+    stands_for = np.repeat(each, [len(wanted), len(drawn), fill]).astype(np.float32)
+    return np.concatenate([wanted, drawn, np.zeros(fill, wanted.dtype)]), stands_for
+
+
+@partial(jax.jit, static_argnames=("frame", "users"), donate_argnames=("state",))
+def _step(
+    frame: nnx.GraphDef,
+    weights: nnx.State,
+    state: optax.OptState,
+    batch: Batch,
+    users: int,
+    temperature: float | Array,
+    rate: float | Array,
+) -> tuple[nnx.State, optax.OptState]:
+    def of(weights: nnx.State) -> Array:
+        return loss(nnx.merge(frame, weights), batch, users, temperature)
+
+    updates, state = ADAM.update(jax.grad(of)(weights), state)
+    return jax.tree.map(lambda w, up: w - rate * up, weights, updates), state
+
+
+def _vectors(weights: nnx.State, settings: SetSettings) -> Vectors:
+    v, w, b = (np.asarray(weights[name][...]) for name in ("inward", "outward", "bias"))
+    return Vectors(v, np.column_stack([w / settings.temperature, b]), ())
+
+
+def _judged(
+    weights: nnx.State,
+    X: sparse.csr_array,
+    judges: NDArray[np.int32],
+    hidden: ItemSets,
+    settings: SetSettings,
+) -> float:
+    """NDCG@25 of the judges, of what is hidden of them."""
+    vectors, own = _vectors(weights, settings), X[judges]
+    scorer = product(of_users(own, vectors.inward), vectors.right)
+    seen = ItemSets(own.indptr.astype(np.int64), own.indices.astype(np.int32))
+    everyone, known = np.arange(len(judges), dtype=np.int32), np.zeros(X.shape[1], bool)
+    known[X.indices] = True
+    lists, _ = top_k(scorer, everyone, seen, known, K)
+    wanted = (hidden.items[hidden.starts[user] : hidden.starts[user + 1]] for user in judges)
+    hits = np.stack([np.isin(row, own) for row, own in zip(lists, wanted, strict=True)])
+    return float(jnp.mean(metrics.ndcg(jnp.asarray(hits), jnp.asarray(hidden.lengths[judges]), K)))

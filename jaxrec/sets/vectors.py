@@ -1,0 +1,58 @@
+"""What the set model is made of, and who asks it."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+FITS = 2**14
+"""So many items are all in the softmax's denominator; of more, so many others are drawn."""
+
+
+class SetSettings(NamedTuple):
+    """Of the model and of how it learns."""
+
+    dim: int = 256
+    temperature: float = 0.2
+    rate: float = 1e-3
+    """Of Adam."""
+    batch: int = 512
+    """Users of a step, at most; an epoch has 20 steps at least."""
+    least_shown: float = 0.2
+    """The least share of what a user has that is shown."""
+    most_shown: float = 0.8
+    epochs: int = 40
+    """At most."""
+    patience: int = 3
+    """So many epochs without a better one end it."""
+
+
+class Vectors(NamedTuple):
+    """What was learned."""
+
+    inward: NDArray[np.float32]
+    """[items, dim] v, whose sum a user is."""
+    right: NDArray[np.float32]
+    """[items, dim + 1] w over the temperature, and the bias."""
+    curve: tuple[float, ...]
+    """NDCG@25 of the judges before the first epoch and after each."""
+
+
+def positive(X: sparse.csr_array) -> sparse.csr_array:
+    """What users have, of X [users, items]: what they dislike is not among it."""
+    X = sparse.csr_array(X, dtype=np.float32)
+    X.data = np.maximum(X.data, 0)
+    X.eliminate_zeros()
+    X.sum_duplicates()
+    return X
+
+
+def of_users(X: sparse.csr_array, inward: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[users, dim + 1] the unit sums of the vectors of what users have, X [users, items], and 1.
+
+    Of a user who has nothing the bias alone speaks.
+    """
+    u = X @ inward
+    norms = np.linalg.norm(u, axis=1, keepdims=True)
+    return np.column_stack([u / np.where(norms > 0, norms, 1), np.ones(len(u))]).astype(np.float32)
