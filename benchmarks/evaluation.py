@@ -8,7 +8,6 @@ Needs a run folder that `jaxrec run` has made on ml-latest-small, for the publis
 | published-rows  | hits and metrics of both rows beside the published ones                       |
 | published-speed | seconds to evaluate both rows (scores, fusion, top-25, metrics; compiled),    |
 |                 | beside the published loop's time on its authors' machine                      |
-| strict-seconds  | seconds for a whole score card, factors and embeddings given                  |
 | finetuned       | P@25 and NDCG@25 of `hybrid` beside itself without the fine-tuned embeddings, |
 |                 | in DIR or in all run folders in it; what was tuned there holds for both       |
 """
@@ -84,13 +83,6 @@ def published_speed(path: Path) -> None:
     )
 
 
-def strict_seconds(path: Path) -> None:
-    """All rows; of what is there only factors, embeddings and settings are used."""
-    with copy_of(path, "models", "hybrid.json", "content.json") as copy:
-        run = open_run(copy)
-        report("strict-seconds", seconds(lambda: score_card(run)), 60.0, "bar", "s")
-
-
 def finetuned(path: Path) -> None:
     cards = sorted([*path.glob("experiment.json"), *path.glob("*/experiment.json")])
     parts = []
@@ -117,7 +109,6 @@ def finetuned(path: Path) -> None:
 MEASURES: dict[str, Callable[[Path], None]] = {
     "published-rows": published_rows,
     "published-speed": published_speed,
-    "strict-seconds": strict_seconds,
     "finetuned": finetuned,
 }
 

@@ -32,6 +32,8 @@ SEQUENTIAL = 17e-9
 """Of a factor of a rating in a pass of the published solver, which takes one after the other."""
 EXPONENTIAL = 4e-9
 """Of a logit of a softmax, and of its gradient."""
+ADAM = 10e-9
+"""Of a parameter in a step of Adam."""
 RANK = 10e-9
 """Of a score that is ranked."""
 START = 2.0
@@ -136,10 +138,11 @@ def sequential(size: Size, settings: Settings) -> Cost:
 
 
 def sets(size: Size, settings: Settings) -> Cost:
-    """Of the set model, were it to take three fifths of its epochs."""
+    """Of the set model, were it to take three fifths of its epochs of 20 steps at least."""
     users, items, interactions, _, features = size
     dim, drawn = settings["dim"], min(items, FITS)
     epoch = users * (3 * PRODUCT * dim + EXPONENTIAL) * drawn
+    epoch += max(20, users / settings["batch"]) * ADAM * 2 * dim * items
     memory = MATRIX * interactions + 24 * dim * items + 16 * features * items
     memory += 16 * min(settings["batch"], users) * drawn
     asking = PRODUCT * users * items * dim + ranking(size)

@@ -19,6 +19,7 @@ from jaxrec.models.model import (
     Range,
     Settings,
     appended,
+    ridge_map,
 )
 from jaxrec.pmf.fit import fit_pmf, fold_in
 from jaxrec.pmf.objective import Factors, Observed, PmfSettings, observe, ridges, training_pairs
@@ -115,9 +116,8 @@ def _text(evidence: Evidence, settings: Settings) -> Arrays:
     """`pmf`, and `right`: what a ridge of all factors on features says of each item's."""
     plain = _plain_factors(evidence, settings)
     V, E = plain["V"], evidence.features(settings["metadata"]).astype(np.float64)
-    weights = np.sqrt(np.bincount(evidence.train.items, minlength=len(V)))
-    gram = (E.T * weights) @ E + settings["ridge"] * np.eye(E.shape[1])
-    W = np.linalg.solve(gram, (E.T * weights) @ V)
+    counts = np.bincount(evidence.train.items, minlength=len(V))
+    W = ridge_map(E, counts, V, settings["ridge"])
     return plain | {"right": (E @ W).astype(np.float32), "W": W.astype(np.float32)}
 
 

@@ -113,7 +113,7 @@ class Model(NamedTuple):
     ask: Callable[[Arrays, Asking, Settings], Product | Linear]
     """Scores of users who ask, numbered as they are there."""
     settings: Settings
-    """Of the best that `jaxrec run --seeds 5 --trials 15` found on validation."""
+    """The best on validation, of `jaxrec run --seeds 5 --trials 15` or of what LOG.md says."""
     space: dict[str, Range | tuple]
     """Where `jaxrec tune` looks."""
     cost: Callable[[Size, Settings], Cost]
@@ -130,7 +130,7 @@ class Model(NamedTuple):
     in_place_of: tuple[str, ...] = ()
     """Rows whose place it takes where they do not fit."""
     named_only: bool = False
-    """Is it there only when it is named? It takes longer than all others together."""
+    """Is it there only when it is named, for the time it takes?"""
     vectors: Callable[[Arrays], NDArray[Any] | None] = _none
     """[items, dim] the items' side of scores that are products of two; None where they are not."""
 
@@ -138,6 +138,21 @@ class Model(NamedTuple):
     def lacks(self) -> str | None:
         """The package that is absent, if one is."""
         return self.needs if self.needs is not None and find_spec(self.needs) is None else None
+
+
+def ridge_map(
+    features: NDArray[np.floating],
+    counts: NDArray[np.integer],
+    targets: NDArray[np.floating],
+    ridge: float,
+) -> NDArray[np.floating]:
+    """[features, columns] the ridge regression of targets [items, columns] on items' features.
+
+    An item weighs the root of how many have it [items].
+    """
+    E = features.astype(np.float64)
+    weighted = E.T * np.sqrt(counts)
+    return np.linalg.solve(weighted @ E + ridge * np.eye(E.shape[1]), weighted @ targets)
 
 
 def appended(array: NDArray[Any], more: NDArray[Any] | int) -> NDArray[Any]:

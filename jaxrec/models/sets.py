@@ -4,7 +4,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec.models import cost
-from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings, appended
+from jaxrec.models.model import (
+    Arrays,
+    Asking,
+    Evidence,
+    Model,
+    Range,
+    Settings,
+    appended,
+    ridge_map,
+)
 from jaxrec.sets.seeds import Projection
 from jaxrec.sets.vectors import SetSettings, of_users, positive
 from jaxrec.topk.scorer import Product, product
@@ -23,18 +32,14 @@ def _learn(evidence: Evidence, settings: Settings) -> Arrays:
     X = positive(evidence.matrix(settings["target"]))
     how = SetSettings(**{name: settings[name] for name in SetSettings._fields})
     seeds = Projection.of(features, how.dim).seeds(features)
-    found = learn_vectors(X, seeds, how, evidence.seed)
-    counts = np.bincount(X.indices, minlength=X.shape[1])
-    E = features.astype(np.float64)
-    weighted = E.T * np.sqrt(counts)
-    ridge = np.linalg.solve(
-        weighted @ E + settings["ridge"] * np.eye(E.shape[1]),
-        weighted @ np.hstack([found.inward, found.right]),
-    ).astype(np.float32)
+    found = learn_vectors(X, evidence.matrix("liked"), seeds, how, evidence.seed)
+    counts = np.bincount(X.indices, minlength=X.shape[1]) * found.learned
+    both = np.hstack([found.inward, found.right])
+    ridge = ridge_map(features, counts, both, settings["ridge"]).astype(np.float32)
     to_inward, to_right = np.hsplit(ridge, [how.dim])
     arrays: Arrays = {"inward": found.inward, "right": found.right}
     for name, to in (("inward", to_inward), ("right", to_right)):
-        arrays[name] = np.where(counts[:, None] > 0, arrays[name], features @ to)
+        arrays[name] = np.where(found.learned[:, None], arrays[name], features @ to)
     return arrays | {"to_inward": to_inward, "to_right": to_right}
 
 

@@ -12,6 +12,7 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy import sparse
 
+from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
 from jaxrec.sets.softmax import Batch, SetModel, loss
 from jaxrec.sets.vectors import FITS, SetSettings, Vectors, of_users
@@ -26,33 +27,43 @@ JUDGES = 2000
 HIDDEN = 0.2
 """Of what a judge has, not learned from."""
 STEPS = 20
-"""Of an epoch, at least."""
+"""Of an epoch, where users suffice."""
+NOISE = 0.01
+"""Of the vectors in dimensions that the seeds do not have."""
 ADAM = optax.scale_by_adam()
 
 
 def learn_vectors(
-    X: sparse.csr_array, seeds: NDArray[np.float32], settings: SetSettings, seed: int
+    X: sparse.csr_array,
+    liked: sparse.csr_array,
+    seeds: NDArray[np.float32],
+    settings: SetSettings,
+    seed: int,
 ) -> Vectors:
     """The set model of the epoch that is best for users of whom a part was hidden.
 
     Args:
         X: [users, items] what users have, by value (see `positive`).
+        liked: [users, items] what of it they like; of this a part is hidden.
         seeds: [items, dim] vectors to begin with.
         settings: of the model and of how it learns.
         seed: of what is hidden, shown and drawn.
 
-    Returns:
-        Vectors. What an item gets that nobody has is where it began.
+    Raises:
+        InputError: no user has two items and likes one.
     """
     rng = np.random.default_rng(seed)
-    judges, X, hidden = _hide(X, rng)
-    counts = np.diff(sparse.csc_array(X).indptr)
-    model = SetModel(jnp.asarray(seeds), jnp.asarray(counts, jnp.float32))
+    judges, X, hidden = _hide(X, liked, rng)
+    counts = np.bincount(X.indices, minlength=X.shape[1])
+    # were both sides zero in a dimension, neither would ever move
+    empty = ~seeds.any(axis=0) * NOISE * rng.normal(size=seeds.shape)
+    outward = (seeds + empty).astype(np.float32)
+    model = SetModel(jnp.asarray(seeds), jnp.asarray(outward), jnp.asarray(counts, jnp.float32))
     frame, weights = nnx.split(model)
     state = ADAM.init(weights)
     best, curve = weights, [_judged(weights, X, judges, hidden, settings)]
     for _ in range(settings.epochs):
-        for batch, users in _batches(X, counts, settings, rng):
+        for batch, users in _batches(X, settings, rng):
             how = settings.temperature, settings.rate
             weights, state = _step(frame, weights, state, batch, users, *how)
         curve.append(_judged(weights, X, judges, hidden, settings))
@@ -61,56 +72,59 @@ def learn_vectors(
             best = weights
         elif len(curve) - 1 - at >= settings.patience:
             break
-    return _vectors(best, settings)._replace(curve=tuple(curve))
+    return Vectors(*_sides(best, settings), counts > 0, tuple(curve))
 
 
 def _hide(
-    X: sparse.csr_array, rng: np.random.Generator
+    X: sparse.csr_array, liked: sparse.csr_array, rng: np.random.Generator
 ) -> tuple[NDArray[np.int32], sparse.csr_array, ItemSets]:
     """Users who judge, X without what is hidden of them, and that."""
-    users = X.shape[0]
-    could = np.flatnonzero(np.diff(X.indptr) > 1)
+    users, own = X.shape[0], _sets(X)
+    could = np.flatnonzero((own.lengths > 1) & (np.diff(liked.indptr) > 0))
+    if not len(could):
+        raise InputError("no user has two items and likes one; the set model learns nothing")
     judges = np.sort(rng.choice(could, min(JUDGES, -(-len(could) // 10)), replace=False))
-    rows, kept = np.repeat(np.arange(users), np.diff(X.indptr)), np.ones(X.nnz, bool)
+    kept, likes = np.ones(X.nnz, bool), _sets(liked)
     for user in judges:
-        own = np.arange(X.indptr[user], X.indptr[user + 1])
-        kept[rng.choice(own, max(int(HIDDEN * len(own)), 1), replace=False)] = False
+        wanted = likes.items[likes.starts[user] : likes.starts[user + 1]]
+        places = np.arange(own.starts[user], own.starts[user + 1])
+        places = places[np.isin(own.items[places], wanted)]
+        some = min(max(int(HIDDEN * len(places)), 1), own.lengths[user] - 1)
+        kept[rng.choice(places, some, replace=False)] = False
+    rows = np.repeat(np.arange(users), own.lengths)
     starts = np.concatenate([[0], np.cumsum(np.bincount(rows[~kept], minlength=users))])
     rest = sparse.csr_array((X.data[kept], (rows[kept], X.indices[kept])), shape=X.shape)
-    return judges.astype(np.int32), rest, ItemSets(starts, X.indices[~kept].astype(np.int32))
+    return judges.astype(np.int32), rest, ItemSets(starts, own.items[~kept])
+
+
+def _sets(X: sparse.csr_array) -> ItemSets:
+    return ItemSets(X.indptr.astype(np.int64), X.indices.astype(np.int32))
 
 
 def _batches(
-    X: sparse.csr_array,
-    counts: NDArray[np.integer],
-    settings: SetSettings,
-    rng: np.random.Generator,
+    X: sparse.csr_array, settings: SetSettings, rng: np.random.Generator
 ) -> Iterator[tuple[Batch, int]]:
-    """All users who have two items or more, in an order that is drawn."""
-    lengths = np.diff(X.indptr)
-    order = rng.permutation(np.flatnonzero(lengths > 1))
-    size = int(np.clip(len(order) // STEPS, 1, settings.batch))
-    known = np.flatnonzero(counts)
+    """Users who have two items or more in an order that is drawn, as many as fill batches."""
+    places = ItemSets(X.indptr.astype(np.int64), np.arange(X.nnz, dtype=np.int32))
+    order = rng.permutation(np.flatnonzero(places.lengths > 1))
+    size, known = int(np.clip(len(order) // STEPS, 1, settings.batch)), np.unique(X.indices)
     for start in range(0, len(order) - size + 1, size):
         users = order[start : start + size]
-        own = lengths[users]
-        place = np.repeat(np.arange(size), own)
-        within = np.arange(len(place)) - np.repeat(np.cumsum(own) - own, own)
-        at = np.repeat(X.indptr[users], own) + within
-        items, values = X.indices[at], X.data[at]
+        pairs = int(places.lengths[users].sum())
+        place, at = places.pairs(users, 1 << (pairs - 1).bit_length())  # few programs serve
+        items, values = X.indices[at], X.data[at] * (place < size)
         share = rng.uniform(settings.least_shown, settings.most_shown, size)
-        shown = rng.random(len(place)) < share[place]
+        shown = rng.random(len(place)) < np.append(share, 1)[place]
         candidates, stands_for = _candidates(np.unique(items[~shown]), known, rng)
         where = np.zeros(X.shape[1], np.int32)
         where[candidates[::-1]] = np.arange(len(candidates))[::-1]  # the first place counts
-        fill = (0, rounded(len(place)) - len(place))
         batch = Batch(
-            jnp.asarray(np.pad(place, fill, constant_values=size), jnp.int32),
-            jnp.asarray(np.pad(items, fill), jnp.int32),
-            jnp.asarray(np.pad(values, fill)),
-            jnp.asarray(np.pad(shown, fill)),
+            jnp.asarray(place),
+            jnp.asarray(items, jnp.int32),
+            jnp.asarray(values),
+            jnp.asarray(shown),
             jnp.asarray(candidates, jnp.int32),
-            jnp.asarray(np.pad(where[items], fill)),
+            jnp.asarray(where[items]),
             jnp.asarray(stands_for),
         )
         yield batch, size
@@ -147,9 +161,10 @@ def _step(
     return jax.tree.map(lambda w, up: w - rate * up, weights, updates), state
 
 
-def _vectors(weights: nnx.State, settings: SetSettings) -> Vectors:
+def _sides(weights: nnx.State, settings: SetSettings) -> tuple[NDArray, NDArray]:
+    """`inward` and `right` of `Vectors`."""
     v, w, b = (np.asarray(weights[name][...]) for name in ("inward", "outward", "bias"))
-    return Vectors(v, np.column_stack([w / settings.temperature, b]), ())
+    return v, np.column_stack([w / settings.temperature, b])
 
 
 def _judged(
@@ -160,12 +175,11 @@ def _judged(
     settings: SetSettings,
 ) -> float:
     """NDCG@25 of the judges, of what is hidden of them."""
-    vectors, own = _vectors(weights, settings), X[judges]
-    scorer = product(of_users(own, vectors.inward), vectors.right)
-    seen = ItemSets(own.indptr.astype(np.int64), own.indices.astype(np.int32))
+    (inward, right), own = _sides(weights, settings), X[judges]
+    scorer = product(of_users(own, inward), right)
     everyone, known = np.arange(len(judges), dtype=np.int32), np.zeros(X.shape[1], bool)
     known[X.indices] = True
-    lists, _ = top_k(scorer, everyone, seen, known, K)
+    lists, _ = top_k(scorer, everyone, _sets(own), known, K)
     wanted = (hidden.items[hidden.starts[user] : hidden.starts[user + 1]] for user in judges)
     hits = np.stack([np.isin(row, own) for row, own in zip(lists, wanted, strict=True)])
     return float(jnp.mean(metrics.ndcg(jnp.asarray(hits), jnp.asarray(hidden.lengths[judges]), K)))

@@ -12,15 +12,15 @@ class Projection(NamedTuple):
     mean: NDArray[np.floating]
     """[features]"""
     axes: NDArray[np.floating]
-    """[features, dim], orthonormal; zero where features are fewer than dimensions."""
+    """[features, dim], orthonormal; zero in dimensions that the features do not have."""
 
     @classmethod
     def of(cls, features: NDArray[np.floating], dim: int) -> "Projection":
         """Of `features` [items, features] along the `dim` axes of the greatest variance."""
         mean = features.mean(axis=0, dtype=np.float64)
         away = features - mean
-        _, axes = np.linalg.eigh(away.T @ away)
-        axes = axes[:, ::-1][:, :dim]
+        variances, axes = np.linalg.eigh(away.T @ away)
+        axes = (axes * (variances > 1e-9 * variances.max()))[:, ::-1][:, :dim]
         return cls(mean, np.pad(axes, ((0, 0), (0, dim - axes.shape[1]))))
 
     def seeds(self, features: NDArray[np.floating]) -> NDArray[np.float32]:

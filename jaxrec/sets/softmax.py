@@ -40,15 +40,10 @@ class Batch(NamedTuple):
 class SetModel(nnx.Module):
     """v, w and b."""
 
-    def __init__(self, seeds: Array, rated: Array):
-        """Vectors [items, dim] to begin with; biases begin with what is popular.
-
-        Args:
-            seeds: [items, dim].
-            rated: [items] how many have an item.
-        """
-        self.inward = nnx.Param(seeds)
-        self.outward = nnx.Param(seeds)
+    def __init__(self, inward: Array, outward: Array, rated: Array):
+        """Vectors [items, dim] to begin with; biases begin with how many have an item [items]."""
+        self.inward = nnx.Param(inward)
+        self.outward = nnx.Param(outward)
         self.bias = nnx.Param(jnp.log(1.0 + rated))
 
 

@@ -1,4 +1,4 @@
-"""What the set model is made of, and who asks it."""
+"""Settings and vectors of the set model, and the vectors of users who ask."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class SetSettings(NamedTuple):
     rate: float = 1e-3
     """Of Adam."""
     batch: int = 512
-    """Users of a step, at most; an epoch has 20 steps at least."""
+    """Users of a step, at most; an epoch has 20 steps where users suffice."""
     least_shown: float = 0.2
     """The least share of what a user has that is shown."""
     most_shown: float = 0.8
@@ -35,16 +35,17 @@ class Vectors(NamedTuple):
     """[items, dim] v, whose sum a user is."""
     right: NDArray[np.float32]
     """[items, dim + 1] w over the temperature, and the bias."""
+    learned: NDArray[np.bool_]
+    """[items] does anybody have it, but for what was hidden? The others are where they began."""
     curve: tuple[float, ...]
     """NDCG@25 of the judges before the first epoch and after each."""
 
 
 def positive(X: sparse.csr_array) -> sparse.csr_array:
-    """What users have, of X [users, items]: what they dislike is not among it."""
-    X = sparse.csr_array(X, dtype=np.float32)
+    """What users have, of X [users, items]: what is above 0, for stars above `neutral`."""
+    X = sparse.csr_array(X, dtype=np.float32, copy=True)
     X.data = np.maximum(X.data, 0)
     X.eliminate_zeros()
-    X.sum_duplicates()
     return X
 
 

@@ -8,6 +8,7 @@ from flax import nnx
 from numpy.typing import NDArray
 from scipy import sparse
 
+from jaxrec.errors import InputError
 from jaxrec.sets import learning
 from jaxrec.sets.learning import learn_vectors
 from jaxrec.sets.seeds import Projection
@@ -62,8 +63,8 @@ def test_dimensions_beyond_those_of_the_features_begin_at_zero() -> None:
 def test_the_loss_is_that_of_ten_lines_of_numpy() -> None:
     rng = np.random.default_rng(1)
     v, w, b = rng.normal(size=(6, 3)), rng.normal(size=(6, 3)), rng.normal(size=6)
-    model = SetModel(jnp.asarray(v, jnp.float32), jnp.zeros(6))
-    model.outward[...], model.bias[...] = jnp.asarray(w, jnp.float32), jnp.asarray(b, jnp.float32)
+    model = SetModel(*(jnp.asarray(side, jnp.float32) for side in (v, w, np.zeros(6))))
+    model.bias[...] = jnp.asarray(b, jnp.float32)
     users, items = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 3, 4, 0])
     values = np.array([1.0, 2.0, 0.5, 1.0, 1.5, 0.0])
     shown = np.array([True, True, False, True, False, True])  # the last fills up
@@ -80,7 +81,7 @@ def test_the_loss_is_that_of_ten_lines_of_numpy() -> None:
 
 
 def test_a_user_who_is_shown_nothing_has_a_finite_gradient() -> None:
-    model = SetModel(jnp.ones((3, 2)), jnp.ones(3))
+    model = SetModel(jnp.ones((3, 2)), jnp.ones((3, 2)), jnp.ones(3))
     columns = ([0, 0], [0, 1], [1.0, 1.0], [False, False], [0, 1, 2], [0, 1], [1.0, 1.0, 1.0])
     batch = Batch(*map(jnp.asarray, columns))
     gradient = nnx.grad(lambda model: loss(model, batch, 1, 0.2))(model)
@@ -106,7 +107,7 @@ def test_it_learns_tastes_that_seeds_know_nothing_of(
     monkeypatch.setattr(learning, "FITS", fits)
     X = planted(400)
     seeds = seeded(np.random.default_rng(2), X.shape[1], 8)
-    found = learn_vectors(X, seeds, QUICK, seed=0)
+    found = learn_vectors(X, X, seeds, QUICK, seed=0)
     assert within(found, planted(100, seed=9)) > 0.95  # of users it never met
     assert max(found.curve) > 2 * found.curve[0]
 
@@ -114,19 +115,41 @@ def test_it_learns_tastes_that_seeds_know_nothing_of(
 def test_the_same_seed_gives_the_same_vectors() -> None:
     X, rng = planted(60), np.random.default_rng(2)
     seeds = seeded(rng, X.shape[1], 8)
-    one, two = (learn_vectors(X, seeds, QUICK._replace(epochs=2), seed=0) for _ in range(2))
+    one, two = (learn_vectors(X, X, seeds, QUICK._replace(epochs=2), seed=0) for _ in range(2))
     assert one.right.tobytes() == two.right.tobytes()
 
 
 def test_what_judges_have_to_find_is_not_learned_from() -> None:
     X = planted(60)
-    judges, rest, hidden = learning._hide(X, np.random.default_rng(0))
-    assert (rest + sparse.csr_array(X - rest)).toarray().tolist() == X.toarray().tolist()
-    for user in judges:
-        own = hidden.items[hidden.starts[user] : hidden.starts[user + 1]]
-        assert len(own) == 1
-        assert not rest[[user]].toarray()[0, own].any()
-    assert hidden.lengths.sum() == len(judges)
+    liked = sparse.csr_array(X.toarray() * (np.arange(X.shape[1]) % 2))
+    judges, rest, hidden = learning._hide(X, liked, np.random.default_rng(0))
+    there = np.ones(len(hidden.items)), hidden.items, hidden.starts
+    apart = sparse.csr_array(there, shape=X.shape)
+    assert (rest + apart).toarray().tolist() == X.toarray().tolist()
+    assert apart.sum(axis=1)[judges].tolist() == [1] * len(judges)
+    assert not (apart.toarray() > liked.toarray()).any()  # only what is liked is to be found
+
+
+def test_where_nobody_can_judge_it_says_so() -> None:
+    X = sparse.csr_array(np.eye(4, dtype=np.float32))
+    with pytest.raises(InputError, match="no user has two items and likes one"):
+        learn_vectors(X, X, np.ones((4, 2), np.float32), QUICK, seed=0)
+
+
+def test_dimensions_that_texts_do_not_have_are_learned() -> None:
+    X, features = planted(100), np.ones((GROUPS * EACH, 1))
+    seeds = Projection.of(features, 4).seeds(features)
+    assert not seeds.any()
+    found = learn_vectors(X, X, seeds, QUICK, seed=0)
+    assert found.inward.any(axis=0).all()
+    assert within(found, X) > 0.8
+
+
+def test_an_item_that_only_a_judge_has_is_not_learned() -> None:
+    X = sparse.csr_array(np.array([[1, 1, 0], [0, 1, 1]], np.float32))
+    found = learn_vectors(X, X, np.eye(3, dtype=np.float32), QUICK, seed=0)
+    _, _, hidden = learning._hide(X, X, np.random.default_rng(0))
+    assert found.learned[hidden.items[0]] == (hidden.items[0] == 1)
 
 
 def test_dislikes_are_not_among_what_users_have() -> None:
