@@ -64,10 +64,10 @@ def jaxrec(command: str, *options: str | Path) -> Took:
     return took
 
 
-def run_on(data: str | Path, path: Path) -> Took:
+def run_on(data: str | Path, path: Path, *options: str) -> Took:
     """`embed`, then `run`, in a fresh run folder; prints which rows were measured."""
     jaxrec("embed", "--data", data, "--run", path, "--seed", "7")
-    took = jaxrec("run", "--run", path)
+    took = jaxrec("run", "--run", path, *options)
     card = read_card(path / "results.json")
     print(f"measured: {', '.join(card.measured)}")
     for row in card.rows:
@@ -110,13 +110,14 @@ def sports(scratch: Path) -> None:
 @out_option
 @click.option("--users", "sizes", multiple=True, default=(USERS,), show_default=True)
 @items_option
-def run(scratch: Path, sizes: tuple[int, ...], items: int) -> None:
+@click.option("--memory", help="Of `jaxrec run`.")
+def run(scratch: Path, sizes: tuple[int, ...], items: int, memory: str | None) -> None:
     """All rows of a made matrix; of several sizes, how seconds grow."""
-    counts, seconds = [], []
+    counts, seconds, options = [], [], ("--memory", memory) if memory else ()
     for users in sizes:
         folder, count = made(scratch, users, items)
         counts.append(count)
-        seconds.append(run_on(folder, scratch / f"run-{users}").seconds)
+        seconds.append(run_on(folder, scratch / f"run-{users}", *options).seconds)
     if len(sizes) > 1:
         exponent = float(np.polyfit(np.log(counts), np.log(seconds), 1)[0])
         report("growth of run", exponent, GROWTH, "target", "exponent")
