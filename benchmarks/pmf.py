@@ -13,7 +13,7 @@ peer's fit takes.
 | allpairs-small-64      | all-pairs, liked, ml-latest-small, within 0.5 %; also -128              |
 | allpairs-large-64      | the same, 138,493 x 26,744 power-law; also -128                         |
 | allpairs-large-memory  | its peak memory above that of a process that holds the ratings only     |
-| cli-cold, cli-warm     | `jaxrec train-pmf` as a process, with an empty or a filled cache        |
+| cli-cold               | `jaxrec train-pmf` as a process, with an empty cache of programs        |
 | growth                 | time per sweep from 1 M to 14 M interactions, fitted exponent           |
 | limit                  | GFLOP/s and GB/s of a sweep beside a matrix product and a copy          |
 | deadlock               | 200 fits of each likelihood, confined to one core, then on two          |
@@ -219,11 +219,10 @@ def all_pairs_large_memory() -> None:
     report("allpairs-large-memory", (peaks[0] - peaks[1]) / 2**30, 1.5, "bar", "GiB")
 
 
-def train_process(warm: bool) -> None:
-    bar = 3.0 if warm else 6.0
+def train_process() -> None:
     with tempfile.TemporaryDirectory() as folder:
 
-        def train(number: int, cache: str) -> None:
+        def train(number: int) -> None:
             subprocess.run(
                 [
                     sys.executable,
@@ -234,17 +233,13 @@ def train_process(warm: bool) -> None:
                     "--run",
                     f"{folder}/{number}",
                 ],
-                env=os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache{cache}"},
+                env=os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache{number}"},
                 check=True,
             )
 
-        if warm:
-            train(0, "")
-        spent = [
-            seconds(partial(train, number, "" if warm else str(number))) for number in range(1, 6)
-        ]
+        spent = [seconds(partial(train, number)) for number in range(5)]
     print(", ".join(f"{t:.2f}" for t in spent))
-    report("cli-warm" if warm else "cli-cold", statistics.median(spent), bar, "bar", "s")
+    report("cli-cold", statistics.median(spent), 6.0, "bar", "s")
 
 
 def seconds_per_sweep(train: Interactions, users: int, items: int, settings: PmfSettings) -> float:
@@ -384,8 +379,7 @@ MEASURES: dict[str, Callable[[], None]] = {
     "allpairs-large-64": partial(all_pairs_large, 64),
     "allpairs-large-128": partial(all_pairs_large, 128),
     "allpairs-large-memory": all_pairs_large_memory,
-    "cli-cold": partial(train_process, False),
-    "cli-warm": partial(train_process, True),
+    "cli-cold": train_process,
     "growth": growth,
     "limit": limit,
     "deadlock": deadlock,

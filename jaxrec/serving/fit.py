@@ -47,6 +47,8 @@ def choose_row(run: RunFolder, asked: str | None) -> tuple[Row, ScoreCard]:
     remedy = f"run `{run.command('eval')}`"
     if asked is not None:
         servable(run, asked)
+        if asked not in {row.name for row in rows_of(run)}:  # those that are there when named
+            remedy = f"run `{run.command('eval', '--row', asked)}`"
     if not run.results_path.exists():
         raise InputError(f"{run.path} has measured nothing that a model is chosen by; {remedy}")
     card = read_card(run.results_path)

@@ -252,6 +252,11 @@ def test_a_row_that_was_not_measured_is_refused_with_the_command(measured: RunFo
         choose_row(measured, "rp3beta")
 
 
+def test_the_command_names_a_row_that_is_there_when_named(measured: RunFolder) -> None:
+    with pytest.raises(InputError, match=r"no figures of row sparse-ease; .* --row sparse-ease`"):
+        choose_row(measured, "sparse-ease")
+
+
 def test_figures_of_other_settings_are_refused(tmp_path: Path, small: None) -> None:
     run = quick(tmp_path / "run")
     with pytest.raises(InputError, match="has measured nothing that a model is chosen by"):

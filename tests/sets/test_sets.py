@@ -147,9 +147,25 @@ def test_dimensions_that_texts_do_not_have_are_learned() -> None:
 
 def test_an_item_that_only_a_judge_has_is_not_learned() -> None:
     X = sparse.csr_array(np.array([[1, 1, 0], [0, 1, 1]], np.float32))
-    found = learn_vectors(X, X, np.eye(3, dtype=np.float32), QUICK, seed=0)
-    _, _, hidden = learning._hide(X, X, np.random.default_rng(0))
-    assert found.learned[hidden.items[0]] == (hidden.items[0] == 1)
+    liked = sparse.csr_array(np.array([[1, 0, 0], [0, 0, 1]], np.float32))
+    found = learn_vectors(X, liked, np.eye(3, dtype=np.float32), QUICK, seed=0)
+    (judge,), _, _ = learning._hide(X, liked, np.random.default_rng(0))
+    assert found.learned.tolist() == ([False, True, True] if judge == 0 else [True, True, False])
+
+
+def test_the_best_epoch_is_kept_and_worse_ones_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = planted(60)
+    seeds = seeded(np.random.default_rng(2), X.shape[1], 8)
+
+    def judged_as(*figures: float, epochs: int) -> Vectors:
+        left = iter(figures)
+        monkeypatch.setattr(learning, "_judged", lambda *_: next(left))
+        return learn_vectors(X, X, seeds, QUICK._replace(epochs=epochs, patience=3), seed=0)
+
+    first = judged_as(0.1, 0.3, epochs=1)
+    found = judged_as(0.1, 0.3, 0.2, 0.2, 0.2, 0.9, epochs=10)
+    assert found.curve == (0.1, 0.3, 0.2, 0.2, 0.2)
+    assert found.inward.tobytes() == first.inward.tobytes()
 
 
 def test_dislikes_are_not_among_what_users_have() -> None:
