@@ -3,11 +3,13 @@ from .data.dataset import Catalogue as Catalogue
 from .data.dataset import Dataset as Dataset
 from .data.dataset import Interactions as Interactions
 from .data.dataset import Remarks as Remarks
+from .data.features import category_shares as category_shares
 from .data.features import item_texts as item_texts
 from .data.feedback import Feedback as Feedback
 from .data.ids import Ids as Ids
 from .errors import InputError as InputError
 from .evaluation.measure import Evaluation as Evaluation
+from .evaluation.measure import beyond_accuracy as beyond_accuracy
 from .evaluation.measure import evaluate as evaluate
 from .evaluation.protocol import Protocol as Protocol
 from .evaluation.split import Split as Split

@@ -134,6 +134,19 @@ def item_features(
     return FeatureSpace.of(catalogue).features(catalogue, E, metadata)
 
 
+def category_shares(catalogue: Catalogue) -> NDArray[np.float32] | None:
+    """[items, words] an item's categories, alike and 1 in all (0 without any), of all columns.
+
+    None where no item has a category.
+    """
+    space = FeatureSpace.of(catalogue)
+    columns = [space.categories(catalogue, column) > 0 for column in space.words]
+    there = np.hstack(columns) if columns else np.zeros((len(catalogue.ids), 0), bool)
+    if not there.any():
+        return None
+    return there / np.maximum(there.sum(axis=1, keepdims=True), 1).astype(np.float32)
+
+
 def _numbers(catalogue: Catalogue, column: str) -> NDArray[np.float64]:
     return catalogue.table[column].cast(float).fill_null(np.nan).to_numpy()
 

@@ -79,6 +79,9 @@ class RowCard:
     """The same lists by another library's definitions: library, cut-off, its metric."""
     all_unseen: Numbers = field(default_factory=dict)
     """Of a fold of cold items: the same row with every unseen item a candidate."""
+    beyond_accuracy: Numbers = field(default_factory=dict)
+    """What its lists are beside their hits: `novelty@K`, `popularity@K`, `gini@K`, `diversity@K`
+    where items have embeddings, `miscalibration@K` where they have categories."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON: the figures beside the name, and only what there is of the rest."""
@@ -92,7 +95,7 @@ class RowCard:
         for name in ("settings", "fusion", "alpha"):
             if (value := getattr(self, name)) is not None:
                 found[name] = value
-        for name in ("alpha_curve", "metrics_as", "all_unseen"):
+        for name in ("alpha_curve", "metrics_as", "all_unseen", "beyond_accuracy"):
             if value := getattr(self, name):
                 found[name] = value
         return found
@@ -123,6 +126,7 @@ class RowCard:
                 for library, by_k in json.get("metrics_as", {}).items()
             },
             all_unseen=_numbers(json.get("all_unseen", {})),
+            beyond_accuracy=_numbers(json.get("beyond_accuracy", {})),
         )
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
+from scipy import sparse
 
 from jaxrec.devices import placement
 from jaxrec.errors import InputError
@@ -19,6 +20,9 @@ from jaxrec.topk.scorer import AnyScorer, Scorer, worked_out
 
 ITEM_THIRDS = ("head", "middle", "tail")
 USER_THIRDS = ("fewest", "some", "most")
+
+BLOCK = 4096
+"""Users whose lists are gone through at once on the host."""
 
 PerUser = dict[str, NDArray[np.float32]]
 
@@ -54,6 +58,12 @@ class Evaluation(NamedTuple):
         return float(np.mean(self.tied))
 
     @property
+    def ks(self) -> tuple[int, ...]:
+        """The cut-offs, in the order in which they were asked for."""
+        names = (name.partition("@") for name in self.per_user)
+        return tuple(int(k) for metric, _, k in names if metric == "precision")
+
+    @property
     def hits(self) -> int:
         """Relevant items found within the largest cut-off, over all users."""
         k = self.lists.shape[1]
@@ -63,12 +73,10 @@ class Evaluation(NamedTuple):
         """[items] is the item on anybody's list, by cut-off; on the lists of `users` [n] only."""
         lists = self.lists if users is None else self.lists[users]
         found = {}
-        for name in self.per_user:
-            metric, _, k = name.partition("@")
-            if metric == "precision":
-                on_list = np.zeros(len(self.catalogue) + 1, bool)
-                on_list[lists[:, : int(k)]] = True
-                found[int(k)] = on_list[:-1]  # the last stands for -1, an empty place
+        for k in self.ks:
+            on_list = np.zeros(len(self.catalogue) + 1, bool)
+            on_list[lists[:, :k]] = True
+            found[k] = on_list[:-1]  # the last stands for -1, an empty place
         return found
 
     def coverage(
@@ -86,8 +94,64 @@ class Evaluation(NamedTuple):
         return {f"coverage@{k}": int((on & of).sum()) / candidates for k, on in listed.items()}
 
 
+def beyond_accuracy(
+    found: Evaluation,
+    task: Task,
+    E: NDArray[np.floating] | None = None,
+    categories: NDArray[np.floating] | None = None,
+) -> dict[str, float]:
+    """What lists are beside their hits; see `jaxrec.evaluation.metrics` for the formulas.
+
+    Everything is worked out from sums over a list, so that nothing is of items x items.
+
+    Args:
+        found: the lists.
+        task: of which they are; what is known of users says what items are known for.
+        E: [items, dim] unit vectors of the items, by which they are unlike.
+        categories: [items, categories] shares of each item's own; see `category_shares`.
+
+    Returns:
+        For every cut-off K means over the lists: `novelty@K` in bits, `popularity@K` (known
+        interactions of an item), with E `diversity@K`, with categories `miscalibration@K` in nats;
+        and `gini@K` over the candidates. NaN where no list has a figure.
+    """
+    items, seen = len(task.catalogue), task.seen
+    counts = np.bincount(seen.items, minlength=items)
+    known = int((seen.lengths > 0).sum())
+    tells = np.stack([metrics.self_information(counts, known), counts], axis=1)
+    ones = np.ones(len(seen.items), np.float32)
+    X = sparse.csr_array((ones, seen.items, seen.starts), shape=(len(seen.lengths), items))
+    per_user: dict[str, list[NDArray[np.floating]]] = {}
+    times = {k: np.zeros(items, np.int64) for k in found.ks}
+    for start in range(0, len(found.lists), BLOCK):
+        lists, users = (of[start : start + BLOCK] for of in (found.lists, found.users))
+        has = None if categories is None else X[users] @ categories
+        for k in found.ks:
+            L = _as_matrix(lists[:, :k], items)
+            n = np.diff(L.indptr)
+            times[k] += np.bincount(L.indices, minlength=items)
+            novelty, popularity = (L @ tells).T / np.where(n > 0, n, np.nan)
+            figures = {"novelty": novelty, "popularity": popularity}
+            if E is not None:
+                figures["diversity"] = metrics.diversity(L @ E, n)
+            if categories is not None and has is not None:
+                figures["miscalibration"] = metrics.miscalibration(has, L @ categories)
+            for name, values in figures.items():
+                per_user.setdefault(f"{name}@{k}", []).append(values)
+    ginis = {f"gini@{k}": metrics.gini(listed[found.catalogue]) for k, listed in times.items()}
+    return means({name: np.concatenate(values) for name, values in per_user.items()}) | ginis
+
+
+def _as_matrix(lists: NDArray[np.int32], items: int) -> sparse.csr_array:
+    """[n, items] 1 where the item is on the list [n, K]; -1 is no item."""
+    there = lists >= 0
+    starts = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    ones = np.ones(starts[-1], np.float32)
+    return sparse.csr_array((ones, lists[there], starts), shape=(len(lists), items))
+
+
 def places_differing(
-    mine: NDArray[np.int32], theirs: NDArray[np.int32], users: int = 4096
+    mine: NDArray[np.int32], theirs: NDArray[np.int32], users: int = BLOCK
 ) -> float:
     """Share of the places of lists [n, K] that hold an item which is not on the other's list.
 

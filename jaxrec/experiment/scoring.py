@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
 from jaxrec.budget import Budget, Cost, Stage, in_time
+from jaxrec.data.features import category_shares
 from jaxrec.errors import InputError, excused, grouped, survived
 from jaxrec.evaluation.card import AbsentRow, Curve, FusionCard, ScoreCard, read_card, write_card
 from jaxrec.evaluation.foreign_metrics import metrics_as
-from jaxrec.evaluation.measure import Evaluation, evaluate, places_differing
+from jaxrec.evaluation.measure import Evaluation, beyond_accuracy, evaluate, places_differing
+from jaxrec.evaluation.metrics import CALIBRATION_ALPHA
 from jaxrec.evaluation.protocol import Rules
 from jaxrec.evaluation.significance import against, how_sure, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task, unseen_task
@@ -66,6 +68,26 @@ BLOCK = 2**16
 """Users whose figures are written at once."""
 
 
+class Traits(NamedTuple):
+    """By what items of a list are told apart, whoever likes them."""
+
+    embeddings: str | None
+    """Name of those that are read; None without any, or where none is chosen."""
+    E: NDArray[np.float32] | None
+    """[items, dim] of the honest texts."""
+    categories: NDArray[np.float32] | None
+    """[items, categories] see `category_shares`."""
+
+    @classmethod
+    def of(cls, run: RunFolder) -> "Traits":
+        """Those of the items of a run."""
+        name, E = None, None
+        with excused(lambda why: run.say(f"diversity is not measured: {why}")):
+            if (name := chosen_embeddings(run)) is not None:
+                E = run.read_embeddings(name, "honest").E
+        return cls(name, E, category_shares(run.dataset.catalogue))
+
+
 class Measured(NamedTuple):
     """A row's lists, and how they were made."""
 
@@ -113,6 +135,7 @@ def score_card(
     measured: dict[str, Measured] = {}
     absent = {row.name: why for row in rows if (why := lacking(run, row)) is not None}
     _make_choices(run, rows, absent)
+    traits = Traits.of(run)
     curves = _curves_for(run, rows, absent, fusion, on_sweep)
     before = [row.name for row in rows if row.name not in absent]  # `hybrid`, which is last
     expected = {
@@ -138,7 +161,7 @@ def score_card(
             metrics: dict[str, float] = {}
             if made is not None:
                 with survived(tell, (InputError,)):  # what it refuses, it refuses of every row
-                    measured[name] = _measure(run, *made, task, ks, library)
+                    measured[name] = _measure(run, *made, task, ks, traits, library)
                     metrics = measured[name].evaluation.metrics
             del made
             took, why = time.monotonic() - start, absent.get(name)
@@ -150,7 +173,7 @@ def score_card(
         raise KeyboardInterrupt
     if not measured:
         raise InputError(f"nothing can be measured yet ({grouped(absent)})")
-    card = _card(run, rows, measured, absent, task, chosen_alpha=bool(curves))
+    card = _card(run, rows, measured, absent, task, traits, chosen_alpha=bool(curves))
     if not interrupted or not run.results_path.exists() or results_are_stale(run):
         evaluations = {name: found.evaluation for name, found in measured.items()}
         with whole_file(run.per_user_path) as path:
@@ -183,6 +206,7 @@ def _card(
     measured: dict[str, Measured],
     absent: dict[str, str],
     task: Task,
+    traits: Traits,
     chosen_alpha: bool,
 ) -> ScoreCard:
     """Of what was measured, in the order of the rows."""
@@ -192,6 +216,7 @@ def _card(
     return ScoreCard(
         protocol=task.card
         | {"intervals": how_sure(task.card["users_evaluated"])}
+        | {"beyond_accuracy": _in_words(run, traits)}
         | _how_chosen(run, rows, measured, chosen_alpha),
         rows=tuple(
             cards[row.name]
@@ -280,16 +305,31 @@ def _measure(
     how: dict[str, Any],
     task: Task,
     ks: tuple[int, ...],
+    traits: Traits,
     library: str | None,
 ) -> Measured:
     """The lists of a scorer that was made in the way `how`."""
     memory = run.budget.memory
     evaluation = evaluate(scorer, task, ks, memory)
+    how["beyond_accuracy"] = beyond_accuracy(evaluation, task, traits.E, traits.categories)
     if library is not None:
         how["metrics_as"] = {library: {k: metrics_as(library, evaluation, task, k) for k in ks}}
     if _is_cold(task):
         how["all_unseen"] = _unseen(run, scorer, task, ks, memory)
     return Measured(evaluation, how)
+
+
+def _in_words(run: RunFolder, traits: Traits) -> str:
+    """For the protocol card: by which conventions lists are measured beyond accuracy."""
+    said = "novelty = -log2 of the share of users that have an item, of at least one of them;"
+    said += " Gini over the candidates, 0 = all listed alike"
+    if traits.E is not None:
+        said += f"; diversity = 1 - cosine in {traits.embeddings}, over pairs of a list"
+    if traits.categories is not None:
+        columns = " and ".join(run.dataset.catalogue.categories)
+        said += f"; miscalibration = KL of {columns}, a user's from her list's, alpha"
+        said += f" {CALIBRATION_ALPHA}"
+    return said
 
 
 def _is_cold(task: Task) -> bool:

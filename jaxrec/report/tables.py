@@ -1,7 +1,7 @@
 """A score card for the terminal, part by part."""
 
 from collections.abc import Iterator
-from math import isnan
+from math import isnan, nan
 
 from rich.table import Table
 
@@ -10,16 +10,28 @@ from jaxrec.evaluation.card import AbsentRow, FusionCard, ScoreCard
 TIED = 0.01
 """Share of a row's lists from which on equal scores are told of."""
 
+BEYOND = (
+    ("coverage", "coverage", 4),
+    ("novelty", "novelty", 2),
+    ("popularity", "popularity", 1),
+    ("Gini", "gini", 4),
+    ("diversity", "diversity", 4),
+    ("miscalibration", "miscalibration", 4),
+)
+"""Of the second table: heading, figure, decimal places."""
+
 
 def parts(card: ScoreCard) -> Iterator[str | Table]:
     """All there is to print, in order.
 
-    The protocol card, a table for each cut-off, what is absent and what was chosen, and the same
+    The protocol card, two tables for each cut-off, what is absent and what was chosen, and the same
     lists as other libraries measure them.
     """
     yield from card_lines(card)
     for k in card.ks:
         yield table(card, k)
+        if (beyond := beyond_table(card, k)) is not None:
+            yield beyond
     if line := ties_line(card):
         yield line
     for row in card.rows:
@@ -59,6 +71,27 @@ def table(card: ScoreCard, k: int) -> Table:
             figure(metrics[f"ndcg_retrieved@{k}"] if card.retrieved_ideal else tail[f"recall@{k}"]),
             f"{gain[precision]:+.1%}" if precision in gain and row.name != card.reference else "",
         )
+    return shown
+
+
+def beyond_table(card: ScoreCard, k: int) -> Table | None:
+    """What the lists are beside their hits, at one cut-off; None where no row knows."""
+    rows = {
+        row.name: row.figures.metrics | row.beyond_accuracy
+        for row in card.measured.values()
+        if row.beyond_accuracy
+    }
+    columns = [
+        (heading, f"{name}@{k}", places)
+        for heading, name, places in BEYOND
+        if any(not isnan(figures.get(f"{name}@{k}", nan)) for figures in rows.values())
+    ]
+    if not columns:
+        return None
+    headings = tuple(heading for heading, _, _ in columns)
+    shown = table_of_rows(f"beyond accuracy, top {k}", headings)
+    for row, figures in rows.items():
+        shown.add_row(row, *(figure(figures.get(name, nan), places) for _, name, places in columns))
     return shown
 
 
@@ -109,9 +142,9 @@ def table_of_rows(title: str, headings: tuple[str, ...]) -> Table:
     return shown
 
 
-def figure(value: float) -> str:
-    """Four digits, or nothing where there is no figure."""
-    return "" if isnan(value) else f"{value:.4f}"
+def figure(value: float, places: int = 4) -> str:
+    """So many decimal places, or nothing where there is no figure."""
+    return "" if isnan(value) else f"{value:.{places}f}"
 
 
 def half_width(interval: tuple[float, float]) -> str:

@@ -1,9 +1,10 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from jaxrec.data.dataset import Catalogue, Dataset
-from jaxrec.data.features import FeatureSpace, item_features
+from jaxrec.data.features import FeatureSpace, category_shares, item_features
 
 
 def films(make_dataset: Callable[..., Dataset]) -> Catalogue:
@@ -37,6 +38,17 @@ def test_genres_are_a_set(make_dataset: Callable[..., Dataset]) -> None:
     assert G.shape == (5, 3)
     np.testing.assert_array_equal(G[0], G[4])
     assert G[3].tolist() == [0, 0, 0]
+
+
+def test_an_item_shares_itself_among_its_genres(make_dataset: Callable[..., Dataset]) -> None:
+    """Action, Crime, Sci-Fi; nobody has shares where no item has a genre."""
+    shares = category_shares(films(make_dataset))
+    assert shares is not None
+    half, nothing = [0.5, 0.5, 0], [0, 0, 0]
+    assert shares.tolist() == [half, [0, 1, 0], [0, 0, 1], nothing, half]
+    bare = make_dataset([(0, 0, 5.0, 0)], 1, 2, genres=["(no genres listed)"] * 2).catalogue
+    assert category_shares(bare) is None
+    assert category_shares(replace(bare, categories=())) is None
 
 
 def test_features_stand_side_by_side(make_dataset: Callable[..., Dataset]) -> None:

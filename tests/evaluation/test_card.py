@@ -56,6 +56,7 @@ ROWS = st.builds(
     alpha_curve=CURVES,
     metrics_as=by_name(by_name(NUMBERS, CUT_OFFS)),
     all_unseen=NUMBERS,
+    beyond_accuracy=NUMBERS,
 )
 HYBRIDS = st.builds(
     FusionCard,
@@ -101,6 +102,7 @@ def test_people_find_what_they_look_for_in_the_json(tmp_path: Path) -> None:
     assert measured["gain_over_mf"] == {"map@5": 0.2}
     assert measured["metrics_as"] == {"ranx": {"5": {"map@5": 0.1}}}
     assert not {"p_vs_pmf", "settings", "fusion", "alpha", "alpha_curve"} & set(measured)
+    assert "beyond_accuracy" not in measured
 
 
 def test_cut_offs_are_those_of_the_figures() -> None:

@@ -1,15 +1,19 @@
+from collections import defaultdict
 from collections.abc import Callable
 from math import log2
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jax import Array
 from jax.tree_util import Partial
 
 from jaxrec.data.dataset import Dataset
 from jaxrec.devices import placement
-from jaxrec.evaluation.measure import evaluate, places_differing
+from jaxrec.evaluation.measure import Evaluation, beyond_accuracy, evaluate, places_differing
 from jaxrec.evaluation.protocol import Protocol
 from jaxrec.evaluation.task import Task, evaluation_task
 from jaxrec.topk.item_sets import ItemSets
@@ -211,3 +215,90 @@ def test_one_item_without_a_score_is_refused_among_many(kind: str) -> None:
         top_k(scorer, everybody, task.seen, task.catalogue, 5)
     without = task._replace(catalogue=np.arange(items) != 97)
     assert evaluate(scorer, without).lists.shape == (users, 25)
+
+
+def evaluation_of(lists: list[list[int]], task: Task, ks: tuple[int, ...]) -> Evaluation:
+    """These lists, of users 0, 1, ..., with nothing said of their hits."""
+    users, nothing = np.arange(len(lists), dtype=np.int32), np.zeros(len(lists), np.float32)
+    figures = {f"precision@{k}": nothing for k in ks}
+    thirds, tied = np.zeros(len(task.catalogue), np.int8), np.zeros(len(lists), bool)
+    table = np.array(lists, np.int32)
+    return Evaluation(users, table, figures, {}, task.catalogue, thirds, tied)
+
+
+def test_beyond_accuracy_by_hand() -> None:
+    """As RecTools defines novelty and popularity: its own example, then lists of unlike items."""
+    seen = rows([(0, 0), (0, 1), (1, 0), (2, 0)], 3)
+    task = Task(seen, rows([], 3), np.ones(4, bool), np.zeros(4, int), {})
+    found = evaluation_of([[2, -1], [1, 2], [0, 1]], task, (1, 2))
+    figures = beyond_accuracy(found, task)
+    assert figures["novelty@1"] == pytest.approx((log2(3) + log2(3) + 0) / 3)
+    assert figures["novelty@2"] == pytest.approx((log2(3) + log2(3) + log2(3) / 2) / 3)
+    assert figures["popularity@2"] == pytest.approx((0 + 0.5 + 2) / 3)
+    assert figures["gini@2"] == pytest.approx((0 * -3 + 1 * -1 + 2 * 1 + 2 * 3) / (4 * 5))
+    assert set(figures) == {f"{name}@{k}" for name in ("novelty", "popularity", "gini") for k in (
+        1, 2)}  # fmt: skip
+    E, genres = np.eye(4)[[0, 1, 0, 2]], np.array([[1, 0], [0.5, 0.5], [0, 1], [0, 0]])
+    figures = beyond_accuracy(found, task, E, genres)
+    assert np.isnan(figures["diversity@1"])  # an item alone is in no pair
+    assert figures["diversity@2"] == 1  # of users 1 and 2
+    alone = 0.99 * np.array([0, 1]) + 0.01 * np.array([0.75, 0.25])  # user 0's p
+    expected = 0.75 * np.log(0.75 / alone[0]) + 0.25 * np.log(0.25 / alone[1])
+    only_user_0 = found._replace(users=found.users[:1], lists=found.lists[:1])
+    assert beyond_accuracy(only_user_0, task, E, genres)["miscalibration@2"] == pytest.approx(
+        expected
+    )
+
+
+ITEMS, DIM = 9, 3
+
+
+@given(
+    st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=4, unique=True), min_size=1, max_size=9),
+    st.lists(st.tuples(st.integers(0, 8), st.integers(0, ITEMS - 1)), min_size=1, unique=True),
+    st.integers(0, 99),
+    st.integers(1, 4),
+)
+def test_beyond_accuracy_is_what_a_loop_over_users_says(
+    listed: list[list[int]], known: list[tuple[int, int]], seed: int, block: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    E = rng.normal(size=(ITEMS, DIM))
+    E /= np.linalg.norm(E, axis=1, keepdims=True)
+    genres = (rng.random((ITEMS, 3)) < 0.4).astype(float)
+    genres /= np.maximum(genres.sum(1, keepdims=True), 1)
+    catalogue = rng.random(ITEMS) < 0.9
+    listed = [[item for item in own if catalogue[item]] for own in listed]
+    task = Task(rows(known, 9), rows([], 9), catalogue, np.zeros(ITEMS, int), {})
+    found = evaluation_of([own + [-1] * (4 - len(own)) for own in listed], task, (4, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxrec.evaluation.measure.BLOCK", block)
+        figures = beyond_accuracy(found, task, E, genres)
+
+    counts = np.bincount([item for _, item in known], minlength=ITEMS)
+    users = len({user for user, _ in known})
+    for k in (2, 4):
+        cut = [own[:k] for own in listed]
+        told: dict[str, list[Any]] = defaultdict(list)
+        for user, own in enumerate(cut):
+            has = genres[[item for other, item in known if other == user]].sum(0)
+            q = genres[own].sum(0)
+            if own:
+                told["novelty"].append(np.mean([-log2(max(counts[i], 1) / users) for i in own]))
+                told["popularity"].append(counts[own].mean())
+            if len(own) > 1:
+                pairs = [1 - E[i] @ E[j] for i in own for j in own if i != j]
+                told["diversity"].append(np.mean(pairs))
+            if has.sum() and q.sum():
+                p, q = has / has.sum(), q / q.sum()
+                mixed = 0.99 * q + 0.01 * p
+                told["miscalibration"].append(
+                    sum(p[g] * np.log(p[g] / mixed[g]) for g in range(3) if p[g] > 0)
+                )
+        for name in ("novelty", "popularity", "diversity", "miscalibration"):
+            expected = np.mean(told[name]) if told[name] else np.nan
+            assert figures[f"{name}@{k}"] == pytest.approx(expected, abs=1e-6, nan_ok=True)
+        times = [sum(item in own for own in cut) for item in np.flatnonzero(catalogue)]
+        apart = [abs(a - b) for a in times for b in times]  # half the relative mean difference
+        gini = sum(apart) / (2 * len(times) * sum(times)) if sum(times) else np.nan
+        assert figures[f"gini@{k}"] == pytest.approx(gini, nan_ok=True)

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from jaxrec.budget import Budget, Cost, Stage
+from jaxrec.data.features import category_shares
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import AbsentRow, ScoreCard, read_card
+from jaxrec.evaluation.measure import beyond_accuracy, evaluate
+from jaxrec.evaluation.task import evaluation_task
+from jaxrec.experiment import kept
 from jaxrec.experiment.choices import validation_ndcg
-from jaxrec.experiment.fitting import PUBLISHED, train_pmf
+from jaxrec.experiment.fitting import PUBLISHED, fitted, train_pmf
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.rows import rows_of
 from jaxrec.experiment.scoring import INTERRUPTED, Interrupted, results_are_stale, score_card
@@ -91,6 +95,26 @@ def test_hybrid_recommends_as_it_was_measured_whatever_the_budget_is_now(run: Ru
     of_run(more, users, wanted, "hybrid")
     assert run.hybrid_path.read_bytes() == kept
     assert not results_are_stale(more)
+
+
+def test_a_card_tells_what_lists_are_beyond_accuracy(run: RunFolder) -> None:
+    """Diversity needs embeddings; by which conventions it is, the protocol card says."""
+    bare = score_card(run, (5,), only=("popularity",))
+    assert "diversity@5" not in bare.measured["popularity"].beyond_accuracy
+    assert "diversity" not in bare.protocol["beyond_accuracy"]
+    E = np.eye(5, dtype=np.float32)[np.arange(run.dataset.items) % 5]
+    sha256 = run.texts_sha256("honest")
+    path = run.embeddings_path("five", "honest")
+    kept.write(path, {"embeddings": E}, {"texts_sha256": sha256, "model": "five"})
+    card = score_card(run, (5,), only=("popularity",))
+    task = evaluation_task(run.dataset, run.protocol)
+    found = evaluate(fitted(run, "popularity"), task, (5,))
+    figures = card.measured["popularity"].beyond_accuracy
+    assert figures == beyond_accuracy(found, task, E, category_shares(run.dataset.catalogue))
+    assert {"diversity@5", "miscalibration@5"} < set(figures)
+    assert "diversity = 1 - cosine in five" in card.protocol["beyond_accuracy"]
+    assert "miscalibration = KL of genres" in card.protocol["beyond_accuracy"]
+    assert read_card(run.results_path).measured["popularity"].beyond_accuracy == figures
 
 
 def test_a_row_without_memory_is_absent(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,18 @@ def test_the_card_is_shown_part_by_part() -> None:
     assert shown[8:] == ["mf+minilm is absent: jaxrec embed", hybrid_line(HYBRID)]
 
 
+def test_what_lists_are_beside_their_hits_is_a_table_of_its_own() -> None:
+    """Of the figures that any row has, at the cut-off."""
+    figures = {"novelty@5": 3.456, "popularity@5": 12.34, "gini@5": 0.9, "diversity@5": nan}
+    rows = row_card("pmf", beyond_accuracy=figures), row_card("text"), AbsentRow("mf", "MF", "why")
+    rows[0].figures.metrics["coverage@5"] = 0.25
+    lines = printed(*parts(score_card_of(*rows)))
+    start = lines.index("beyond accuracy, top 5")
+    assert lines[start + 2] == "row coverage novelty popularity Gini"
+    assert lines[start + 4] == "pmf 0.2500 3.46 12.3 0.9000"
+    assert "mf" not in lines[start + 5]
+
+
 def test_the_card_says_what_its_table_shows() -> None:
     card = score_card_of(
         row_card("mf", 0.2), row_card("pmf", 0.1, gains={"mf": {"precision@5": -0.5}}),
