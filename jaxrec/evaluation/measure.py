@@ -115,20 +115,22 @@ def beyond_accuracy(
         interactions of an item), with E `diversity@K`, with categories `miscalibration@K` in nats;
         and `gini@K` over the candidates. NaN where no list has a figure.
     """
-    items, seen = len(task.catalogue), task.seen
+    items, seen, lengths = len(task.catalogue), task.seen, task.seen.lengths
     counts = np.bincount(seen.items, minlength=items)
-    known = int((seen.lengths > 0).sum())
+    known = int((lengths > 0).sum())
     tells = np.stack([metrics.self_information(counts, known), counts], axis=1)
-    ones = np.ones(len(seen.items), np.float32)
-    X = sparse.csr_array((ones, seen.items, seen.starts), shape=(len(seen.lengths), items))
     per_user: dict[str, list[NDArray[np.floating]]] = {}
     times = {k: np.zeros(items, np.int64) for k in found.ks}
     for start in range(0, len(found.lists), BLOCK):
         lists, users = (of[start : start + BLOCK] for of in (found.lists, found.users))
-        has = None if categories is None else X[users] @ categories
+        has = None
+        if categories is not None:
+            _, own = seen.pairs(users, int(lengths[users].sum()))
+            has = _matrix(lengths[users], own, items) @ categories
         for k in found.ks:
-            L = _as_matrix(lists[:, :k], items)
-            n = np.diff(L.indptr)
+            there = lists[:, :k] >= 0
+            n = there.sum(axis=1)
+            L = _matrix(n, lists[:, :k][there], items)
             times[k] += np.bincount(L.indices, minlength=items)
             novelty, popularity = (L @ tells).T / np.where(n > 0, n, np.nan)
             figures = {"novelty": novelty, "popularity": popularity}
@@ -142,12 +144,13 @@ def beyond_accuracy(
     return means({name: np.concatenate(values) for name, values in per_user.items()}) | ginis
 
 
-def _as_matrix(lists: NDArray[np.int32], items: int) -> sparse.csr_array:
-    """[n, items] 1 where the item is on the list [n, K]; -1 is no item."""
-    there = lists >= 0
-    starts = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
-    ones = np.ones(starts[-1], np.float32)
-    return sparse.csr_array((ones, lists[there], starts), shape=(len(lists), items))
+def _matrix(
+    lengths: NDArray[np.integer], listed: NDArray[np.int32], items: int
+) -> sparse.csr_array:
+    """[n, items] 1 for each of the items `listed`, of which the rows have so many."""
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    ones = np.ones(len(listed), np.float32)
+    return sparse.csr_array((ones, listed, starts), shape=(len(lengths), items))
 
 
 def places_differing(
