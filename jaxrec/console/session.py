@@ -102,7 +102,15 @@ def on_run_folder(
         @click.option(
             "--protocol",
             type=click.Choice(
-                ["strict", "published", "temporal", "temporal-user", "cold-items", "cold-users"]
+                [
+                    "strict",
+                    "published",
+                    "temporal",
+                    "temporal-user",
+                    "leave-one-out",
+                    "cold-items",
+                    "cold-users",
+                ]
             ),
             help="Evaluation protocol.  [default: strict]",
         )

@@ -16,6 +16,7 @@ from jaxrec.evaluation.split import (
     Split,
     cold_item_split,
     cold_user_split,
+    leave_one_out_split,
     per_user_validation,
     published_split,
     published_validation,
@@ -103,6 +104,24 @@ PROTOCOLS = {
         + "the latest 20 % are test, cut between different times",
         texts=WITHOUT_HELD_OUT + " or since the first of their author's that is held out",
         seeded=False,
+        remarks="before_own",
+    ),
+    "leave-one-out": Rules(
+        cut=lambda data, seed, fold: leave_one_out_split(
+            data.interactions, _all(data), data.user_ids.draws(seed, "test")
+        ),
+        cut_inside=lambda data, split, seed: [
+            leave_one_out_split(
+                data.interactions,
+                split.train,
+                data.user_ids.draws(seed, "validation"),
+                fewest=2,
+            )
+        ],
+        split=PER_USER.format(", others stay in train")
+        + "the latest is test; of equally late ones, and where no times are known, the first in an"
+        " order drawn from seed {seed} and the user's id",
+        texts=WITHOUT_HELD_OUT + " or since the first of their author's that is held out",
         remarks="before_own",
     ),
     "cold-items": Rules(

@@ -63,9 +63,9 @@ def published_validation(interactions: Interactions, split: Split, seed: int) ->
 
 
 def strict_split(interactions: Interactions, users: Ids, seed: int) -> Split:
-    """Of each user's n interactions ceil(0.2 n) are test, in an order of her own (see `_drawn`).
+    """Of each user's n interactions ceil(0.2 n) are test, in an order of her own.
 
-    Users with fewer than `FEWEST` interactions stay in train.
+    The order is that of `_in_own_order`. Users with fewer than `FEWEST` interactions stay in train.
 
     Args:
         interactions: all of them.
@@ -125,6 +125,33 @@ def temporal_user_split(
     return Split(positions[~late], positions[late])
 
 
+def leave_one_out_split(
+    interactions: Interactions,
+    positions: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    fewest: int = FEWEST,
+) -> Split:
+    """Of each user's interactions at `positions` the latest is test.
+
+    Of equally late ones, and without times of all, it is the first in an order of her own (see
+    `_in_own_order`). Users with fewer than `fewest` interactions stay in train.
+
+    Args:
+        interactions: all of them.
+        positions: of those that are cut.
+        keys: [users] of the order.
+        fewest: see above.
+    """
+    by_user = _in_own_order(interactions, positions, keys)
+    if interactions.times is not None:
+        # stable, so that the drawn order decides among equal times
+        late_first = np.lexsort((-interactions.times[by_user], interactions.users[by_user]))
+        by_user = by_user[late_first]
+    place, n, _ = _runs(interactions.users[by_user])
+    held_out = (place == 0) & (n >= fewest)
+    return Split(by_user[~held_out], by_user[held_out])
+
+
 def cold_item_split(
     interactions: Interactions, positions: NDArray[np.int64], seed: int, fold: int
 ) -> Split:
@@ -163,21 +190,31 @@ def _drawn(
     share: float,
     fewest: int,
 ) -> Split:
-    """Cut each user's interactions in an order of her own.
+    """Cut each user's interactions in an order of her own (see `_in_own_order`).
+
+    The first ceil(share n) are held out, of users with fewer than `fewest` none.
+    """
+    by_user = _in_own_order(interactions, positions, keys)
+    place, n, _ = _runs(interactions.users[by_user])
+    held_out = place < np.where(n >= fewest, np.ceil(share * n), 0)
+    return Split(by_user[~held_out], by_user[held_out])
+
+
+def _in_own_order(
+    interactions: Interactions, positions: NDArray[np.int64], keys: NDArray[np.uint64]
+) -> NDArray[np.int64]:
+    """The `positions`, users ascending, each one's in an order drawn for her alone.
 
     They are ordered by the upper halves of the numbers that SplitMix64 gives, seeded with the
-    user's key: the first number is of her first interaction in the order of `positions`. The first
-    ceil(share n) are held out, of users with fewer than `fewest` none.
+    user's key: the first number is of her first interaction in the order of `positions`.
     """
     by_user = positions[np.argsort(interactions.users[positions], kind="stable")]
     users = interactions.users[by_user]
-    place, n, _ = _runs(users)
+    place, _, _ = _runs(users)
     # user and number in one word: a stable sort of what is nearly in order is far faster than two
     half = np.uint64(32)
     words = (users.astype(np.uint64) << half) | (splitmix64(keys[users], place) >> half)
-    by_user = by_user[np.argsort(words, kind="stable")]
-    held_out = place < np.where(n >= fewest, np.ceil(share * n), 0)
-    return Split(by_user[~held_out], by_user[held_out])
+    return by_user[np.argsort(words, kind="stable")]
 
 
 def splitmix64(seed: NDArray[np.uint64], place: NDArray[np.int64]) -> NDArray[np.uint64]:

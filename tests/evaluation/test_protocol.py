@@ -97,6 +97,16 @@ def test_nothing_known_is_to_be_found(synthetic: Dataset, name: str) -> None:
         assert task.catalogue[task.relevant.items].all()
 
 
+def test_validation_of_leave_one_out_is_the_latest_before_the_test() -> None:
+    data = _with_tags([(u, i, 5.0, 7 * i % 10) for u in range(6) for i in range(10)])
+    protocol = Protocol.of("leave-one-out", data, 1)
+    (inner,) = protocol.validation_splits(data)
+    assert _times_of(data, protocol.split.test).tolist() == [9] * 6
+    assert _times_of(data, inner.test).tolist() == [8] * 6
+    others = (Protocol.of("leave-one-out", data, seed).split.test for seed in (2, 3))
+    assert all(sorted(test) == sorted(protocol.split.test) for test in others)
+
+
 def test_cold_items_have_two_sets_of_candidates(synthetic: Dataset) -> None:
     protocol = Protocol.of("cold-items", synthetic, 1, fold=2)
     task, unseen = evaluation_task(synthetic, protocol), unseen_task(synthetic, protocol)
@@ -171,7 +181,7 @@ def test_under_temporal_user_each_author_s_own_time_counts() -> None:
     assert read == [*tags, "before", "nobody"]
 
 
-@pytest.mark.parametrize("name", ["temporal", "temporal-user"])
+@pytest.mark.parametrize("name", ["temporal", "temporal-user", "leave-one-out"])
 def test_where_times_are_cut_no_remark_without_one_is_read(name: str) -> None:
     data = _with_tags([(u, i, 5.0, 10 * u + i) for u in range(6) for i in range(10)])
     data = replace(data, remarks=data.remarks._replace(times=None))

@@ -17,6 +17,7 @@ from jaxrec.evaluation.split import (
     NONE,
     Split,
     cold_user_split,
+    leave_one_out_split,
     per_user_validation,
     published_split,
     published_validation,
@@ -184,6 +185,7 @@ def test_who_else_there_is_and_where_does_not_matter(
     for cut in (
         lambda data, names: strict_split(data, names, seed),
         lambda data, names: per_user_validation(data, Split(everything(data), NONE), names, seed),
+        lambda data, names: leave_one_out_split(data, everything(data), names.draws(seed, "test")),
     ):
         before, after = ratings.at(cut(ratings, NAMES).test), moved.at(cut(moved, others).test)
         assert before.items[before.users == 0].tolist() == after.items[after.users == 1].tolist()
@@ -257,6 +259,24 @@ def test_of_two_cuts_as_near_the_later_wins() -> None:
     """Of ten the cut wanted is before the ninth, and to be had are the eighth and the tenth."""
     ratings = make_ratings([(0, i, 4.0, t) for i, t in enumerate([1] * 7 + [2] * 2 + [3])])
     assert temporal_split(ratings, everything(ratings)).test.tolist() == [9]
+
+
+@given(some_interactions(), st.booleans(), st.integers(0, 1000), st.sampled_from([5, 2]))
+def test_leave_one_out_by_the_rule_in_words(
+    ratings: Interactions, timed: bool, seed: int, fewest: int
+) -> None:
+    """The latest is test; of the latest, or of all without times, the one that draws the least."""
+    times = ratings.times if timed else None
+    ratings = ratings._replace(times=times)
+    positions = everything(ratings)[: 2 * len(ratings.users) // 3 + 1]
+    split = leave_one_out_split(ratings, positions, NAMES.draws(seed, "test"), fewest)
+    assert sorted(np.concatenate(split)) == positions.tolist()
+    for user, key in enumerate(NAMES.draws(seed, "test").tolist()):
+        own = positions[ratings.users[positions] == user].tolist()
+        drawn = dict(zip(own, (z >> 32 for z in numbers_of(key)), strict=False))
+        late = own if times is None else [at for at in own if times[at] == max(times[own])]
+        held = [min(late, key=drawn.__getitem__)] if len(own) >= fewest else []
+        assert split.test[ratings.users[split.test] == user].tolist() == held
 
 
 @pytest.mark.parametrize("cut", [temporal_split, temporal_user_split])

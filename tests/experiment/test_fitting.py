@@ -53,7 +53,7 @@ def test_every_row_beats_chance(run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    "protocol", ["strict", "temporal", "temporal-user", "cold-items", "cold-users"]
+    "protocol", ["strict", "temporal", "temporal-user", "leave-one-out", "cold-items", "cold-users"]
 )
 def test_what_is_held_out_decides_nothing(tmp_path: Path, protocol: str) -> None:
     """Put other ratings in place of the test ratings: models and choices stay."""

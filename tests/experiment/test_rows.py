@@ -48,7 +48,7 @@ def test_a_row_says_what_it_needs() -> None:
     assert (rows["hybrid"].factors, rows["hybrid"].learned) == (None, True)
 
 
-@pytest.mark.parametrize("protocol", ["strict", "temporal", "temporal-user"])
+@pytest.mark.parametrize("protocol", ["strict", "temporal", "temporal-user", "leave-one-out"])
 @pytest.mark.usefixtures("small_synthetic")
 def test_published_rows_are_there_elsewhere_if_they_are_named(
     tmp_path: Path, protocol: str

@@ -73,6 +73,7 @@ def with_embeddings(run: RunFolder) -> None:
     [
         ("stars", "strict"),
         ("stars", "temporal-user"),
+        ("likes", "leave-one-out"),
         ("likes", "strict"),
         ("counts", "cold-users"),
         ("likes", "cold-items"),

@@ -41,7 +41,16 @@ def named(items: NDArray, users: NDArray, owned: Interactions) -> int:
 
 
 @pytest.mark.parametrize(
-    "protocol", ["strict", "published", "temporal", "temporal-user", "cold-items", "cold-users"]
+    "protocol",
+    [
+        "strict",
+        "published",
+        "temporal",
+        "temporal-user",
+        "leave-one-out",
+        "cold-items",
+        "cold-users",
+    ],
 )
 def test_no_row_of_any_protocol_names_what_a_user_has(
     tmp_path: Path, small: None, protocol: str
