@@ -228,6 +228,20 @@ def test_cold_items_are_five_folds(tmp_path: Path) -> None:
     assert 0 < summary["all_unseen"]["pmf+text"]["cold_share@25"] < 1
 
 
+def test_data_are_cut_to_their_core(tmp_path: Path) -> None:
+    made = "eval", "--run", tmp_path / "run", "--data", "synthetic", "--row", "popularity"
+    result = jaxrec(*made, "--core", 5, "--json", tmp_path / "card.json")
+    assert result.exit_code == 0, result.output
+    (line,) = json.loads((tmp_path / "card.json").read_text())["protocol"]["mended"].split("; ")
+    assert line.startswith("core 5: ")
+    assert line in result.output.splitlines()
+    assert line in jaxrec("train-pmf", "--run", tmp_path / "run", "--sweeps", 1).output
+    empty = jaxrec("run", "--run", tmp_path / "empty", "--data", "synthetic", "--core", 10_000)
+    assert (empty.exit_code, len(empty.output.strip().splitlines())) == (2, 1)
+    assert "core 10000 leaves nothing of synthetic" in empty.output
+    assert not (tmp_path / "empty").exists()
+
+
 def test_time_is_cut_once(tmp_path: Path) -> None:
     result = jaxrec("run", "--run", tmp_path, "--protocol", "temporal", "--seeds", 2)
     assert result.exit_code == 2

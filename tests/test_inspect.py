@@ -41,6 +41,17 @@ def test_inspect_says_what_it_understood_and_writes_it_down(tmp_path: Path) -> N
     assert json.loads(machine.read_text()) == found | {"source": str(out), "files_not_read": []}
 
 
+def test_a_core_that_was_described_is_cut_to_and_written_again(tmp_path: Path) -> None:
+    path, _ = FORMATS["Goodbooks"](tmp_path)
+    first, again = tmp_path / "first.toml", tmp_path / "again.toml"
+    jaxrec("data", "inspect", path, "--out", first)
+    assert "\n# core = 5  # leave out users and items with fewer" in first.read_text()
+    first.write_text(first.read_text().replace("\n# core = 5", "\ncore = 6"))
+    done = jaxrec("data", "inspect", first, "--out", again)
+    assert "mended: core 6: " in done.output
+    assert tomllib.loads(again.read_text())["core"] == 6
+
+
 def test_what_is_made_from_a_seed_has_no_files(tmp_path: Path) -> None:
     done = jaxrec("data", "inspect", "synthetic", "--out", tmp_path / "x.toml")
     assert done.exit_code == 2

@@ -38,7 +38,7 @@ def open_run_of(
 
     place, terminal = path or session.path, session.terminal
     asked = {"protocol": session.protocol, "seed": session.seed, "say": terminal.say} | asked
-    asked |= {"strict": session.strict, "progress": terminal.verbosity >= 0}
+    asked |= {"strict": session.strict, "progress": terminal.verbosity >= 0, "core": session.core}
     try:
         with terminal.reading() as on_bytes:
             opened = open_run(place, session.data, on_bytes=on_bytes, **asked)

@@ -128,7 +128,8 @@ the_model_option = click.option(
 
 
 OF_EXPERIMENT = (
-    "--run", "--data", "--strict-input", "--protocol", "--seed", "--row", "--as-evaluated",
+    "--run", "--data", "--strict-input", "--core", "--protocol", "--seed", "--row",
+    "--as-evaluated",
 )  # fmt: skip
 """Options that mean nothing to a model."""
 

@@ -35,6 +35,8 @@ class Session:
     terminal: "Terminal"
     strict: bool = False
     """Refuse data of which something is to be mended?"""
+    core: int | None = None
+    """To which the data are cut."""
 
 
 strict_option = click.option(
@@ -100,6 +102,11 @@ def on_run_folder(
         )
         @strict_option
         @click.option(
+            "--core",
+            type=click.IntRange(min=1),
+            help="Leave out users and items with fewer interactions, until all have so many.",
+        )
+        @click.option(
             "--protocol",
             type=click.Choice(
                 [
@@ -124,11 +131,12 @@ def on_run_folder(
             path: Path,
             data: str | None,
             strict: bool,
+            core: int | None,
             protocol: str | None,
             seed: int | None,
             **options: Any,
         ) -> None:
-            command(Session(path, data, protocol, seed, terminal, strict), **options)
+            command(Session(path, data, protocol, seed, terminal, strict, core), **options)
 
         return wrapped
 

@@ -5,7 +5,7 @@ External ids stay in `Ids`; everything else speaks in the int32 positions within
 
 import hashlib
 import string
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from jaxrec.data.feedback import Feedback
-from jaxrec.data.ids import Ids
+from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -176,6 +176,8 @@ class Dataset:
     """What was wrong with what was read, how often, and the rule by which it was mended."""
     licence: str | None = field(default=None, compare=False)
     """Under which it may be used, if it is known."""
+    core: int = field(default=0, compare=False)
+    """To which `to_core` has cut it; 0 for all that there is."""
 
     @classmethod
     def from_frames(
@@ -216,6 +218,51 @@ class Dataset:
 
         return dataset_of_frames(
             interactions, items, columns or {}, item_columns, text, feedback, time, name, strict
+        )
+
+    def to_core(self, k: int) -> "Dataset":
+        """Its k-core (see `in_core`): users and items with fewer interactions are left out.
+
+        Remarks go with the items that they are on; an author who is left out is one without
+        interactions. What values mean stays as it was told of all. `mended` says how many go.
+
+        Raises:
+            InputError: nothing is left.
+        """
+        found, remarks = self.interactions, self.remarks
+        kept = np.flatnonzero(in_core(found.users, found.items, k))
+        if not len(kept):
+            raise InputError(
+                f"core {k} leaves nothing of {self.name}: no users and items have {k} interactions"
+                " with one another; give a smaller core"
+            )
+        left = found.at(kept)
+        users, of_users = _renumbered(left.users, self.users)
+        items, of_items = _renumbered(left.items, self.items)
+        on = np.flatnonzero(of_items[remarks.items] != NONE)
+        authors = remarks.users[on]
+        return replace(
+            self,
+            user_ids=Ids(self.user_ids[users], self.user_ids.what),
+            catalogue=replace(
+                self.catalogue,
+                ids=Ids(self.item_ids[items], self.item_ids.what),
+                table=self.catalogue.table[items],
+            ),
+            interactions=left._replace(users=of_users[left.users], items=of_items[left.items]),
+            remarks=Remarks(
+                np.where(authors == NONE, NONE, of_users[authors]),
+                of_items[remarks.items[on]],
+                [remarks.words[at] for at in on.tolist()],
+                None if remarks.times is None else remarks.times[on],
+            ),
+            mended=(
+                *self.mended,
+                f"core {k}: {len(found.users) - len(kept):,} of {len(found.users):,} interactions,"
+                f" {self.users - len(users):,} of {self.users:,} users and"
+                f" {self.items - len(items):,} of {self.items:,} items are left out",
+            ),
+            core=k,
         )
 
     @property
@@ -259,3 +306,35 @@ class Dataset:
             encoded = text.encode()
             digest.update(len(encoded).to_bytes(4, "little") + encoded)
         return digest.hexdigest()
+
+
+def in_core(users: NDArray[np.int32], items: NDArray[np.int32], k: int) -> NDArray[np.bool_]:
+    """[n] is the interaction between a user and an item of the k-core (Seidman 1983)?
+
+    That is what is left when users and items with fewer than `k` interactions are left out, and
+    again those that have fewer for it, until none has; in which order does not matter.
+
+    Args:
+        users: [n] positions.
+        items: [n] positions.
+        k: the least that is enough.
+    """
+    left = np.arange(len(users))
+    while True:
+        enough = np.ones(len(left), bool)
+        for side in (users[left], items[left]):
+            enough &= (np.bincount(side) >= k)[side]
+        if enough.all():
+            break
+        left = left[enough]
+    found = np.zeros(len(users), bool)
+    found[left] = True
+    return found
+
+
+def _renumbered(kept: NDArray[np.int32], n: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """The positions, of `n`, that occur among `kept`; and the new one of each, or `NONE`."""
+    there = np.flatnonzero(np.bincount(kept, minlength=n))
+    new = np.full(n, NONE, np.int32)
+    new[there] = np.arange(len(there), dtype=np.int32)
+    return there, new

@@ -348,6 +348,7 @@ def open_run(
     say: Callable[[str], None] = nobody,
     strict: bool = False,
     on_bytes: OnBytes = no_bar,
+    core: int | None = None,
 ) -> RunFolder:
     """Open a run folder, or make one.
 
@@ -363,6 +364,8 @@ def open_run(
         say: told what is stale and made again, and what was mended in the data.
         strict: refuse data of which something is to be mended.
         on_bytes: told how much of the data has been read.
+        core: to which the data are cut (`Dataset.to_core`); by default the folder's, or what their
+            description says.
 
     Raises:
         InputError: an argument contradicts the folder, or the data set is absent, malformed or
@@ -370,8 +373,8 @@ def open_run(
     """
     card_path = path / "experiment.json"
 
-    def load(named: str | Path) -> Dataset:
-        dataset = load_dataset(named, progress, strict, on_bytes)
+    def load(named: str | Path, core: int) -> Dataset:
+        dataset = load_dataset(named, progress, strict, on_bytes, core)
         for line in dataset.mended:
             say(line)
         return dataset
@@ -381,7 +384,7 @@ def open_run(
             raise InputError(f"{path} is not empty and no run folder; give another --run")
         new = _make(
             path,
-            load(DEFAULT if data is None else data),
+            load(DEFAULT if data is None else data, core or 0),
             next(iter(PROTOCOLS)) if protocol is None else protocol,
             SEED if seed is None else seed,
             0 if fold is None else fold,
@@ -390,9 +393,11 @@ def open_run(
         return replace(new, say=say)
 
     card = read_json(card_path, "give another --run")
-    _check_asked(card_path, card, {"protocol": protocol, "seed": seed, "fold": fold, "init": init})
+    asked = {"protocol": protocol, "seed": seed, "fold": fold, "init": init, "core": core}
+    _check_asked(card_path, card, asked)
     try:
-        dataset = load(_place_of(card["data"]) if data is None else data)
+        place = _place_of(card["data"]) if data is None else data
+        dataset = load(place, card.get("core", 0))
     except AbsentError:
         if data is not None:
             raise
@@ -439,7 +444,8 @@ def _check_asked(card_path: Path, card: dict[str, Any], asked: dict[str, Any]) -
         made_with = card.get(option, 0)
         if value is not None and value != made_with:
             # fold and initialisation come from what `jaxrec run` calls the folders of a study
-            leave = f"leave --{option} out or " if option in ("protocol", "seed") else ""
+            named = option in ("protocol", "seed", "core")
+            leave = f"leave --{option} out or " if named else ""
             raise InputError(
                 f"{card_path.parent} was made with {option} {made_with}, not {value}; {leave}give"
                 " another --run"
@@ -468,6 +474,7 @@ def _make(
         "seed": seed,
         "fold": fold,
         "init": init,
+        "core": dataset.core,
         "split_sha256": run.protocol.split.sha256(),
     }
     write_json(path / "experiment.json", card)

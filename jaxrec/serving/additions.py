@@ -38,7 +38,7 @@ def with_interactions(model: FittedModel, path: Path) -> tuple[FittedModel, list
         raise InputError(f"{str(error).partition(';')[0]}; {remedy}") from None
     kept = {SAID.get(name, name): value for name, value in asdict(model.feedback).items()}
     rated = described.columns.value is not None or model.feedback.kind != "stars"
-    described = replace(described, feedback=kept if rated else {"kind": "likes"})
+    described = replace(described, feedback=kept if rated else {"kind": "likes"}, core=0)
     read = read_dataset(described, str(path))
     more, said = read.interactions, [f"{path}: {line}" for line in read.mended]
     there = Opened(described.folder, described.interactions).layouts[0].columns

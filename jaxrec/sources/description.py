@@ -68,6 +68,8 @@ SAYS = {
 }
 """The keys of every part of the file, and what to say of each."""
 
+CORE = "leave out users and items with fewer interactions than so many, until all have them"
+
 EXAMPLES = {
     "value": '"rating"',
     "time": '"timestamp"',
@@ -111,6 +113,8 @@ class Description:
     remarks: Table | None = None
     remark_columns: Columns | None = None
     licence: str | None = None
+    core: int = 0
+    """To which the data are cut (`Dataset.to_core`); 0 for all that there is."""
 
 
 def read_description(path: Path) -> Description:
@@ -125,13 +129,16 @@ def read_description(path: Path) -> Description:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML ({error})") from None
-    known = {"name", "licence", *SAYS}
+    known = {"name", "licence", "core", *SAYS}
     for key in content:
         _check(path, key in known, f"no {key!r}; there are {', '.join(sorted(known))}")
     for key in ("name", "licence"):
         _check(
             path, _is_text(content.get(key, "")), f"{key} is {content.get(key)!r}; expected text"
         )
+    core = content.get("core", 0)
+    whole = isinstance(core, int) and not isinstance(core, bool) and core >= 0
+    _check(path, whole, f"core is {core!r}; expected a whole number")
     parts = {part: content.get(part, {}) for part in SAYS}
     for part, keys in parts.items():
         _check(path, isinstance(keys, dict), f"{part} is to be a table: [{part}]")
@@ -161,6 +168,7 @@ def read_description(path: Path) -> Description:
         if remarks
         else None,
         content.get("licence"),
+        core,
     )
 
 
@@ -195,6 +203,7 @@ def _lines(described: Description, found: list[str]) -> Iterator[str]:
     yield from (f"# {' '.join(line.split())}" for line in found)
     yield f"name = {_toml(described.name)}"
     yield f"licence = {_toml(described.licence or '')}"
+    yield f"{'' if described.core else '# '}core = {described.core or 5}  # {CORE}"
     columns, items, of_items = described.columns, described.items, described.item_columns
     parts: dict[str, dict[str, Any]] = {
         "interactions": vars(described.interactions)

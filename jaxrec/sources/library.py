@@ -56,6 +56,7 @@ def load_dataset(
     progress: bool = False,
     strict: bool = False,
     on_bytes: OnBytes = nobody,
+    core: int = 0,
 ) -> Dataset:
     """Load a data set.
 
@@ -67,16 +68,26 @@ def load_dataset(
         strict: refuse whatever is not right, instead of mending it by a stated rule (see
             `jaxrec.data.assemble`).
         on_bytes: told how many bytes of the interactions have been read, of how many.
+        core: to which the data are cut, see `Dataset.to_core`; by default what their description
+            says, or all that there is.
 
     Raises:
         AbsentError: no such data set here or at a publisher.
-        InputError: the data set is malformed.
+        InputError: the data set is malformed, its description says another core, or nothing is left
+            by it.
     """
     if str(name_or_path) == SYNTHETIC:
-        return synthetic_dataset()
+        made = synthetic_dataset()
+        return made.to_core(core) if core else made
     described, source = describe(path := find(name_or_path, progress)), str(path.resolve())
     if described.licence is None and described.name in RELEASES:
         described = replace(described, licence=RELEASES[described.name].licence)
+    if core and described.core not in (0, core):
+        raise InputError(
+            f"{path} says core = {described.core}, and {core} is asked for, by --core or the run"
+            " folder; edit it, or give another --run"
+        )
+    described = replace(described, core=core or described.core)
     return read_dataset(described, source, strict, on_bytes)
 
 

@@ -97,7 +97,7 @@ def read_dataset(
     user_ids, catalogue, found, feedback = interactions(
         reader, catalogue, feedback_of(described), mending
     )
-    return Dataset(
+    dataset = Dataset(
         name=described.name,
         source=source,
         user_ids=user_ids,
@@ -108,6 +108,7 @@ def read_dataset(
         mended=tuple(mending.lines),
         licence=described.licence,
     )
+    return dataset.to_core(described.core) if described.core else dataset
 
 
 def _of_one_value(batch: pl.DataFrame, columns: Columns) -> pl.DataFrame:

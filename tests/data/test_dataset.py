@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from jaxrec.data.dataset import Catalogue, Dataset, Interactions, Remarks
+from jaxrec.data.dataset import Catalogue, Dataset, Interactions, Remarks, in_core
 from jaxrec.data.features import item_features, item_texts
 from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import Ids
@@ -92,3 +94,72 @@ def test_the_hash_knows_every_role_and_value() -> None:
     hashes = [shop(catalogue).sha256 for catalogue in catalogues]
     assert len(set(hashes)) == len(hashes)
     assert shop().sha256 == hashes[0]
+
+
+@given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6))), st.integers(0, 4))
+def test_the_core_is_what_is_left_when_one_after_the_other_goes(
+    pairs: set[tuple[int, int]], k: int
+) -> None:
+    """One user or item at a time, by hand."""
+    ordered, left = sorted(pairs, key=hash), set(pairs)
+    while True:
+        few = [
+            {pair for pair in left if pair[side] == one}
+            for side in (0, 1)
+            for one in range(7)
+            if 0 < sum(pair[side] == one for pair in left) < k
+        ]
+        if not few:
+            break
+        left -= few[0]
+    users, items = (np.array([pair[side] for pair in ordered], np.int32) for side in (0, 1))
+    assert in_core(users, items, k).tolist() == [pair in left for pair in ordered]
+
+
+def fans() -> Dataset:
+    """Anna and carl have the same two books; bert has one that nobody else has."""
+    return replace(
+        shop(),
+        user_ids=Ids(["anna", "bert", "carl"], "user"),
+        interactions=Interactions(
+            np.array([2, 0, 1, 0, 2], np.int32),
+            np.array([0, 0, 2, 1, 1], np.int32),
+            np.arange(1.0, 6),
+            np.arange(5),
+        ),
+        remarks=Remarks(
+            np.array([-1, 2, 1, 1], np.int32),
+            np.array([0, 1, 0, 2], np.int32),
+            ["Wit", "Dry", "No", "Far"],
+            np.arange(4),
+        ),
+        mended=("one line",),
+    )
+
+
+def test_a_data_set_is_cut_to_its_core() -> None:
+    core = fans().to_core(2)
+    assert core.user_ids.names.tolist() == ["anna", "carl"]
+    assert core.item_ids.names.tolist() == ["978-0", "007"]
+    assert core.titles == ["Emma", ""]
+    found = core.interactions
+    assert found.users.tolist() == [1, 0, 0, 1]
+    assert found.items.tolist() == [0, 0, 1, 1]
+    assert found.values.tolist() == [1, 2, 4, 5]
+    assert found.times is not None
+    assert found.times.tolist() == [0, 1, 3, 4]
+    remarks = core.remarks
+    assert remarks.users.tolist() == [-1, 1, -1]  # bert has no interactions now
+    assert remarks.items.tolist() == [0, 1, 0]
+    assert remarks.words == ["Wit", "Dry", "No"]
+    assert remarks.times is not None
+    assert remarks.times.tolist() == [0, 1, 2]
+    line = "core 2: 1 of 5 interactions, 1 of 3 users and 1 of 3 items are left out"
+    assert core.mended == ("one line", line)
+    assert core.sha256 != fans().sha256
+    assert core.to_core(2).sha256 == core.sha256
+
+
+def test_an_empty_core_is_one_line() -> None:
+    with pytest.raises(InputError, match="core 3 leaves nothing of shop: no users and items"):
+        fans().to_core(3)

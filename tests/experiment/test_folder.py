@@ -54,6 +54,39 @@ def test_a_seed_that_contradicts_the_folder_is_refused(run: RunFolder) -> None:
         open_run(run.path, seed=7)
 
 
+def test_a_folder_keeps_its_core(tmp_path: Path) -> None:
+    said: list[str] = []
+    made = open_run(tmp_path / "run", "synthetic", core=12)
+    assert np.bincount(made.dataset.interactions.items).min() >= 12
+    again = open_run(tmp_path / "run", say=said.append)
+    assert again.dataset.sha256 == made.dataset.sha256
+    assert said == [*made.dataset.mended]
+    assert said[0].startswith("core 12: ")
+    with pytest.raises(InputError, match="made with core 12, not 5; leave --core out or give ano"):
+        open_run(tmp_path / "run", core=5)
+    open_run(tmp_path / "whole", "synthetic")
+    with pytest.raises(InputError, match="made with core 0, not 5; leave --core out or give ano"):
+        open_run(tmp_path / "whole", core=5)
+
+
+def test_a_core_may_be_described_and_not_be_contradicted(tmp_path: Path) -> None:
+    loans = [f"{user},{item}\n" for user in range(30) for item in range(12) if user % (item + 1)]
+    (tmp_path / "loans.csv").write_text("".join(["user,item\n", *loans, "x,11\n"]))
+    path, run = tmp_path / "dataset.toml", tmp_path / "run"
+    table = '[interactions]\nfiles = "loans.csv"\nuser = "user"\nitem = "item"\n'
+    path.write_text(f"core = 5\n{table}")
+    described = open_run(run, str(path))
+    assert described.dataset.core == 5
+    assert "x" not in described.dataset.user_ids.names
+    path.write_text(table)
+    asked = open_run(tmp_path / "other", str(path), core=5)
+    assert asked.dataset.sha256 == described.dataset.sha256
+    path.write_text(f"core = 4\n{table}")
+    for again in (run, tmp_path / "other"):
+        with pytest.raises(InputError, match="toml says core = 4, and 5 is asked for, by --core"):
+            open_run(again)
+
+
 def test_data_that_contradict_the_folder_are_refused(run: RunFolder, tmp_path: Path) -> None:
     folder = tmp_path / "other"
     folder.mkdir()
@@ -104,8 +137,8 @@ def test_a_damaged_experiment_is_one_line(run: RunFolder, content: str, message:
 
 def test_a_protocol_of_a_newer_version_is_one_line(run: RunFolder) -> None:
     card = json.loads((run.path / "experiment.json").read_text())
-    (run.path / "experiment.json").write_text(json.dumps(card | {"protocol": "leave-one-out"}))
-    with pytest.raises(InputError, match="no protocol 'leave-one-out'"):
+    (run.path / "experiment.json").write_text(json.dumps(card | {"protocol": "leave-two-out"}))
+    with pytest.raises(InputError, match="no protocol 'leave-two-out'"):
         open_run(run.path)
 
 

@@ -39,6 +39,16 @@ def test_interactions_without_ratings_are_just_liked(model: FittedModel, tmp_pat
     assert any("every interaction counts as just liked" in line for line in said)
 
 
+def test_the_core_of_a_description_is_of_what_was_fitted(
+    model: FittedModel, tmp_path: Path
+) -> None:
+    (tmp_path / "new.csv").write_text("user,item,rating\n900,5,5.0\n900,7,4.0\n")
+    table = '[interactions]\nfiles = "new.csv"\nuser = "user"\nitem = "item"\nvalue = "rating"\n'
+    (tmp_path / "dataset.toml").write_text(f"core = 5\n{table}")
+    _, said = with_interactions(model, tmp_path / "dataset.toml")
+    assert "2 interactions of 0 known and 1 new users, folded in" in said[-1]
+
+
 def test_interactions_with_items_of_another_shop_are_refused(
     model: FittedModel, tmp_path: Path
 ) -> None:

@@ -103,7 +103,11 @@ def test_a_description_is_plain_data(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ('name = "library"', "name = library", "not TOML"),
-        ('licence = "CC0"', 'license = "CC0"', "no 'license'; there are feedback, interactions"),
+        (
+            'licence = "CC0"',
+            'license = "CC0"',
+            "no 'license'; there are core, feedback, interactions",
+        ),
         ('user = "card"', 'usr = "card"', "[interactions] has no 'usr'; there are files, columns"),
         ('user = "card"\n', "", "[interactions] lacks 'user': column of users"),
         ('id = "no"\n', "", "[items] lacks 'id'"),
@@ -146,6 +150,9 @@ def test_a_description_is_plain_data(tmp_path: Path) -> None:
         ("typical = 1", "typical = nan", "[feedback] typical is nan; expected a number"),
         ("typical = 1", "scale = [true, 5]", "expected two numbers, the lowest and the highest"),
         ('licence = "CC0"', "licence = 0", "licence is 0; expected text"),
+        ('licence = "CC0"', "core = 2.5", "core is 2.5; expected a whole number"),
+        ('licence = "CC0"', "core = -1", "core is -1; expected a whole number"),
+        ('licence = "CC0"', "core = 3", "core 3 leaves nothing of library"),
         ("loans-*.csv", "lent.csv", "lent.csv: no such file"),
         ("loans-*.csv", "lent-*.csv", "lent-*.csv: no such files"),
         ('"card", "shelf", ', '"card", ', "4 fields, and 3 names of columns (card, book, times)"),
