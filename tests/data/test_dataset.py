@@ -123,13 +123,13 @@ def fans() -> Dataset:
         user_ids=Ids(["anna", "bert", "carl"], "user"),
         interactions=Interactions(
             np.array([2, 0, 1, 0, 2], np.int32),
-            np.array([0, 0, 2, 1, 1], np.int32),
+            np.array([0, 0, 1, 2, 2], np.int32),
             np.arange(1.0, 6),
             np.arange(5),
         ),
         remarks=Remarks(
             np.array([-1, 2, 1, 1], np.int32),
-            np.array([0, 1, 0, 2], np.int32),
+            np.array([0, 2, 0, 1], np.int32),
             ["Wit", "Dry", "No", "Far"],
             np.arange(4),
         ),
@@ -140,8 +140,8 @@ def fans() -> Dataset:
 def test_a_data_set_is_cut_to_its_core() -> None:
     core = fans().to_core(2)
     assert core.user_ids.names.tolist() == ["anna", "carl"]
-    assert core.item_ids.names.tolist() == ["978-0", "007"]
-    assert core.titles == ["Emma", ""]
+    assert core.item_ids.names.tolist() == ["978-0", "7"]
+    assert core.titles == ["Emma", "Dune"]
     found = core.interactions
     assert found.users.tolist() == [1, 0, 0, 1]
     assert found.items.tolist() == [0, 0, 1, 1]
