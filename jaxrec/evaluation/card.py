@@ -14,7 +14,7 @@ from typing import Any, Self
 from jaxrec.errors import InputError
 from jaxrec.files import read_json, write_json
 
-VERSION = 2
+VERSION = 3
 """Of what `ScoreCard.to_json` makes; raised whenever an older reader would misread it."""
 
 Numbers = dict[str, float]
@@ -179,12 +179,16 @@ class FusionCard:
     signals: tuple[str, ...]
     """Rows that are fused."""
     winner: str
-    """`gate` or `convex`."""
-    alpha: float
-    """Of the best convex combination."""
-    alpha_curve: Curve
+    """The best `signal` alone, their `convex` combination, or the `gate`."""
+    weights: Numbers
+    """Of each signal in the convex combination, or 1 of the one that is alone."""
+    adds: Numbers
+    """What validation NDCG@25 of that loses without a signal, the others' weights growing in
+    proportion."""
+    alone: Numbers
+    """Validation NDCG@25 of each signal."""
     validation_ndcg: Numbers
-    """NDCG@25 on validation of `gate` and `convex`."""
+    """NDCG@25 on validation, cross-fitted, of each that could have won."""
     calibration: Numbers
     """What cold items get, and what that costs; empty where nothing was calibrated."""
     against: Comparisons
@@ -204,8 +208,9 @@ class FusionCard:
         return cls(
             signals=tuple(map(str, json["signals"])),
             winner=str(json["winner"]),
-            alpha=_number(json["alpha"]),
-            alpha_curve=_curve(json["alpha_curve"]),
+            weights=_numbers(json["weights"]),
+            adds=_numbers(json["adds"]),
+            alone=_numbers(json["alone"]),
             validation_ndcg=_numbers(json["validation_ndcg@25"]),
             calibration=_numbers(json["calibration"]),
             against={

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from jaxrec.fusion.learning import Part
 
 Made = TypeVar("Made")
+SLOW = ("set",)
+"""Signals that do not choose embeddings, for the time they take."""
 
 
 def choose_embeddings(run: RunFolder) -> str | None:
@@ -43,7 +45,7 @@ def choose_embeddings(run: RunFolder) -> str | None:
     names = run.embedding_names("honest")
     if len(names) < 2:
         return next(iter(names), None)
-    rows = signals_of(run).rows
+    rows = _choosers(run)
     settings, figures = _settings_of(run, rows), _known_figures(run, rows)
     for name in names:
         sha256 = hash_on_card(run.embeddings_path(name, "honest"))
@@ -122,7 +124,9 @@ def identity_with_settings(run: RunFolder, row: str) -> Identity:
 def validation_ndcg(run: RunFolder, E: NDArray[np.float32]) -> float:
     """NDCG@25 on validation of the fusion, were E [items, dim] the embeddings of the texts.
 
-    Signals that cannot be made here are left out, so that no model costs another its embeddings.
+    Signals that cannot be made here are left out, so that no model costs another its embeddings;
+    so are those that a fine-tuned encoder would wait for after each epoch (`SLOW`), or that read no
+    texts.
 
     Args:
         run: its settings and splits.
@@ -133,7 +137,7 @@ def validation_ndcg(run: RunFolder, E: NDArray[np.float32]) -> float:
 
     tasks = validation_tasks(run.dataset, run.protocol)
     lacking: dict[str, str] = {}
-    fits = signals_of(run).rows
+    fits = _choosers(run)
     made = [_possible(run, fits, evidence_with(run, split, E), lacking) for split, _ in tasks]
     rows = [row for row in fits if row not in lacking]
     if len(rows) < 2:
@@ -143,6 +147,11 @@ def validation_ndcg(run: RunFolder, E: NDArray[np.float32]) -> float:
         for signals, (split, task) in zip(made, tasks, strict=True)
     ]
     return max(learn(parts, run.protocol.seed, run.budget.memory).ndcg.values())
+
+
+def _choosers(run: RunFolder) -> tuple[str, ...]:
+    """The signals by which embeddings are chosen; see `validation_ndcg`."""
+    return tuple(row for row in signals_of(run).rows if row not in SLOW and MODELS[row].text)
 
 
 def _possible(

@@ -23,6 +23,7 @@ LABELS = {
 
 SIGNALS = (
     ("pmf+text", "pmf"),
+    ("set",),
     (
         "ease-graded+text",
         "ease+text",
@@ -31,10 +32,10 @@ SIGNALS = (
         "ease",
         "sparse-ease",
     ),
+    ("rp3beta",),
     ("text",),
 )
-"""What `hybrid` fuses: of each of these the first that can be made. The convex combination is of
-the first two."""
+"""What `hybrid` fuses: of each of these the first that can be made."""
 
 
 class Row(NamedTuple):

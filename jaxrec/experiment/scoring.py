@@ -407,8 +407,10 @@ def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCa
     return FusionCard(
         signals=fusion.signals,
         winner=learned.winner,
-        alpha=learned.alpha,
-        alpha_curve=tuple((alpha, ndcg) for alpha, ndcg in learned.alpha_curve),
+        **{
+            name: dict(zip(fusion.signals, getattr(learned, source), strict=True))
+            for name, source in (("weights", "convex"), ("adds", "adds"), ("alone", "alone"))
+        },
         validation_ndcg=learned.ndcg,
         calibration=learned.calibration,
         against={

@@ -21,6 +21,9 @@ from jaxrec.topk.scorer import AnyScorer, Scorer, single
 
 UNRATED = 2
 """Column of `Familiarity.items` that says whether an item has no rating."""
+WINNERS = ("signal", "convex", "gate")
+"""What a fusion may be: the best signal alone, a convex combination, or the gate. Of equal ones the
+first is kept."""
 Weights = dict[str, Array]
 """`a` [signals], `b` [signals, user features], `d` [signals, item features], `h` [item features],
 `H` [user features, item features]."""
@@ -74,13 +77,18 @@ class Learned(NamedTuple):
     """What was learned on validation."""
 
     winner: str
-    """`gate` or `convex`."""
+    """One of `WINNERS`."""
     weights: dict[str, Any]
     """The winner's gate, as lists."""
-    alpha_curve: list[list[float]]
-    """Validation NDCG@25 of the convex combination by its alpha."""
+    convex: list[float]
+    """[signals] weights of the convex combination, whose sum is 1; of one signal, if that won."""
+    adds: list[float]
+    """[signals] what validation NDCG@25 of that loses without the signal, the others' weights
+    growing in proportion."""
+    alone: list[float]
+    """[signals] validation NDCG@25 of each by itself."""
     ndcg: dict[str, float]
-    """Validation NDCG@25 of the best convex combination and, cross-fitted, of the gate."""
+    """Validation NDCG@25, cross-fitted, of each of `WINNERS`."""
     calibration: dict[str, float]
     """What `calibrate` found; empty where nothing was calibrated."""
 
@@ -93,11 +101,6 @@ class Learned(NamedTuple):
         """The fusion of these signals alone, the others having no weight."""
         own = {name: [self.weights[name][signal] for signal in kept] for name in "abd"}
         return self._replace(weights=self.weights | own)
-
-    @property
-    def alpha(self) -> float:
-        """Of the best convex combination; of equal ones the largest."""
-        return max(self.alpha_curve, key=lambda point: (point[1], point[0]))[0]
 
 
 def fused_scorer(

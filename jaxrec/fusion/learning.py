@@ -1,14 +1,19 @@
-"""Learns the gate of several signals, and the convex combination of the first two.
+"""Learns to fuse several signals: by a convex combination of them, and by the gate.
 
-The convex combination's one weight alpha (of the first signal, 1 - alpha of the second) is searched
-on a grid. The gate starts there and is learned by softmax cross-entropy over each user's
-candidates: the gain is the log-probability of drawing the user's held-out liked items. Those
-ratings must be unknown to the models behind the signals (out-of-fold), or the gate learns to trust
-whoever has memorised them. Of the two the better one on validation is kept; the gate's figure is
-cross-fitted, each user ranked by a gate that was learned on others.
+The weights of the convex combination are searched on the simplex: from the best signal or from
+equal weights, a share of one signal's weight goes to another as long as validation NDCG@25 grows,
+the shares becoming smaller (`SHARES`). The gate starts there and is learned by softmax
+cross-entropy over each user's candidates: the gain is the log-probability of drawing the user's
+held-out liked items. Those ratings must be unknown to the models behind the signals (out-of-fold),
+or whoever has memorised them is trusted.
+
+Both are learned on each four fifths of the users and measured on the others, and what is best so,
+cross-fitted, is kept: the gate, the convex combination, whose weights are then the mean of those of
+the folds, or one signal alone.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,7 +28,7 @@ from numpy.typing import NDArray
 from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
 from jaxrec.evaluation.task import Task
-from jaxrec.fusion.gate import Familiarity, Learned, Weights, gated, standardised
+from jaxrec.fusion.gate import WINNERS, Familiarity, Learned, Weights, gated, standardised
 from jaxrec.topk.blocks import MEMORY, over_users
 from jaxrec.topk.ranking import membership, rank
 from jaxrec.topk.scorer import AnyScorer, Scorer, worked_out
@@ -36,8 +41,8 @@ DEPTH = 500
 """Candidates of a user that the gate is learned on: the best by the mean of the signals."""
 LEARNERS = 5000
 """At most so many users teach the gate."""
-GRID = 20
-"""alpha is chosen among 0, 1/20, ..., 1."""
+SHARES = (0.2, 0.1, 0.05)
+"""Of all weight, that go from one signal to another in the search of the convex combination."""
 FOLDS = 5
 K = 25
 
@@ -86,35 +91,78 @@ class Examples(NamedTuple):
 
 
 def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Learned:
-    """Learn the gate and alpha, and keep the better one.
+    """Learn the convex combination and the gate, and keep what is best cross-fitted.
 
     Args:
-        parts: each with two or more signals; the convex combination is that of the first two.
+        parts: each with two or more signals.
         seed: of the users' folds.
         memory: bytes that the arrays of a block of users may take.
     """
     drawn = [learners(part.task, seed, LEARNERS // len(parts)) for part in parts]
-    examples = _examples(parts, drawn, memory)
-    familiarity = parts[0].familiarity
-    rest = [0.0] * (len(parts[0].signals) - 2)
-    curve = []
-    for step in range(GRID + 1):
-        a = jnp.asarray([step / GRID, 1 - step / GRID, *rest], jnp.float32)
-        curve.append([step / GRID, float(jnp.mean(_ndcg(_start(a, familiarity), examples)))])
-    learned = Learned("convex", {}, curve, {}, {})
-    start = _start(jnp.asarray([learned.alpha, 1 - learned.alpha, *rest], jnp.float32), familiarity)
+    examples, familiarity = _examples(parts, drawn, memory), parts[0].familiarity
     # a user who is in several parts is in one fold
     users, place = np.unique(np.concatenate(drawn), return_inverse=True)
     fold = np.random.default_rng(seed).integers(0, FOLDS, len(users))[place]
-    total = 0.0
+    signals = np.eye(len(examples.z))
+
+    def of(a: NDArray[np.floating]) -> Weights:
+        return _start(jnp.asarray(a, jnp.float32), familiarity)
+
+    def each(weights: Weights) -> NDArray[np.floating]:
+        return np.asarray(_ndcg(weights, examples))
+
+    def reached(users: NDArray[np.bool_], a: NDArray[np.floating]) -> float:
+        return float(each(of(a))[users].mean())
+
+    alone = np.stack([each(of(a)) for a in signals])  # [signals, users]
+    found: dict[str, NDArray[np.floating]] = {name: np.zeros(len(fold)) for name in WINNERS}
+    searched = []
     for held in range(FOLDS):
-        weights = _learn(start, examples, jnp.asarray(fold != held, jnp.float32))
-        total += float(jnp.sum(jnp.where(fold == held, _ndcg(weights, examples), 0)))
-    ndcg = {"convex": max(point[1] for point in curve), "gate": total / len(fold)}
-    if ndcg["gate"] > ndcg["convex"]:
-        learned = learned._replace(winner="gate")
-        start = _learn(start, examples, jnp.ones(len(fold), jnp.float32))
-    return learned._replace(weights=jax.tree.map(lambda w: w.tolist(), start), ndcg=ndcg)
+        there, others = fold == held, fold != held
+        a = _search(partial(reached, others), alone[:, others])
+        searched.append(a)
+        best = alone[:, others].mean(axis=1).argmax()
+        gate = _learn(of(a), examples, jnp.asarray(others, jnp.float32))
+        for name, ndcg in zip(WINNERS, (alone[best], each(of(a)), each(gate)), strict=True):
+            found[name][there] = ndcg[there]
+    ndcg = {name: float(of_users.mean()) for name, of_users in found.items()}
+    winner, convex = max(WINNERS, key=ndcg.__getitem__), np.mean(searched, axis=0)
+    if winner == "signal":
+        convex = signals[alone.mean(axis=1).argmax()]
+    weights = of(convex)
+    if winner == "gate":
+        weights = _learn(weights, examples, jnp.ones(len(fold), jnp.float32))
+    rest = convex * (1 - signals)  # [signals, signals] of each the combination without it
+    without = [each(of(a / max(a.sum(), 1e-9))).mean() for a in rest]
+    return Learned(
+        winner,
+        jax.tree.map(lambda w: w.tolist(), weights),
+        convex.tolist(),
+        (each(of(convex)).mean() - without).tolist(),
+        alone.mean(axis=1).tolist(),
+        ndcg,
+        {},
+    )
+
+
+def _search(
+    ndcg: Callable[[NDArray[np.floating]], float], alone: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """[signals] the weights on the simplex from where no `SHARES` to another signal are a gain."""
+    best, reached = alone.mean(axis=1).argmax(), alone.mean(axis=1).max()
+    a, even = np.eye(len(alone))[best], np.full(len(alone), 1 / len(alone))
+    if (mixed := ndcg(even)) > reached:
+        a, reached = even, mixed
+    for share in SHARES:
+        gained = True
+        while gained:
+            gained = False
+            for to, source in itertools.permutations(range(len(a)), 2):
+                given = min(share, a[source])
+                other = a + given * (np.eye(len(a))[to] - np.eye(len(a))[source])
+                if given > 1e-9 and (now := ndcg(other)) > reached + 1e-6:
+                    a, reached, gained = other, now, True
+    return a
 
 
 def _start(a: Array, familiarity: Familiarity) -> Weights:

@@ -138,12 +138,12 @@ def sequential(size: Size, settings: Settings) -> Cost:
 
 
 def sets(size: Size, settings: Settings) -> Cost:
-    """Of the set model, were it to take three fifths of its epochs of 20 steps at least."""
+    """Of the set model, whose epochs have 40 steps at least."""
     users, items, interactions, _, features = size
     dim, drawn = settings["dim"], min(items, FITS)
     epoch = users * (3 * PRODUCT * dim + EXPONENTIAL) * drawn
-    epoch += max(20, users / settings["batch"]) * ADAM * 2 * dim * items
+    epoch += max(40, users / settings["batch"]) * ADAM * 2 * dim * items
     memory = MATRIX * interactions + 24 * dim * items + 16 * features * items
     memory += 16 * min(settings["batch"], users) * drawn
     asking = PRODUCT * users * items * dim + ranking(size)
-    return Cost(memory, START + 0.6 * settings["epochs"] * epoch, asking)
+    return Cost(memory, START + settings["epochs"] * epoch, asking)

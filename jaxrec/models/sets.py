@@ -66,14 +66,14 @@ MODELS = {
         {
             "metadata": Range(0.1, 5.0),
             "temperature": Range(0.05, 1.0),
-            "rate": Range(3e-4, 3e-3),
+            "apart": Range(0.05, 1.0),
+            "rate": Range(1e-3, 1e-2),
             "most_shown": Range(0.5, 0.95, log=False),
             "ridge": Range(0.01, 100.0),
         },
         cost.sets,
         text=True,
         place=_place,
-        named_only=True,
         vectors=_right,
     ),
 }

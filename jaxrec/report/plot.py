@@ -24,7 +24,7 @@ def plot_card(card: ScoreCard, k: int, path: Path) -> None:
     The format is that of the suffix; without one it is PNG.
 
     Whiskers are 95 % intervals by bootstrap over users. Where there is a hybrid, a second panel has
-    its NDCG@25 on validation over alpha.
+    what each of its signals weighs, reaches alone and adds.
 
     Raises:
         InputError: the file's ending is not one that matplotlib can write.
@@ -43,7 +43,7 @@ def plot_card(card: ScoreCard, k: int, path: Path) -> None:
     )
     _bars(axes[0, 0], card, k)
     if card.hybrid is not None:
-        _curve(axes[0, 1], card.hybrid)
+        _signals(axes[0, 1], card.hybrid)
     try:
         with whole_file(path) as partial:
             figure.savefig(partial, format=path.suffix[1:].lower() or "png", dpi=150)
@@ -73,9 +73,14 @@ def _bars(axes: Axes, card: ScoreCard, k: int) -> None:
     axes.set_title(card.title, parse_math=False)
 
 
-def _curve(axes: Axes, hybrid: FusionCard) -> None:
-    alpha, ndcg = zip(*hybrid.alpha_curve, strict=True)
-    axes.plot(alpha, ndcg, marker=".")
-    axes.axvline(hybrid.alpha, linestyle=":")
-    axes.set_title(f"validation NDCG@25 (winner: {hybrid.winner})")
-    axes.set_xlabel(f"alpha, weight of {hybrid.signals[0]}")
+def _signals(axes: Axes, hybrid: FusionCard) -> None:
+    place = np.arange(len(hybrid.signals))
+    axes.barh(place, [hybrid.weights[name] for name in hybrid.signals])
+    axes.set_yticks(
+        place,
+        [f"{name}\n{hybrid.alone[name]:.4f}, {hybrid.adds[name]:+.4f}" for name in hybrid.signals],
+        parse_math=False,
+    )
+    axes.invert_yaxis()
+    axes.set_xlabel("weight; validation NDCG@25 alone, and what it adds")
+    axes.set_title(f"hybrid: {hybrid.winner}")

@@ -116,11 +116,13 @@ def foreign_table(card: ScoreCard, library: str, k: int) -> Table:
 
 def hybrid_line(hybrid: FusionCard) -> str:
     """How the row `hybrid` was chosen, and how far text changed its lists."""
-    ndcg = hybrid.validation_ndcg
-    line = (
-        f"hybrid: {hybrid.winner} of {', '.join(hybrid.signals)} (validation NDCG@25 gate"
-        f" {ndcg['gate']:.4f}, convex {ndcg['convex']:.4f} at alpha {hybrid.alpha:g})"
+    reached = ", ".join(f"{name} {ndcg:.4f}" for name, ndcg in hybrid.validation_ndcg.items())
+    each = ", ".join(
+        f"{hybrid.weights[name]:.2f} {name} ({hybrid.alone[name]:.4f} alone, adds"
+        f" {hybrid.adds[name]:+.4f})"
+        for name in hybrid.signals
     )
+    line = f"hybrid: {hybrid.winner} (validation NDCG@25 {reached}) of {each}"
     if calibration := hybrid.calibration:
         line += (
             f"; cold items get {calibration['bonus']:+.1f}: P@25 on warm items"

@@ -1,4 +1,4 @@
-"""Learns the set model: batches of users, Adam, and the epoch that is best on what is held out."""
+"""Learns the set model: batches of users, Adam, and the epoch that is best on what is hidden."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -22,12 +22,14 @@ from jaxrec.topk.ranking import top_k
 from jaxrec.topk.scorer import product
 
 K = 25
-JUDGES = 2000
+JUDGES = 1000
 """At most so many users judge an epoch, and at most a tenth of all."""
 HIDDEN = 0.2
 """Of what a judge has, not learned from."""
-STEPS = 20
+STEPS = 40
 """Of an epoch, where users suffice."""
+WARM = 0.1
+"""Of all steps, over which the rate rises."""
 NOISE = 0.01
 """Of the vectors in dimensions that the seeds do not have."""
 ADAM = optax.scale_by_adam()
@@ -55,24 +57,29 @@ def learn_vectors(
     rng = np.random.default_rng(seed)
     judges, X, hidden = _hide(X, liked, rng)
     counts = np.bincount(X.indices, minlength=X.shape[1])
-    # were both sides zero in a dimension, neither would ever move
+    # were all items zero in a dimension, none would ever move
     empty = ~seeds.any(axis=0) * NOISE * rng.normal(size=seeds.shape)
-    outward = (seeds + empty).astype(np.float32)
-    model = SetModel(jnp.asarray(seeds), jnp.asarray(outward), jnp.asarray(counts, jnp.float32))
-    frame, weights = nnx.split(model)
-    state = ADAM.init(weights)
-    best, curve = weights, [_judged(weights, X, judges, hidden, settings)]
+    begun = jnp.asarray(seeds + empty, jnp.float32)
+    frame, weights = nnx.split(SetModel(begun, settings.apart, jnp.asarray(counts, jnp.float32)))
+    state, size = ADAM.init(weights), _users_of_a_step(X, settings)
+    steps = settings.epochs * (int(np.sum(np.diff(X.indptr) > 1)) // size)
+    rate = optax.warmup_cosine_decay_schedule(0.0, settings.rate, int(WARM * steps), steps)
+    best, curve = weights, [_judged(nnx.merge(frame, weights), X, judges, hidden, settings)]
+    done = 0
     for _ in range(settings.epochs):
-        for batch, users in _batches(X, settings, rng):
-            how = settings.temperature, settings.rate
-            weights, state = _step(frame, weights, state, batch, users, *how)
-        curve.append(_judged(weights, X, judges, hidden, settings))
-        at = int(np.argmax(curve))
-        if at == len(curve) - 1:
+        for batch in _batches(X, size, settings, rng):
+            done += 1
+            how = settings.temperature, rate(done)
+            weights, state = _step(frame, weights, state, batch, size, *how)
+        curve.append(_judged(nnx.merge(frame, weights), X, judges, hidden, settings))
+        if curve[-1] >= max(curve):
             best = weights
-        elif len(curve) - 1 - at >= settings.patience:
-            break
-    return Vectors(*_sides(best, settings), counts > 0, tuple(curve))
+    return Vectors(*_sides(nnx.merge(frame, best), settings), counts > 0, tuple(curve))
+
+
+def _users_of_a_step(X: sparse.csr_array, settings: SetSettings) -> int:
+    users = int(np.sum(np.diff(X.indptr) > 1))
+    return max(min(users // STEPS, settings.batch), 1)
 
 
 def _hide(
@@ -102,12 +109,12 @@ def _sets(X: sparse.csr_array) -> ItemSets:
 
 
 def _batches(
-    X: sparse.csr_array, settings: SetSettings, rng: np.random.Generator
-) -> Iterator[tuple[Batch, int]]:
+    X: sparse.csr_array, size: int, settings: SetSettings, rng: np.random.Generator
+) -> Iterator[Batch]:
     """Users who have two items or more in an order that is drawn, as many as fill batches."""
     places = ItemSets(X.indptr.astype(np.int64), np.arange(X.nnz, dtype=np.int32))
     order = rng.permutation(np.flatnonzero(places.lengths > 1))
-    size, known = int(np.clip(len(order) // STEPS, 1, settings.batch)), np.unique(X.indices)
+    known = np.unique(X.indices)
     for start in range(0, len(order) - size + 1, size):
         users = order[start : start + size]
         pairs = int(places.lengths[users].sum())
@@ -118,7 +125,7 @@ def _batches(
         candidates, stands_for = _candidates(np.unique(items[~shown]), known, rng)
         where = np.zeros(X.shape[1], np.int32)
         where[candidates[::-1]] = np.arange(len(candidates))[::-1]  # the first place counts
-        batch = Batch(
+        yield Batch(
             jnp.asarray(place),
             jnp.asarray(items, jnp.int32),
             jnp.asarray(values),
@@ -127,7 +134,6 @@ def _batches(
             jnp.asarray(where[items]),
             jnp.asarray(stands_for),
         )
-        yield batch, size
 
 
 def _candidates(
@@ -161,21 +167,21 @@ def _step(
     return jax.tree.map(lambda w, up: w - rate * up, weights, updates), state
 
 
-def _sides(weights: nnx.State, settings: SetSettings) -> tuple[NDArray, NDArray]:
+def _sides(model: SetModel, settings: SetSettings) -> tuple[NDArray, NDArray]:
     """`inward` and `right` of `Vectors`."""
-    v, w, b = (np.asarray(weights[name][...]) for name in ("inward", "outward", "bias"))
+    v, w, b = map(np.asarray, (model.inward, model.outward, model.bias[...]))
     return v, np.column_stack([w / settings.temperature, b])
 
 
 def _judged(
-    weights: nnx.State,
+    model: SetModel,
     X: sparse.csr_array,
     judges: NDArray[np.int32],
     hidden: ItemSets,
     settings: SetSettings,
 ) -> float:
     """NDCG@25 of the judges, of what is hidden of them."""
-    (inward, right), own = _sides(weights, settings), X[judges]
+    (inward, right), own = _sides(model, settings), X[judges]
     scorer = product(of_users(own, inward), right)
     everyone, known = np.arange(len(judges), dtype=np.int32), np.zeros(X.shape[1], bool)
     known[X.indices] = True

@@ -4,6 +4,10 @@ A user who has given items the values x_i is u = sum of x_i v_i, of norm 1, and 
 
     y_i = u . w_i / temperature + b_i.
 
+The two vectors of an item begin as one and part slowly: v = m + c d and w = m - c d, of which m and
+d are learned alike. With c = 0 they are one, which is best where an item has few users; with c = 1
+they are free.
+
 A part of what a user has is shown, and the rest is to be found: the loss is the cross-entropy of
 the rest under the softmax of y over the catalogue, the mean by value over all that is to be found.
 Where the catalogue is large its denominator is estimated: the items that somebody of the batch is
@@ -38,13 +42,24 @@ class Batch(NamedTuple):
 
 
 class SetModel(nnx.Module):
-    """v, w and b."""
+    """m, d and b."""
 
-    def __init__(self, inward: Array, outward: Array, rated: Array):
+    def __init__(self, seeds: Array, apart: float, rated: Array):
         """Vectors [items, dim] to begin with; biases begin with how many have an item [items]."""
-        self.inward = nnx.Param(inward)
-        self.outward = nnx.Param(outward)
+        self.middle = nnx.Param(seeds)
+        self.difference = nnx.Param(jnp.zeros_like(seeds))
         self.bias = nnx.Param(jnp.log(1.0 + rated))
+        self.apart = apart
+
+    @property
+    def inward(self) -> Array:
+        """[items, dim] v"""
+        return self.middle[...] + self.apart * self.difference[...]
+
+    @property
+    def outward(self) -> Array:
+        """[items, dim] w"""
+        return self.middle[...] - self.apart * self.difference[...]
 
 
 def unit(rows: Array) -> Array:
@@ -55,9 +70,9 @@ def unit(rows: Array) -> Array:
 def loss(model: SetModel, batch: Batch, users: int, temperature: float | Array) -> Array:
     """The module's loss of one batch of so many `users`."""
     shown, found = (batch.values * part for part in (batch.shown, ~batch.shown))
-    v = shown[:, None] * model.inward[...][batch.items]
+    v = shown[:, None] * model.inward[batch.items]
     u = unit(jnp.zeros((users, v.shape[1])).at[batch.users].add(v, mode="drop"))
-    w, b = model.outward[...][batch.candidates], model.bias[...][batch.candidates]
+    w, b = model.outward[batch.candidates], model.bias[...][batch.candidates]
     y = u @ w.T / temperature + b
     total = jax.nn.logsumexp(y, axis=1, b=batch.stands_for)
     logits = y.at[batch.users, batch.places].get(mode="clip")

@@ -6,26 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-FITS = 2**14
+FITS = 2**15
 """So many items are all in the softmax's denominator; of more, so many others are drawn."""
 
 
 class SetSettings(NamedTuple):
     """Of the model and of how it learns."""
 
-    dim: int = 256
+    dim: int = 128
     temperature: float = 0.2
-    rate: float = 1e-3
-    """Of Adam."""
-    batch: int = 512
-    """Users of a step, at most; an epoch has 20 steps where users suffice."""
+    apart: float = 0.3
+    """How readily the two vectors of an item part; 0: they are one."""
+    rate: float = 4e-3
+    """Of Adam at its highest; it rises over a tenth of the steps and falls as a cosine."""
+    batch: int = 256
+    """Users of a step, at most; an epoch has 40 steps where users suffice."""
     least_shown: float = 0.2
     """The least share of what a user has that is shown."""
     most_shown: float = 0.8
-    epochs: int = 40
-    """At most."""
-    patience: int = 3
-    """So many epochs without a better one end it."""
+    epochs: int = 10
 
 
 class Vectors(NamedTuple):

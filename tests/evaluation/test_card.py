@@ -62,8 +62,9 @@ HYBRIDS = st.builds(
     FusionCard,
     signals=st.lists(NAMES, max_size=3).map(tuple),
     winner=NAMES,
-    alpha=st.floats(0, 1),
-    alpha_curve=CURVES,
+    weights=NUMBERS,
+    adds=NUMBERS,
+    alone=NUMBERS,
     validation_ndcg=NUMBERS,
     calibration=NUMBERS,
     against=by_name(by_name(st.builds(Comparison, FLOATS, FLOATS, PAIRS, FLOATS))),
@@ -114,8 +115,8 @@ def test_cut_offs_are_those_of_the_figures() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"rows": []}, "of an older version; this jaxrec reads version 2"),
-        ({"version": 99}, "of version 99; this jaxrec reads version 2"),
+        ({"rows": []}, f"of an older version; this jaxrec reads version {VERSION}"),
+        ({"version": 99}, f"of version 99; this jaxrec reads version {VERSION}"),
         ({"version": VERSION}, "a damaged score card"),
         ({"version": VERSION, "rows": 3}, "a damaged score card"),
         (score_card_of(row_card("mf")).to_json() | {"rows": [{"name": "mf"}]}, "a damaged score"),

@@ -69,14 +69,46 @@ def tables(*scores: NDArray[np.floating]) -> tuple[Linear, ...]:
     return tuple(table(of) for of in scores)
 
 
-def test_alpha_finds_the_signal_that_is_right() -> None:
+def test_the_signal_that_is_right_is_kept_alone() -> None:
     rng = np.random.default_rng(2)
-    right, noise = rng.normal(size=(2, USERS, ITEMS))
+    right, *noise = rng.normal(size=(3, USERS, ITEMS))
     task, users, items = planted(right)
-    learned = learn_fusion([Part(tables(noise, right), familiarity(users, items), task)], seed=0)
-    assert learned.alpha <= 0.3
-    assert max(ndcg for _, ndcg in learned.alpha_curve) == pytest.approx(1, abs=0.02)
-    assert [alpha for alpha, _ in learned.alpha_curve] == [step / 20 for step in range(21)]
+    signals = tables(noise[0], right, noise[1])
+    learned = learn_fusion([Part(signals, familiarity(users, items), task)], seed=0)
+    assert learned.winner == "signal"
+    assert learned.convex == [0, 1, 0]
+    assert learned.alone[1] == learned.ndcg["signal"] == pytest.approx(1)
+    assert learned.heard() == [1]
+
+
+def test_all_signals_of_a_sum_are_heard_by_their_share() -> None:
+    """Three signals of which what is to be found is a sum, and noise that must not be heard."""
+    first, second, third, noise = np.random.default_rng(8).normal(size=(4, USERS, ITEMS))
+    task, users, items = planted(0.5 * first + 0.3 * second + 0.2 * third)
+    signals = tables(noise, first, second, third)
+    learned = learn_fusion([Part(signals, familiarity(users, items), task)], seed=0)
+    assert learned.winner == "convex"
+    np.testing.assert_allclose(learned.convex, [0, 0.5, 0.3, 0.2], atol=0.07)
+    assert sum(learned.convex) == pytest.approx(1)
+    assert learned.ndcg["convex"] > max(learned.alone) + 0.1
+    assert learned.adds[1] > learned.adds[2] > learned.adds[3] > learned.adds[0] - 1e-3
+
+
+def test_what_a_signal_adds_is_the_loss_without_it() -> None:
+    first, second, truth = np.random.default_rng(9).normal(size=(3, USERS, ITEMS))
+    first, second = truth + first, truth + second
+    task, users, items = planted(truth)
+    known = familiarity(users, items)
+    learned = learn_fusion([Part(tables(first, second), known, task)], seed=0)
+    plain = {"b": [[0.0]] * 2, "d": [[0.0] * 3] * 2, "h": [0.0] * 3, "H": [[0.0] * 3]}
+
+    def ndcg(a: list[float]) -> float:
+        convex = learned._replace(weights=plain | {"a": a})
+        scorer = fused_scorer(convex, tables(first, second), known)
+        return evaluate(scorer, task).metrics["ndcg@25"]
+
+    both, alone = ndcg(learned.convex), ndcg([0.0, 1.0])
+    assert learned.adds[0] == pytest.approx(both - alone, abs=1e-6)
 
 
 def test_the_gate_trusts_each_signal_where_it_is_right() -> None:
@@ -106,7 +138,7 @@ def test_unrated_items_rise_as_far_as_they_cost_nothing() -> None:
     known = familiarity(np.full(USERS, 20), counts)
     part = Part(tables(truth - 4 * unrated, np.zeros_like(truth)), known, task)
     weights = {"a": [1.0, 0.0], "b": [[0.0]] * 2, "d": [[0.0] * 3] * 2, "H": [[0.0] * 3]}
-    plain = Learned("convex", weights | {"h": [0.0] * 3}, [], {}, {})
+    plain = Learned("convex", weights | {"h": [0.0] * 3}, [], [], [], {}, {})
     fair = calibrate(plain, part, seed=0)
 
     def hits(learned: Learned) -> NDArray[np.float64]:
@@ -132,7 +164,8 @@ def test_validation_figures_are_those_of_the_evaluation() -> None:
     assert learned.winner == "convex"
     scorer = fused_scorer(learned, tables(first, second), known)
     measured = evaluate(scorer, task).metrics["ndcg@25"]
-    assert measured == pytest.approx(learned.ndcg["convex"], abs=1e-5)
+    # cross-fitted, by weights that are nearly the same
+    assert measured == pytest.approx(learned.ndcg["convex"], abs=0.01)
 
 
 def test_seen_items_do_not_move_the_scores() -> None:

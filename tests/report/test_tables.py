@@ -13,9 +13,10 @@ from tests.cards import figures, row_card, score_card_of
 HYBRID = FusionCard(
     signals=("pmf+text", "text"),
     winner="gate",
-    alpha=0.5,
-    alpha_curve=((0.0, 0.1), (0.5, 0.2)),
-    validation_ndcg={"gate": 0.25, "convex": 0.2},
+    weights={"pmf+text": 0.75, "text": 0.25},
+    adds={"pmf+text": 0.1, "text": -0.001},
+    alone={"pmf+text": 0.2, "text": 0.1},
+    validation_ndcg={"signal": 0.2, "convex": 0.21, "gate": 0.25},
     calibration={},
     against={},
     places_differing={25: 0.4},
@@ -95,8 +96,9 @@ def test_rows_whose_lists_hang_on_the_tie_rule_are_told() -> None:
 
 def test_the_line_of_the_hybrid() -> None:
     assert hybrid_line(HYBRID) == (
-        "hybrid: gate of pmf+text, text (validation NDCG@25 gate 0.2500, convex 0.2000 at alpha"
-        " 0.5); 40% of its top 25 differ from pmf's"
+        "hybrid: gate (validation NDCG@25 signal 0.2000, convex 0.2100, gate 0.2500) of 0.75"
+        " pmf+text (0.2000 alone, adds +0.1000), 0.25 text (0.1000 alone, adds -0.0010); 40% of its"
+        " top 25 differ from pmf's"
     )
 
 

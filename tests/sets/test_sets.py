@@ -63,7 +63,8 @@ def test_dimensions_beyond_those_of_the_features_begin_at_zero() -> None:
 def test_the_loss_is_that_of_ten_lines_of_numpy() -> None:
     rng = np.random.default_rng(1)
     v, w, b = rng.normal(size=(6, 3)), rng.normal(size=(6, 3)), rng.normal(size=6)
-    model = SetModel(*(jnp.asarray(side, jnp.float32) for side in (v, w, np.zeros(6))))
+    model = SetModel(jnp.asarray((v + w) / 2, jnp.float32), 0.25, jnp.zeros(6))
+    model.difference[...] = jnp.asarray((v - w) / 2 / 0.25, jnp.float32)
     model.bias[...] = jnp.asarray(b, jnp.float32)
     users, items = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 3, 4, 0])
     values = np.array([1.0, 2.0, 0.5, 1.0, 1.5, 0.0])
@@ -81,7 +82,7 @@ def test_the_loss_is_that_of_ten_lines_of_numpy() -> None:
 
 
 def test_a_user_who_is_shown_nothing_has_a_finite_gradient() -> None:
-    model = SetModel(jnp.ones((3, 2)), jnp.ones((3, 2)), jnp.ones(3))
+    model = SetModel(jnp.ones((3, 2)), 0.3, jnp.ones(3))
     columns = ([0, 0], [0, 1], [1.0, 1.0], [False, False], [0, 1, 2], [0, 1], [1.0, 1.0, 1.0])
     batch = Batch(*map(jnp.asarray, columns))
     gradient = nnx.grad(lambda model: loss(model, batch, 1, 0.2))(model)
@@ -153,19 +154,28 @@ def test_an_item_that_only_a_judge_has_is_not_learned() -> None:
     assert found.learned.tolist() == ([False, True, True] if judge == 0 else [True, True, False])
 
 
-def test_the_best_epoch_is_kept_and_worse_ones_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     X = planted(60)
     seeds = seeded(np.random.default_rng(2), X.shape[1], 8)
+    figures, judged = iter([0.1, 0.3, 0.2, 0.3, 0.2]), []
 
-    def judged_as(*figures: float, epochs: int) -> Vectors:
-        left = iter(figures)
-        monkeypatch.setattr(learning, "_judged", lambda *_: next(left))
-        return learn_vectors(X, X, seeds, QUICK._replace(epochs=epochs, patience=3), seed=0)
+    def judge(model: SetModel, *_: object) -> float:
+        judged.append(np.asarray(model.inward))
+        return next(figures)
 
-    first = judged_as(0.1, 0.3, epochs=1)
-    found = judged_as(0.1, 0.3, 0.2, 0.2, 0.2, 0.9, epochs=10)
-    assert found.curve == (0.1, 0.3, 0.2, 0.2, 0.2)
-    assert found.inward.tobytes() == first.inward.tobytes()
+    monkeypatch.setattr(learning, "_judged", judge)
+    found = learn_vectors(X, X, seeds, QUICK._replace(epochs=4), seed=0)
+    assert found.curve == (0.1, 0.3, 0.2, 0.3, 0.2)
+    assert found.inward.tobytes() == judged[3].tobytes()  # of equal ones the last
+
+
+def test_vectors_that_may_not_part_are_one() -> None:
+    X = planted(60)
+    seeds = seeded(np.random.default_rng(2), X.shape[1], 8)
+    one = learn_vectors(X, X, seeds, QUICK._replace(apart=0.0), seed=0)
+    two = learn_vectors(X, X, seeds, QUICK, seed=0)
+    np.testing.assert_allclose(one.right[:, :-1] * QUICK.temperature, one.inward, rtol=1e-5)
+    assert np.abs(two.right[:, :-1] * QUICK.temperature - two.inward).max() > 0.1
 
 
 def test_dislikes_are_not_among_what_users_have() -> None:
