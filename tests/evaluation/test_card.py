@@ -57,6 +57,8 @@ ROWS = st.builds(
     metrics_as=by_name(by_name(NUMBERS, CUT_OFFS)),
     all_unseen=NUMBERS,
 )
+LEADS = st.lists(FLOATS).map(tuple)
+COMPARISONS = st.builds(Comparison, FLOATS, FLOATS, PAIRS, FLOATS, FLOATS, LEADS)
 HYBRIDS = st.builds(
     FusionCard,
     signals=st.lists(NAMES, max_size=3).map(tuple),
@@ -65,7 +67,7 @@ HYBRIDS = st.builds(
     alpha_curve=CURVES,
     validation_ndcg=NUMBERS,
     calibration=NUMBERS,
-    against=by_name(by_name(st.builds(Comparison, FLOATS, FLOATS, PAIRS, FLOATS))),
+    against=by_name(by_name(COMPARISONS)),
     places_differing=by_name(FLOATS, CUT_OFFS),
 )
 CARDS = st.builds(
@@ -112,8 +114,8 @@ def test_cut_offs_are_those_of_the_figures() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"rows": []}, "of an older version; this jaxrec reads version 2"),
-        ({"version": 99}, "of version 99; this jaxrec reads version 2"),
+        ({"rows": []}, "of an older version; this jaxrec reads version 3"),
+        ({"version": 99}, "of version 99; this jaxrec reads version 3"),
         ({"version": VERSION}, "a damaged score card"),
         ({"version": VERSION, "rows": 3}, "a damaged score card"),
         (score_card_of(row_card("mf")).to_json() | {"rows": [{"name": "mf"}]}, "a damaged score"),
