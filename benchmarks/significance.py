@@ -141,7 +141,7 @@ def level(users: int) -> None:
             values = rng.normal(size=shape) + of_users * rng.normal(size=(1, *shape[1:]))
             values += of_splits * rng.normal(size=(splits, 1, shape[2]))
             for name, p in rules(values).items():
-                share.setdefault(name, []).extend(np.mean(p < a) for a in (0.05, 0.001))
+                share.setdefault(name, []).extend(float(np.mean(p < a)) for a in (0.05, 0.001))
         print(f"{splits} splits, users {of_users}, splits {of_splits} of the noise:")
         for name, found in share.items():
             at = np.mean(np.reshape(found, (-1, 2)), axis=0)
@@ -151,7 +151,7 @@ def level(users: int) -> None:
 
 
 def rules(values: np.ndarray) -> dict[str, np.ndarray]:
-    """p [columns] of figures [splits, users, columns], by rule."""
+    """By rule the p [columns] of figures [splits, users, columns]."""
     splits, users, _ = values.shape
     found = Crossed.of(values)
     of_users, of_splits = values.mean(axis=0).var(axis=0, ddof=1) / users, found.splits
