@@ -70,7 +70,9 @@ def test_splits_are_drawn_and_initialisations_of_one_averaged(tmp_path: Path) ->
     assert lead.difference == pytest.approx(0.35)
     # two splits: 0.15 standard error, 12.7 of them
     assert lead.ci95 == pytest.approx((0.35 - 12.706 * 0.15, 0.35 + 12.706 * 0.15), rel=1e-4)
-    assert len(summary.rows["pmf"]["precision@5"].by_run) == 4
+    hybrid = summary.rows["hybrid"]["precision@5"]
+    assert len(hybrid.by_run) == 4
+    assert np.ptp(hybrid.ci95) == pytest.approx(2 * 12.706 * 0.15, rel=0.01)
     assert "the 2 splits" in summary.intervals
     assert "the 2 initialisations" in summarise(paths[:2]).intervals
 
