@@ -15,6 +15,7 @@ import click
 from harness import report
 from rich.console import Console
 
+from jaxrec.errors import InputError
 from jaxrec.evaluation.card import Summary, data_name
 from jaxrec.evaluation.significance import COMPARED, in_one_family
 from jaxrec.experiment.study import runs_of, summarise
@@ -48,7 +49,10 @@ def as_one_family(studies: list[Summary], k: int) -> list[Summary]:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("-k", type=int, default=25, show_default=True, help="Cut-off.")
 def main(paths: tuple[Path, ...], k: int) -> None:
-    studies = as_one_family([summarise(runs_of(path)) for path in paths], k)
+    try:
+        studies = as_one_family([summarise(runs_of(path)) for path in paths], k)
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
     shown = table_of_rows("leads of hybrid", LEAD)
     shown.columns[0].header = "over"
     console, tests, sure = Console(width=120), 0, 0

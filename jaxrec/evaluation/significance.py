@@ -163,8 +163,8 @@ def spread(values: NDArray[np.floating]) -> Spread:
 class Crossed(NamedTuple):
     """How the mean of a column of figures varies over draws of users and of splits; [columns] each.
 
-    A figure is mean + a_u + b_s + e_us, of users crossed with splits, and the mean is over users of
-    each one's mean over the splits. Its variance is that of a over users plus that of b and e over
+    A figure is mean + a_u + b_s + e_us, of users crossed with splits, and the mean is that of the
+    splits' means. Its variance is that of a over users plus that of b and e over
     splits (Owen 2007, The pigeonhole bootstrap, whose draws estimate the same sum). Of a few splits
     the second part is hardly known, and a bootstrap takes no account of that. So each part gets
     its own quantile (Banerjee 1961): within sqrt(z^2 users + t^2 splits) of the mean, with t of as
@@ -187,33 +187,41 @@ class Crossed(NamedTuple):
     def of(cls, values: NDArray[np.floating]) -> "Crossed":
         """Of figures [splits, users, columns]; a NaN has no part.
 
-        With n_u the splits of user u and c_us = 1 / n_u her weight in each, what split s adds to
-        the mean of all U users is r_s = sum_u c_us (x_us - mean) / U, and S / (S - 1) sum_s r_s^2
-        the variance by splits: that of the splits' means over S, where everybody is in each. By
-        users it is that of their means over U, less what e adds to these, of which each user's
-        variance between her splits tells.
+        By splits it is the variance of their means over their number S. A user adds to the mean
+        h_u = sum_s c_s (x_us - mean of s), with c_s = 1 / (S U_s) over the U_s users of a split. By
+        users it is sum_u h_u^2, less what e adds to it: sum_s c_s^2 over her splits times her
+        variance between them. Where everybody is in each split, these are the estimates of the
+        analysis of variance (Searle, Casella & McCulloch 1992).
         """
         splits, users, columns = values.shape
-        of_users: NDArray[np.float64] = np.zeros((4, columns))
-        of_splits: NDArray[np.float64] = np.zeros((4, splits, columns))
-        for start in range(0, users, BLOCK):
-            block = values[:, start : start + BLOCK]
+        blocks = [values[:, start : start + BLOCK] for start in range(0, users, BLOCK)]
+        sums: NDArray[np.float64] = np.zeros((2, splits, columns))
+        anywhere: NDArray[np.int64] = np.zeros(columns, int)
+        for block in blocks:
             there = ~np.isnan(block)
-            x, n = np.where(there, block, 0).astype(np.float64), there.sum(axis=0)
-            weight = there / np.maximum(n, 1)
-            mean = (weight * x).sum(axis=0)
-            within = (weight * (x - mean) ** 2).sum(axis=0) / np.maximum(n - 1, 1)
-            of_users += np.stack([each.sum(axis=0) for each in (n > 0, mean, mean**2, within)])
-            of_splits += np.stack([each.sum(axis=1) for each in (there, x, weight, weight * x)])
+            x = np.where(there, block, 0).astype(np.float64)
+            sums += there.sum(axis=1), x.sum(axis=1)
+            anywhere += there.any(axis=0).sum(axis=0)
+        counts, totals = sums
+        some = (counts > 0).sum(axis=0)
+        by_users: NDArray[np.float64] = np.zeros(columns)
         with np.errstate(invalid="ignore", divide="ignore"):
-            n = of_users[0]
-            mean, square, within = of_users[1:] / n
-            counts, sums, weights, weighted = of_splits
-            some = (counts > 0).sum(axis=0)
-            by_users = np.maximum((square - mean**2) / (n - 1) - within / n, 0)
-            added = (weighted - weights * mean) / n
-            by_splits = (added**2).sum(axis=0) * some / (some - 1)
-            return cls(mean, by_users, by_splits, some - 1.0, sums / counts)
+            by_split = totals / counts
+            known = np.where(counts > 0, by_split, 0)
+            mean = known.sum(axis=0) / some
+            share = np.where(counts > 0, 1 / (some * counts), 0)
+            for block in blocks:
+                there = ~np.isnan(block)
+                off, n = np.where(there, block - known[:, None], 0), there.sum(axis=0)
+                c = there * share[:, None]
+                own = np.where(there, off - off.sum(axis=0) / n, 0)
+                within = (own**2).sum(axis=0) / np.maximum(n - 1, 1)
+                adds = (c * off).sum(axis=0) ** 2 - within * (c**2).sum(axis=0)
+                by_users += adds.sum(axis=0)
+            by_users = np.maximum(by_users * anywhere / (anywhere - 1), 0)
+            between = np.where(counts > 0, by_split - mean, 0)
+            by_splits = (between**2).sum(axis=0) / (some * (some - 1))
+            return cls(mean, by_users, by_splits, some - 1.0, by_split)
 
     def half_width(self, level: float | NDArray[np.float64]) -> NDArray[np.float64]:
         """What the mean is within, but for a share `level` of such draws at the most."""

@@ -74,20 +74,18 @@ def grid(
 def summarise(paths: list[Path]) -> Summary:
     """Mean figures of the rows that all run folders have measured.
 
-    Each user is averaged over the splits in which there was something to find. Users and splits are
+    A figure is the mean over the splits of each one's mean over its users. Users and splits are
     drawn anew for the intervals, and for the p values of `hybrid` against every other row, which
     Holm's correction takes as one family with all figures compared. Folds of one split count as
-    splits, and so do initialisations where nothing else differs; else those of a split are averaged
-    first, and their spread is a part of that of the splits.
+    splits, and so do initialisations where nothing else differs; else a user is first averaged over
+    those of a split, and their spread is a part of that of the splits.
 
     Args:
         paths: run folders with a score card each.
 
     Returns:
-        `rows` by name: mean of the users' averages and its 95 % interval, and the figure of every
-        run folder; `against` by metric and row, with the lead in each split; `all_unseen` of the
-        protocol `cold-items`. Under `cold-items` the mean is that of the folds, and the interval
-        still that of the users' averages.
+        `rows` by name: mean and its 95 % interval, and the figure of every run folder; `against` by
+        metric and row, with the lead in each split; `all_unseen` of the protocol `cold-items`.
     """
     cards = [read_card(path / "results.json") for path in paths]
     for key, what in (("protocol", "protocols"), ("data_sha256", "data")):
@@ -107,7 +105,7 @@ def summarise(paths: list[Path]) -> Summary:
     for row in rows:
         runs = np.stack([_figures(table, row, users, figures) for table in tables])
         by_split = np.stack([_mean(runs[of]) for of in splits])
-        found[row] = _row(runs, by_split, figures, cards[0].folds > 1)
+        found[row] = _row(runs, by_split, figures)
         found_hits[row] = hits({name: runs[..., n] for n, name in enumerate(figures)})
         per_user[row] = by_split[..., [figures.index(name) for name in compared]]
     protocol = cards[0].protocol
@@ -171,19 +169,17 @@ def _mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _row(
-    runs: NDArray[np.float32], by_split: NDArray[np.float32], figures: list[str], folds: bool
+    runs: NDArray[np.float32], by_split: NDArray[np.float32], figures: list[str]
 ) -> dict[str, Mean]:
-    """Of every figure the mean over the folds, or else over the users, and its interval.
+    """Of every figure the mean and its interval, and the mean of each run folder.
 
     Args:
         runs: [run folders, users, figures].
         by_split: [splits, users, figures], of several run folders each perhaps.
         figures: their names.
-        folds: are the run folders folds?
     """
     (low, high), _ = interval_and_p(by_split)
-    by_run = Crossed.of(runs).by_split
-    means = by_run.mean(axis=0) if folds else Crossed.of(by_split).mean
+    means, by_run = Crossed.of(by_split).mean, Crossed.of(runs).by_split
     return {
         name: Mean(float(means[n]), (float(low[n]), float(high[n])), tuple(by_run[:, n].tolist()))
         for n, name in enumerate(figures)

@@ -216,7 +216,7 @@ def test_without_an_effect_a_twentieth_is_significant_at_most(
 
 
 def test_variances_are_those_of_the_analysis_of_variance() -> None:
-    """Where everybody is in each split (Searle, Casella & McCulloch 1992, table 4.12)."""
+    """Where everybody is in each split: variances of means by those of the effects."""
     values = crossed_effects((4, 700, 3), 1, 0.2)  # two blocks of users
     found, (s, u) = Crossed.of(values), values.shape[:2]
     of_users, of_splits = values.mean(axis=0), values.mean(axis=1)
@@ -224,20 +224,18 @@ def test_variances_are_those_of_the_analysis_of_variance() -> None:
     error = (noise**2).sum(axis=(0, 1)) / ((s - 1) * (u - 1))
     np.testing.assert_allclose(found.mean, values.mean(axis=(0, 1)))
     np.testing.assert_allclose(found.splits, of_splits.var(axis=0, ddof=1) / s)
-    # a user's own variance between splits holds that of the splits too, of u a negligible part
-    between = (of_users.var(axis=0, ddof=1) - error / s) / u
-    np.testing.assert_allclose(found.users, between, atol=0.2**2 / s / u * 3)
+    np.testing.assert_allclose(found.users, (of_users.var(axis=0, ddof=1) - error / s) / u)
 
 
-def test_a_user_counts_once_in_however_many_splits() -> None:
-    x = np.array([[0.0, 0.4, np.nan], [0.4, np.nan, np.nan]])[..., None]
+def test_a_split_counts_once_however_many_users_it_has() -> None:
+    x = np.array([[0.0, 0.4, 0.8, np.nan], [0.3, np.nan, 0.7, np.nan]])[..., None]
     found = Crossed.of(x)
-    assert found.mean == pytest.approx([0.3])  # of 0.2 and 0.4
-    assert found.by_split[:, 0] == pytest.approx([0.2, 0.4])
-    # the first split adds (0.5 (0 - 0.3) + (0.4 - 0.3)) / 2 to the mean, the second its opposite
-    assert found.splits == pytest.approx([2 * (0.025**2 + 0.025**2)])
-    # users' variance 0.02, and that of the first between splits 0.08 / 2, of the second unknown
-    assert found.users == pytest.approx([max(0.02 / 2 - 0.04 / 4, 0)])
+    assert found.by_split[:, 0] == pytest.approx([0.4, 0.5])
+    assert found.mean == pytest.approx([0.45])
+    assert found.splits == pytest.approx([2 * 0.05**2 / 2])
+    # users are off by -0.4 and -0.2, by 0, by 0.4 and 0.2; each place counts 1/6 and 1/4
+    adds = (0.4 / 6 + 0.2 / 4) ** 2 - 0.02 * (1 / 36 + 1 / 16)
+    assert found.users == pytest.approx([2 * adds * 3 / 2])
 
 
 def test_what_one_split_has_alone_is_not_known_to_be_sure() -> None:

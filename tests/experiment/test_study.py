@@ -34,14 +34,14 @@ def folder(
     return path
 
 
-def test_users_are_averaged_before_they_are_drawn(tmp_path: Path) -> None:
+def test_splits_are_averaged_and_hits_added(tmp_path: Path) -> None:
     first = folder(tmp_path / "a", {"pmf": {1: 0.0, 2: 0.4}, "hybrid": {1: 0.2, 2: 0.6}})
     second = folder(tmp_path / "b", {"pmf": {1: 0.4}, "hybrid": {1: 0.6}})
     summary = summarise([first, second])
     assert summary.users == 2
     pmf = summary.rows["pmf"]["precision@5"]
     assert pmf.by_run == pytest.approx([0.2, 0.4])
-    assert pmf.mean == pytest.approx(0.3)  # of the users: 0.2 and 0.4
+    assert pmf.mean == pytest.approx(0.3)
     assert summary.against is not None
     lead = summary.against["precision@5"]["pmf"]
     assert lead.difference == pytest.approx(0.2)

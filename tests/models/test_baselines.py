@@ -12,6 +12,7 @@ from jaxrec.models.model import NOBODY, Arrays, Asking, Evidence, Settings, matr
 from jaxrec.models.neighbours import item_neighbours, random_walks, slim
 from jaxrec.models.registry import MODELS, ask, learn
 from jaxrec.sources.synthetic import STARS
+from jaxrec.topk.scorer import Product
 from tests.conftest import make_ratings
 from tests.scored import scores_by
 
@@ -250,9 +251,10 @@ def test_ials_folds_in_at_the_minimum_of_its_objective(
     """Confidences above 0 of target 1, and w0 of all pairs of target 0 (Rendle 2021)."""
     items, how = some_evidence.shape[1], IALS | {"target": target}
     V = np.random.default_rng(0).normal(0, 0.5, (items, 6)).astype(np.float32)
-    arrays = {"U": np.zeros((1, 6), np.float32), "V": V, "rated": np.ones(items, np.uint8)}
-    asking = newcomers(some_evidence)
-    U = np.asarray(MODELS["ials"].ask(arrays, asking, how).left, float)
+    arrays: Arrays = {"U": np.zeros((1, 6)), "V": V, "rated": np.ones(items, np.uint8)}
+    scored = MODELS["ials"].ask(arrays, newcomers(some_evidence), how)
+    assert isinstance(scored, Product)
+    U = np.asarray(scored.left, float)
     C = np.maximum(some_evidence.matrix(target).toarray(), 0)
     ridge = 0.2 * ((C > 0).sum(axis=1) + 0.1 * items) ** 0.6
     slope = (C * (U @ V.T - 1)) @ V + 0.1 * U @ (V.T @ V) + ridge[:, None] * U
@@ -277,8 +279,9 @@ def test_ials_is_irspack_s_for_newcomers_and_new_items(
     expected = peer.get_user_embedding() @ peer.get_item_embedding().T
     np.testing.assert_allclose(arrays["U"] @ arrays["V"].T, expected, atol=0.03)
     core.user, core.item = arrays["U"], arrays["V"]
-    newcomer = ask("ials", arrays, newcomers(some_evidence), how).left
-    np.testing.assert_allclose(newcomer, peer.compute_user_embedding(X), atol=2e-3)
+    scored = ask("ials", arrays, newcomers(some_evidence), how)
+    assert isinstance(scored, Product)
+    np.testing.assert_allclose(scored.left, peer.compute_user_embedding(X), atol=2e-3)
     place = MODELS["ials"].place
     assert place is not None
     placed = place(arrays, E[:5], how)["V"][-5:]
