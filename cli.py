@@ -173,9 +173,9 @@ def run(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise click.UsageError("several processes share `jaxrec embed`; start `run` as one")
     from jaxrec.evaluation.card import write_card
-    from jaxrec.experiment.study import adopt_settings, grid, summarise
+    from jaxrec.experiment.study import grid, summarise
     from jaxrec.files import write_json
-    from jaxrec.report.summary import summary_table
+    from jaxrec.report.summary import tables
 
     budget = budget_of(memory, minutes)
     cells = grid(session.path, session.protocol, session.seed, seeds, inits)
@@ -184,9 +184,8 @@ def run(
         opened = open_run_of(session, cell.path, budget, **where)
         if opened.dataset.synthetic:
             session = replace(session, data=opened.dataset.name)  # for all cells, or for none
-        tuned = {"trials": None} if adopt_settings(opened, cell) else {}
         with resumable():
-            card = _do_everything(opened, session.terminal, cell.like, **what | tuned)
+            card = _do_everything(opened, session.terminal, cell.like, **what)
     if cells[0].path == session.path:
         if json_path is not None:
             write_card(json_path, card)
@@ -195,7 +194,7 @@ def run(
     for place in filter(None, (session.path / "summary.json", json_path)):
         write_json(place, summary.to_json())
     for k in what["ks"]:
-        session.terminal.result(summary_table(summary, k))
+        session.terminal.result(*tables(summary, k))
 
 
 def _do_everything(

@@ -98,9 +98,10 @@ def finetuned(path: Path) -> None:
     users = pl.concat(parts).group_by("row", "user_id").mean().sort("user_id")
     for metric in ("precision@25", "ndcg@25"):
         per_user = {
-            row: users.filter(pl.col("row") == row)[metric].to_numpy() for row in ("hybrid", "base")
+            row: users.filter(pl.col("row") == row)[metric].to_numpy()[None, :, None]
+            for row in ("hybrid", "base")
         }
-        found = against(per_user)["base"]
+        found = against(per_user, [metric])[metric]["base"]
         ours, theirs = (float(figures.mean()) for figures in per_user.values())
         print(f"{metric}: {found.relative:+.1%} (users averaged), p {found.p_holm:.4f}")
         report(f"finetuned {metric}", ours, theirs, "base embeddings", metric)

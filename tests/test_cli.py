@@ -209,9 +209,30 @@ def test_several_seeds_make_a_summary(tmp_path: Path) -> None:
         json.loads((tmp_path / f"seed-1-init-{init}" / "pmf.json").read_text()) for init in (0, 1)
     )
     assert first["sha256"] != second["sha256"]
-    assert first["lambda_"] == second["lambda_"]
     per_run = summary["rows"]["popularity"]["precision@25"]["by_run"]
     assert per_run[0] == per_run[1] != per_run[2]
+    assert summary["intervals"].startswith("users and splits drawn anew")
+
+
+def test_each_initialisation_searches_by_itself(tmp_path: Path) -> None:
+    result = jaxrec(
+        "run", "--run", tmp_path, "--data", "synthetic", "--inits", 2, "--trials", 2,
+        "--row", "itemknn", "--row", "popularity",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    tried = [
+        [
+            json.loads(line)["param_value_internal"]
+            for line in (tmp_path / f"seed-1-init-{init}/tuned/itemknn.trials")
+            .read_text()
+            .splitlines()
+            if '"shrinkage"' in line and "param_value_internal" in line
+        ]
+        for init in (0, 1)
+    ]
+    (default, one), (again, other) = tried
+    assert default == again
+    assert one != other
 
 
 def test_cold_items_are_five_folds(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ class Figures:
     """What a row's lists are worth to some users, or on some items."""
 
     metrics: Numbers
-    """Means over the users, and `coverage@K`."""
+    """Means over the users, `coverage@K`, and `hits@K`, their number over all users."""
     ci95: dict[str, Interval]
-    """95 % intervals by bootstrap over the users; `coverage@K` has none."""
+    """95 % intervals by bootstrap over the users, of the means."""
     p_vs_pmf: Numbers | None = None
     """p that a mean is that of row `pmf`; None without such a row."""
 
@@ -154,16 +154,30 @@ class Comparison:
     """Ratio of the means less 1; NaN where the other's is 0."""
     ci95: Interval
     """Of the difference."""
+    p: float
+    """p that the difference is 0."""
     p_holm: float
-    """p that the difference is 0, corrected over all rows compared."""
+    """The same corrected over one family: all figures and rows compared."""
+    by_split: tuple[float, ...]
+    """The difference in each of the splits."""
+
+    @property
+    def range(self) -> Interval:
+        """The least and the greatest difference in a split."""
+        known = [difference for difference in self.by_split if not isnan(difference)]
+        return min(known, default=nan), max(known, default=nan)
 
     @classmethod
     def from_json(cls, json: dict[str, Any]) -> Self:
         """What its fields, written as JSON, were made of."""
-        difference, relative, p = map(
-            _number, (json[k] for k in ("difference", "relative", "p_holm"))
+        return cls(
+            difference=_number(json["difference"]),
+            relative=_number(json["relative"]),
+            ci95=_interval(json["ci95"]),
+            p=_number(json["p"]),
+            p_holm=_number(json["p_holm"]),
+            by_split=tuple(map(_number, json["by_split"])),
         )
-        return cls(difference, relative, _interval(json["ci95"]), p)
 
 
 Comparisons = dict[str, dict[str, Comparison]]
@@ -318,8 +332,12 @@ class Summary:
     """Names of the run folders."""
     users: int
     """Evaluated in any of them."""
+    intervals: str
+    """What is drawn anew for intervals and p."""
     rows: dict[str, dict[str, Mean]]
     """By row and figure, `metric@K` or `tail_metric@K`."""
+    hits: dict[str, Numbers]
+    """By row, in all run folders: `hits@K` and `tail_hits@K`."""
     against: Comparisons | None = None
     """None without a row `hybrid` and another."""
     all_unseen: dict[str, Numbers] | None = None

@@ -3,17 +3,22 @@
 From `MANY` users on nobody is drawn: the quantiles of the mean over such draws follow from its
 first three moments (see `Spread`), which one pass over blocks of users adds up. There the two
 differ by no more than two bootstraps of other seeds do.
+
+Over several splits these are drawn anew as well as the users. Splits are so few that a bootstrap
+of them is too narrow; what both vary by is taken from a model of two crossed effects (`Crossed`).
 """
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
-from jaxrec.evaluation.card import Comparison, Figures, Numbers, RowCard
+from jaxrec.evaluation.card import Comparison, Comparisons, Figures, Numbers, RowCard
 from jaxrec.evaluation.measure import (
     ITEM_THIRDS,
     USER_THIRDS,
@@ -23,6 +28,8 @@ from jaxrec.evaluation.measure import (
     user_thirds,
 )
 
+COMPARED = ("precision", "recall", "ndcg")
+"""By which `hybrid` is compared with every other row."""
 RESAMPLES = 10_000
 BATCH_BYTES = 2**26
 MANY = 5_000
@@ -37,6 +44,7 @@ Z = 1.959963984540054
 Part = tuple[str, str]
 """Kind of third, `item` or `user`, and which."""
 EVERYTHING: Part = ("", "")
+Name = TypeVar("Name")
 
 
 def bootstrap_means(
@@ -152,23 +160,126 @@ def spread(values: NDArray[np.floating]) -> Spread:
     return Spread.of(power_sums(values[start : start + BLOCK] for start in starts))
 
 
-def intervals(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """[2, columns] 95 % intervals of the means of columns [users, columns]."""
-    if len(values) < MANY:
-        return interval(bootstrap_means(values))
-    return spread(values).interval()
+class Crossed(NamedTuple):
+    """How the mean of a column of figures varies over draws of users and of splits; [columns] each.
+
+    A figure is mean + a_u + b_s + e_us, of users crossed with splits, and the mean is that of the
+    splits' means. Its variance is that of a over users plus that of b and e over
+    splits (Owen 2007, The pigeonhole bootstrap, whose draws estimate the same sum). Of a few splits
+    the second part is hardly known, and a bootstrap takes no account of that. So each part gets
+    its own quantile (Banerjee 1961): within sqrt(z^2 users + t^2 splits) of the mean, with t of as
+    many degrees of freedom as there are splits less 1, lies the truth at least as often as z and t
+    say, at every level and whatever the ratio of the parts, where all effects are normal.
+    """
+
+    mean: NDArray[np.float64]
+    """NaN where nobody has a figure."""
+    users: NDArray[np.float64]
+    """Variance of the mean by a."""
+    splits: NDArray[np.float64]
+    """By b and e; NaN where fewer than two splits have a figure."""
+    freedom: NDArray[np.float64]
+    """Splits that have a figure, less 1."""
+    by_split: NDArray[np.float64]
+    """[splits, columns] means over the users of a split."""
+
+    @classmethod
+    def of(cls, values: NDArray[np.floating]) -> "Crossed":
+        """Of figures [splits, users, columns]; a NaN has no part.
+
+        By splits it is the variance of their means over their number S. A user adds to the mean
+        h_u = sum_s c_s (x_us - mean of s), with c_s = 1 / (S U_s) over the U_s users of a split. By
+        users it is sum_u h_u^2, less what e adds to it: sum_s c_s^2 over her splits times her
+        variance between them. Where everybody is in each split, these are the estimates of the
+        analysis of variance (Searle, Casella & McCulloch 1992).
+        """
+        splits, users, columns = values.shape
+        blocks = [values[:, start : start + BLOCK] for start in range(0, users, BLOCK)]
+        sums: NDArray[np.float64] = np.zeros((2, splits, columns))
+        anywhere: NDArray[np.int64] = np.zeros(columns, int)
+        for block in blocks:
+            there = ~np.isnan(block)
+            x = np.where(there, block, 0).astype(np.float64)
+            sums += there.sum(axis=1), x.sum(axis=1)
+            anywhere += there.any(axis=0).sum(axis=0)
+        counts, totals = sums
+        some = (counts > 0).sum(axis=0)
+        by_users: NDArray[np.float64] = np.zeros(columns)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            by_split = totals / counts
+            known = np.where(counts > 0, by_split, 0)
+            mean = known.sum(axis=0) / some
+            share = np.where(counts > 0, 1 / (some * counts), 0)
+            for block in blocks:
+                there = ~np.isnan(block)
+                off, n = np.where(there, block - known[:, None], 0), there.sum(axis=0)
+                c = there * share[:, None]
+                own = np.where(there, off - off.sum(axis=0) / n, 0)
+                within = (own**2).sum(axis=0) / np.maximum(n - 1, 1)
+                adds = (c * off).sum(axis=0) ** 2 - within * (c**2).sum(axis=0)
+                by_users += adds.sum(axis=0)
+            by_users = np.maximum(by_users * anywhere / (anywhere - 1), 0)
+            between = np.where(counts > 0, by_split - mean, 0)
+            by_splits = (between**2).sum(axis=0) / (some * (some - 1))
+            return cls(mean, by_users, by_splits, some - 1.0, by_split)
+
+    def half_width(self, level: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the mean is within, but for a share `level` of such draws at the most."""
+        z, t = ndtri(1 - level / 2), stdtrit(self.freedom, 1 - level / 2)
+        return np.sqrt(z**2 * self.users + t**2 * self.splits)
+
+    def interval(self) -> NDArray[np.float64]:
+        """[2, columns] 95 % interval."""
+        return self.mean + np.array([[-1], [1]]) * self.half_width(0.05)
+
+    def p_value(self) -> NDArray[np.float64]:
+        """Two-sided p that the mean is 0: the level whose interval ends there."""
+        low, high = np.full(self.mean.shape, LEAST_P), np.ones(self.mean.shape)
+        for _ in range(40):
+            level = np.sqrt(low * high)
+            excludes = self.half_width(level) < np.abs(self.mean)
+            low, high = np.where(excludes, low, level), np.where(excludes, level, high)
+        return high
 
 
-def how_sure(users: int) -> str:
-    """For the protocol card: what intervals and p are of so many users."""
+def interval_and_p(
+    values: NDArray[np.floating],
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """95 % intervals [2, columns], and p [columns], of the means of figures.
+
+    Users are drawn anew, and where there are several splits these too.
+
+    Args:
+        values: [splits, users, columns], of one split or more.
+    """
+    if len(values) > 1:
+        crossed = Crossed.of(values)
+        return crossed.interval(), crossed.p_value()
+    if values.shape[1] < MANY:
+        means = bootstrap_means(values[0])
+        return interval(means), p_value(means)
+    moments = spread(values[0])
+    return moments.interval(), moments.p_value()
+
+
+def how_sure(users: int, splits: int = 1, drawn: str = "splits") -> str:
+    """For the card: what intervals and p are of so many users, and of several splits.
+
+    `drawn` is what the splits are called.
+    """
+    if splits > 1:
+        return (
+            f"users and {drawn} drawn anew: two crossed effects, of which that of the {splits}"
+            f" {drawn} has Student's t (Banerjee 1961)"
+        )
     if users < MANY:
         return f"bootstrap over the users, {RESAMPLES:,} draws"
     return "bootstrap over the users, by the first three moments of its means (Cornish-Fisher)"
 
 
-def holm(p: dict[str, float]) -> dict[str, float]:
+def holm(p: dict[Name, float]) -> dict[Name, float]:
     """Holm's correction (1979) of several p values, by name."""
-    corrected, highest = {}, 0.0
+    corrected, highest = dict[Name, float](), 0.0
     for place, name in enumerate(sorted(p, key=lambda name: p[name])):
         highest = max(highest, min(1.0, (len(p) - place) * p[name]))
         corrected[name] = highest
@@ -176,36 +287,52 @@ def holm(p: dict[str, float]) -> dict[str, float]:
 
 
 def against(
-    per_user: dict[str, NDArray[np.floating]], name: str = "hybrid"
-) -> dict[str, Comparison]:
-    """How row `name` stands against every other: difference, ratio, interval and p by Holm.
+    per_user: Mapping[str, NDArray[np.floating]], figures: Sequence[str], name: str = "hybrid"
+) -> Comparisons:
+    """How row `name` stands against every other: difference, ratio, interval and p, by figure.
+
+    p is corrected by Holm over one family, of all the figures and rows.
 
     Args:
-        per_user: [users] one metric, by row; the same users in every row.
+        per_user: [splits, users, figures] by row; the same users in every row.
+        figures: their names.
         name: the row that is compared.
     """
     others = [row for row in per_user if row != name]
     if not others:
         return {}
-    columns = np.stack([per_user[name] - per_user[row] for row in others], axis=1)
-    if len(columns) < MANY:
-        boot = bootstrap_means(columns)
-        (low, high), p = interval(boot), p_value(boot)
-    else:
-        moments = spread(columns)
-        (low, high), p = moments.interval(), moments.p_value()
-    corrected = holm(dict(zip(others, p.tolist(), strict=True)))
-    own = float(np.nanmean(per_user[name]))
+    leads = np.concatenate([per_user[name] - per_user[row] for row in others], axis=2)
+    ci95, p = (each.reshape(-1, len(others), len(figures)) for each in interval_and_p(leads))
+    found, means = Crossed.of(leads), {row: Crossed.of(x).mean for row, x in per_user.items()}
+    difference = found.mean.reshape(len(others), -1)
+    by_split = found.by_split.reshape(-1, len(others), len(figures))
+    return in_one_family(
+        {
+            figure: {
+                row: Comparison(
+                    difference=float(difference[other, number]),
+                    relative=float(means[name][number] / means[row][number]) - 1
+                    if means[row][number] > 0
+                    else float("nan"),
+                    ci95=(float(ci95[0, other, number]), float(ci95[1, other, number])),
+                    p=float(p[0, other, number]),
+                    p_holm=float("nan"),
+                    by_split=tuple(by_split[:, other, number].tolist()),
+                )
+                for other, row in enumerate(others)
+            }
+            for number, figure in enumerate(figures)
+        }
+    )
+
+
+def in_one_family(comparisons: Comparisons) -> Comparisons:
+    """The same with p corrected by Holm over all of them."""
+    p = {(figure, row): of.p for figure, rows in comparisons.items() for row, of in rows.items()}
+    corrected = holm(p)
     return {
-        row: Comparison(
-            difference=float(np.nanmean(columns[:, number])),
-            relative=own / float(np.nanmean(per_user[row])) - 1
-            if np.nanmean(per_user[row]) > 0
-            else float("nan"),
-            ci95=(float(low[number]), float(high[number])),
-            p_holm=corrected[row],
-        )
-        for number, row in enumerate(others)
+        figure: {row: replace(of, p_holm=corrected[figure, row]) for row, of in rows.items()}
+        for figure, rows in comparisons.items()
     }
 
 
@@ -229,6 +356,8 @@ def row_cards(
     for row, found in evaluations.items():
         for part, coverage in _coverage(found, thirds).items():
             figures[row][part].metrics.update(coverage)
+        for part, count in _hits(found, thirds).items():
+            figures[row][part].metrics.update(count)
     metrics = {row: of[EVERYTHING].metrics for row, of in figures.items()}
     return [
         RowCard(
@@ -248,6 +377,27 @@ def row_cards(
         )
         for row, found in evaluations.items()
     ]
+
+
+def hits(per_user: dict[str, NDArray[np.floating]], users: Any = slice(None)) -> Numbers:
+    """`hits@K` of all users or of some, of each `precision@K` [users] among their figures."""
+    found: Numbers = {}
+    for name, values in per_user.items():
+        before, metric, k = name.rpartition("precision@")
+        if metric:
+            each = float(np.nansum(values[users], dtype=np.float64))
+            found[f"{before}hits@{k}"] = round(each * int(k))
+    return found
+
+
+def _hits(found: Evaluation, thirds: NDArray[np.int8]) -> dict[Part, Numbers]:
+    """Of everything, and of each third of the items and of the users [n] by `thirds`."""
+    counts = {EVERYTHING: hits(found.per_user)}
+    for third, per_user in found.by_item_third.items():
+        counts["item", third] = hits(per_user)
+    for number, third in enumerate(USER_THIRDS):
+        counts["user", third] = hits(found.per_user, thirds == number)
+    return counts
 
 
 def _coverage(found: Evaluation, thirds: NDArray[np.int8]) -> dict[Part, Numbers]:

@@ -20,7 +20,7 @@ from jaxrec.evaluation.foreign_metrics import metrics_as
 from jaxrec.evaluation.measure import Evaluation, beyond_accuracy, evaluate, places_differing
 from jaxrec.evaluation.metrics import CALIBRATION_ALPHA
 from jaxrec.evaluation.protocol import Rules
-from jaxrec.evaluation.significance import against, how_sure, row_cards
+from jaxrec.evaluation.significance import COMPARED, against, how_sure, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task, unseen_task
 from jaxrec.experiment import choices
 from jaxrec.experiment.choices import (
@@ -404,6 +404,7 @@ def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCa
     if "pmf" in evaluations:
         k = min(25, found.lists.shape[1])
         differing = {k: places_differing(found.lists[:, :k], evaluations["pmf"].lists[:, :k])}
+    compared = [name for name in found.per_user if name.partition("@")[0] in COMPARED]
     return FusionCard(
         signals=fusion.signals,
         winner=learned.winner,
@@ -413,11 +414,13 @@ def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCa
         },
         validation_ndcg=learned.ndcg,
         calibration=learned.calibration,
-        against={
-            name: against({row: other.per_user[name] for row, other in evaluations.items()})
-            for name in found.per_user
-            if name.partition("@")[0] in ("precision", "recall", "ndcg")
-        },
+        against=against(
+            {
+                row: np.stack([other.per_user[name] for name in compared], axis=1)[None]
+                for row, other in evaluations.items()
+            },
+            compared,
+        ),
         places_differing=differing,
     )
 

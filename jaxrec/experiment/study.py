@@ -3,9 +3,8 @@
 import itertools
 import shutil
 from collections.abc import Sequence
-from math import nan
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -14,11 +13,16 @@ from numpy.typing import NDArray
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import Comparisons, Mean, Numbers, ScoreCard, Summary, read_card
 from jaxrec.evaluation.protocol import PROTOCOLS
-from jaxrec.evaluation.significance import against, intervals
+from jaxrec.evaluation.significance import (
+    COMPARED,
+    Crossed,
+    against,
+    hits,
+    how_sure,
+    interval_and_p,
+)
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import read_json, whole_file
-
-COMPARED = ("precision", "recall", "ndcg", "tail_recall")
 
 
 class Cell(NamedTuple):
@@ -30,8 +34,6 @@ class Cell(NamedTuple):
     init: int | None
     like: tuple[Path, ...] = ()
     """Run folders made before, whose embeddings may be taken over."""
-    settings: Path | None = None
-    """The run folder whose settings it shares: initialisations are not tuned anew."""
 
 
 def grid(
@@ -46,7 +48,7 @@ def grid(
         protocol: its name; the default's rules if it is None.
         seed: of the first split; 1 by default where there are several.
         seeds: how many splits.
-        inits: initialisations of each.
+        inits: initialisations of each, and with --trials searches.
 
     Raises:
         InputError: the protocol has one split, or `path` is a run folder itself.
@@ -65,102 +67,134 @@ def grid(
         parts += [f"fold-{fold}"] if rules.folds > 1 else []
         parts += [f"init-{init}"] if inits > 1 else []
         like = tuple(cell.path for cell in cells)
-        settings = like[-init] if init else None
-        cells.append(Cell(path / "-".join(parts), split, fold, init, like, settings))
+        cells.append(Cell(path / "-".join(parts), split, fold, init, like))
     return cells
-
-
-def adopt_settings(run: RunFolder, cell: Cell) -> bool:
-    """Take over the settings that another initialisation of the split was tuned to, if any."""
-    if cell.settings is None:
-        return False
-    tuned = cell.settings / "tuned"
-    if tuned.exists():
-        shutil.copytree(tuned, run.path / "tuned", dirs_exist_ok=True)
-    return True
 
 
 def summarise(paths: list[Path]) -> Summary:
     """Mean figures of the rows that all run folders have measured.
 
-    Each user is averaged over the run folders (splits, initialisations or folds) in which there was
-    something to find, then users are drawn anew: intervals, and p values of `hybrid` against every
-    other row with Holm's correction.
+    A figure is the mean over the splits of each one's mean over its users. Users and splits are
+    drawn anew for the intervals, and for the p values of `hybrid` against every other row, which
+    Holm's correction takes as one family with all figures compared. Folds of one split count as
+    splits, and so do initialisations where nothing else differs; else a user is first averaged over
+    those of a split, and their spread is a part of that of the splits.
 
     Args:
         paths: run folders with a score card each.
 
     Returns:
-        `rows` by name: mean of the users' averages and its 95 % interval, and the figure of every
-        run folder; `against` by metric and row; `all_unseen` of the protocol `cold-items`. Under
-        `cold-items` the mean is that of the folds, and the interval still that of the users.
+        `rows` by name: mean and its 95 % interval, and the figure of every run folder; `against` by
+        metric and row, with the lead in each split; `all_unseen` of the protocol `cold-items`.
     """
     cards = [read_card(path / "results.json") for path in paths]
     for key, what in (("protocol", "protocols"), ("data_sha256", "data")):
         if len({card.protocol.get(key) for card in cards}) > 1:
             raise InputError(f"run folders of different {what} cannot be summarised")
-    tables = [pl.read_parquet(path / "per_user.parquet") for path in paths]
-    common = set.intersection(*(set(table["row"].unique()) for table in tables))
+    tables = [pl.scan_parquet(path / "per_user.parquet") for path in paths]
+    common = set.intersection(*(_values(table, "row") for table in tables))
     rows = [row for row in cards[0].measured if row in common]
     if not rows:
         raise InputError("no row is measured in all run folders; there is nothing to summarise")
     named = [row.name for card in cards for row in card.rows]
-    figures = [name for name in tables[0].columns if name not in ("row", "user_id")]
-    per_user = _averaged(tables, rows, figures)
+    figures = [name for name in tables[0].collect_schema() if name not in ("row", "user_id")]
+    compared = [name for name in figures if name.partition("@")[0] in (*COMPARED, "tail_recall")]
+    users = pl.LazyFrame({"user_id": sorted(set.union(*(_values(t, "user_id") for t in tables)))})
+    splits, drawn = _splits(cards)
+    found, found_hits, per_user = dict[str, dict[str, Mean]](), dict[str, Numbers](), {}
+    for row in rows:
+        runs = np.stack([_figures(table, row, users, figures) for table in tables])
+        by_split = np.stack([_mean(runs[of]) for of in splits])
+        found[row] = _row(runs, by_split, figures)
+        found_hits[row] = hits({name: runs[..., n] for n, name in enumerate(figures)})
+        per_user[row] = by_split[..., [figures.index(name) for name in compared]]
     protocol = cards[0].protocol
     return Summary(
         protocol=protocol["protocol"],
         data=protocol["data"],
         synthetic=protocol["synthetic"],
         runs=tuple(path.name for path in paths),
-        users=len(per_user[rows[0]]),
-        rows={
-            row: _row(values, [_means(table, row, figures) for table in tables], cards[0].folds > 1)
-            for row, values in per_user.items()
-        },
-        against=_against(per_user, figures) if "hybrid" in rows and len(rows) > 1 else None,
+        users=by_split.shape[1],
+        intervals=how_sure(by_split.shape[1], len(splits), drawn),
+        rows=found,
+        hits=found_hits,
+        against=_against(per_user, compared) if "hybrid" in rows and len(rows) > 1 else None,
         all_unseen=_all_unseen(cards, rows),
         left_out=tuple(name for name in dict.fromkeys(named) if name not in rows),
     )
 
 
-def _averaged(
-    tables: list[pl.DataFrame], rows: list[str], figures: list[str]
-) -> dict[str, NDArray[np.floating]]:
-    """By row [users, figures]: the mean of a user's figures over the run folders; NaN for none."""
-    everything = pl.concat([table.filter(pl.col("row").is_in(rows)) for table in tables])
-    averaged = (
-        everything.with_columns(pl.col(figures).fill_nan(None))
-        .group_by("row", "user_id")
-        .agg(pl.col(figures).mean())
-        .sort("user_id")
-    )
-    return {row: averaged.filter(pl.col("row") == row).select(figures).to_numpy() for row in rows}
+def runs_of(study: Path) -> list[Path]:
+    """The run folders that `jaxrec run --seeds N` made in a folder.
+
+    Raises:
+        InputError: it has not, or was interrupted.
+    """
+    summary = study / "summary.json"
+    if not summary.exists():
+        raise InputError(f"{summary} is not there; give a DIR of `jaxrec run --seeds N --run DIR`")
+    return [study / name for name in read_json(summary)["runs"]]
+
+
+def _splits(cards: list[ScoreCard]) -> tuple[list[list[int]], str]:
+    """Which run folders are of the same split, and what such a split is called.
+
+    Splits of other seeds, else the folds of one, else the initialisations.
+    """
+    for key, drawn in (("seed", "splits"), ("split_sha256", "folds")):
+        of = [card.protocol.get(key) for card in cards]
+        if len(set(of)) > 1:
+            return [[n for n, x in enumerate(of) if x == one] for one in dict.fromkeys(of)], drawn
+    return [[number] for number in range(len(cards))], "initialisations"
+
+
+def _values(table: pl.LazyFrame, column: str) -> set[Any]:
+    return set(table.select(pl.col(column).unique()).collect()[column])
+
+
+def _figures(
+    table: pl.LazyFrame, row: str, users: pl.LazyFrame, figures: list[str]
+) -> NDArray[np.float32]:
+    """[users, figures] of one row in one run folder; NaN for none."""
+    own = table.filter(pl.col("row") == row).select("user_id", pl.col(figures).cast(pl.Float32))
+    joined = users.join(own, on="user_id", how="left", maintain_order="left")
+    return joined.select(pl.col(figures).fill_null(np.nan)).collect().to_numpy()
+
+
+def _mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Over the first axis, of what there is; NaN for none."""
+    there = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(there, values, 0).sum(axis=0) / there.sum(axis=0, dtype=np.float32)
 
 
 def _row(
-    per_user: NDArray[np.floating], by_run: list[dict[str, float]], folds: bool
+    runs: NDArray[np.float32], by_split: NDArray[np.float32], figures: list[str]
 ) -> dict[str, Mean]:
-    """Of every figure the mean over the folds, or else over the users, and the users' interval."""
-    low, high = intervals(per_user)
-    found = {}
-    for number, name in enumerate(by_run[0]):
-        values, of_runs = per_user[:, number], tuple(means[name] for means in by_run)
-        if folds:
-            mean = float(np.mean(of_runs))
-        else:
-            mean = nan if np.isnan(values).all() else float(np.nanmean(values))
-        found[name] = Mean(mean, (float(low[number]), float(high[number])), of_runs)
-    return found
+    """Of every figure the mean and its interval, and the mean of each run folder.
 
-
-def _against(per_user: dict[str, NDArray[np.floating]], figures: list[str]) -> Comparisons:
+    Args:
+        runs: [run folders, users, figures].
+        by_split: [splits, users, figures], of several run folders each perhaps.
+        figures: their names.
+    """
+    (low, high), _ = interval_and_p(by_split)
+    means, by_run = Crossed.of(by_split).mean, Crossed.of(runs).by_split
     return {
-        name: against({row: values[:, number] for row, values in per_user.items()})
-        for number, name in enumerate(figures)
-        if name.partition("@")[0] in COMPARED
-        and not any(np.isnan(values[:, number]).all() for values in per_user.values())
+        name: Mean(float(means[n]), (float(low[n]), float(high[n])), tuple(by_run[:, n].tolist()))
+        for n, name in enumerate(figures)
     }
+
+
+def _against(per_user: dict[str, NDArray[np.float32]], figures: list[str]) -> Comparisons:
+    """Of the figures that somebody has in every row."""
+    known = [
+        number
+        for number in range(len(figures))
+        if not any(np.isnan(values[..., number]).all() for values in per_user.values())
+    ]
+    own = {row: values[..., known] for row, values in per_user.items()}
+    return against(own, [figures[number] for number in known])
 
 
 def _all_unseen(cards: list[ScoreCard], rows: list[str]) -> dict[str, Numbers] | None:
@@ -171,11 +205,6 @@ def _all_unseen(cards: list[ScoreCard], rows: list[str]) -> dict[str, Numbers] |
         if by_card[0]:
             found[row] = {name: float(np.mean([of[name] for of in by_card])) for name in by_card[0]}
     return found or None
-
-
-def _means(table: pl.DataFrame, row: str, figures: list[str]) -> dict[str, float]:
-    own = table.filter(pl.col("row") == row).select(pl.col(figures).fill_nan(None).mean())
-    return {name: np.nan if mean is None else mean for name, mean in own.row(0, named=True).items()}
 
 
 def adopt_taught(run: RunFolder, name: str, model_id: str, others: Sequence[Path]) -> str | None:

@@ -87,7 +87,7 @@ def tune(
     finished = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
     before = len(study.get_trials(deepcopy=False, states=finished))
     # a search that goes on must not draw what it has drawn before
-    seed = 1000 * run.protocol.seed + before
+    seed = 1000 * run.fit_seed + before
     study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32, multivariate=True)
     if not before:
         study.enqueue_trial({name: model.settings[name] for name in model.space})

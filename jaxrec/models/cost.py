@@ -26,6 +26,8 @@ SELECT = 20e-9
 """Of a pair of items of which the best are selected."""
 LOOK_UP = 300e-9
 """Of a pair of items that is looked up among the pairs kept."""
+COORDINATE = 30e-9
+"""Of a pair of near items in all sweeps of coordinate descent."""
 SWEEP = 0.7e-9
 """Of a factor of an interaction in a sweep of all-pairs PMF."""
 SEQUENTIAL = 17e-9
@@ -84,6 +86,25 @@ def neighbours(size: Size, settings: Settings) -> Cost:
     memory = MATRIX * interactions + 24 * min(items, 512) * items + 24 * items * kept
     learning = SPARSE * pairs + SELECT * items**2
     return Cost(memory, START + learning, SPARSE * interactions * kept + ranking(size))
+
+
+def slim(size: Size, settings: Settings) -> Cost:
+    """Of SLIM, each item's weights from its nearest items."""
+    _, items, interactions, pairs, _ = size
+    kept = min(settings["neighbours"], items)
+    gramian = min(pairs, float(items**2))
+    memory = MATRIX * interactions + 32 * gramian + 8 * 512 * (2 * items + kept**2)
+    learning = SPARSE * pairs + SELECT * items**2
+    learning += (LOOK_UP / 2 + COORDINATE) * items * kept**2
+    return Cost(memory, START + learning, SPARSE * interactions * kept + ranking(size))
+
+
+def content(size: Size, settings: Settings) -> Cost:
+    """Of neighbours by content."""
+    users, items, interactions, _, features = size
+    memory = MATRIX * interactions + 16 * features * (items + users)
+    asking = ROWS * interactions * features + PRODUCT * users * items * features + ranking(size)
+    return Cost(memory, START, asking)
 
 
 def ease(size: Size, settings: Settings) -> Cost:

@@ -1,5 +1,6 @@
 """PMF: without text, with a text prior, and text alone mapped to factors; and the peer iALS."""
 
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
 
@@ -8,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from jaxrec.data.dataset import Interactions
+from jaxrec.data.feedback import Feedback
 from jaxrec.errors import InputError
 from jaxrec.models import cost
 from jaxrec.models.model import (
@@ -42,8 +45,20 @@ def of_factors(factors: Factors, rated: NDArray[np.bool_]) -> Arrays:
     return {"U": factors.U, "V": factors.V, "rated": rated.astype(np.uint8)}
 
 
-def user_factors(arrays: Arrays, asking: Asking, settings: PmfSettings) -> NDArray[np.floating]:
+Observing = Callable[[Interactions, Feedback, PmfSettings], Observed]
+"""What pairs an objective is of."""
+
+
+def user_factors(
+    arrays: Arrays, asking: Asking, settings: PmfSettings, observe: Observing = observe
+) -> NDArray[np.floating]:
     """[users, factors] as they were learned; of others the minimum with V held (`fold_in`).
+
+    Args:
+        arrays: `U`, `V` and which items are `rated`.
+        asking: whose factors.
+        settings: of the fit.
+        observe: what the fit was of.
 
     Raises:
         InputError: somebody is to be folded in, and these factors have biases.
@@ -137,31 +152,67 @@ def _mapped(arrays: Arrays) -> NDArray[np.float32]:
 
 
 def _ials(evidence: Evidence, settings: Settings) -> Arrays:
-    """The iALS of irspack, of liked ratings, with item features as side information."""
+    """The iALS of irspack, with item features as side information."""
     from irspack.recommenders import IALSRecommender
 
-    X = evidence.matrix("liked")
+    pairs = confidences(evidence.train, evidence.dataset.feedback, _ials_settings(settings))
+    X = csr_matrix((pairs.weights, (pairs.users, pairs.items)), shape=evidence.shape)
+    E = evidence.features(settings["metadata"])
     model = IALSRecommender(
-        csr_matrix(X),
+        X,
         n_components=settings["factors"],
         alpha0=settings["w0"],
         reg=settings["lambda_"],
         nu=settings["nu"],
-        item_features=evidence.features(settings["metadata"]),
+        item_features=E,
         lambda_item_feature=settings["lambda_w"],
         train_epochs=settings["sweeps"],
         random_seed=evidence.seed,
     )
-    with redirect_stdout(StringIO()):  # a progress bar that cannot be turned off
-        model.learn()
-    U, V = model.get_user_embedding(), model.get_item_embedding()
-    return {"U": np.array(U), "V": np.array(V), "rated": np.ones(len(V), np.uint8)}
+    try:
+        with redirect_stdout(StringIO()):  # a progress bar that cannot be turned off
+            model.learn()
+    except RuntimeError as error:  # so its own search passes over such settings
+        raise FloatingPointError(f"irspack: {error}") from None
+    U, V = (np.array(of) for of in (model.get_user_embedding(), model.get_item_embedding()))
+    to_mean = np.array(model.trainer_as_ials.core_trainer.item_feature_weight)
+    W = _placing(U, to_mean, _ials_settings(settings))
+    return {"U": U, "V": V, "rated": np.ones(len(V), np.uint8), "W": W}
+
+
+def _placing(
+    U: NDArray[np.floating], to_mean: NDArray[np.floating], settings: PmfSettings
+) -> NDArray[np.float32]:
+    """W [features, factors] that makes V_i of an item nobody has of its features f_i.
+
+    Its part of the objective is w0 sum_u (U_u . V_i)^2 + r |V_i - M^T f_i|^2, with M `to_mean` and
+    r its L2 weight, so that V_i = r (w0 U^T U + r)^-1 M^T f_i.
+    """
+    (ridge,) = ridges(np.zeros(1, int), len(U), settings, "items")
+    held = settings.w0 * (U.T.astype(np.float64) @ U) + ridge * np.eye(U.shape[1])
+    return (ridge * np.linalg.solve(held, to_mean.T).T).astype(np.float32)
 
 
 def _ask_ials(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     """Its objective for a user is that of all-pairs PMF (Rendle 2021), and so is her minimum."""
-    own = {name: settings[name] for name in ("factors", "lambda_", "nu", "w0")}
-    return ask_factors(arrays, asking, PmfSettings(target="liked", **own))
+    U = user_factors(arrays, asking, _ials_settings(settings), confidences)
+    return product(U, arrays["V"])
+
+
+def _ials_settings(settings: Settings) -> PmfSettings:
+    own = {name: settings[name] for name in ("factors", "lambda_", "nu", "w0", "target")}
+    return PmfSettings(**own)
+
+
+def confidences(interactions: Interactions, feedback: Feedback, settings: PmfSettings) -> Observed:
+    """Pairs of target 1, as iALS has them: weighted 1 if `liked`, or by `graded` where above 0."""
+    if settings.target == "liked":
+        interactions = interactions.liked(feedback)
+    values = interactions.values
+    weights = np.ones(len(values)) if settings.target == "liked" else feedback.graded(values)
+    some = np.flatnonzero(weights > 0)
+    pairs = interactions.users[some], interactions.items[some]
+    return Observed(*pairs, np.ones(len(some)), weights[some])
 
 
 PMF_SPACE: dict[str, Range | tuple] = {
@@ -176,7 +227,17 @@ TEXT_SPACE: dict[str, Range | tuple] = {
     "item_lambda": Range(0.1, 1.0),
     "item_nu": Range(0.3, 0.8, log=False),
 }
-IALS_SPACE = PMF_SPACE | {"metadata": Range(0.3, 5.0), "lambda_w": Range(0.01, 100.0)}
+IALS_SPACE: dict[str, Range | tuple] = {
+    "target": ("liked", "graded"),
+    "factors": Range(4, 300, log=False),
+    "lambda_": Range(1e-4, 1.0),
+    "nu": Range(0.3, 1.0, log=False),
+    "w0": Range(3e-3, 1.0),
+    "sweeps": Range(5, 50),
+    "metadata": Range(0.3, 5.0),
+    "lambda_w": Range(0.01, 100.0),
+}
+"""Factors, lambda and w0 as far as irspack's own `default_tune_range`, and as PMF's at least."""
 ALL_PAIRS = PmfSettings()._asdict()
 
 MODELS = {
@@ -184,12 +245,13 @@ MODELS = {
         "irspack iALS with item features",
         _ials,
         _ask_ials,
-        {"factors": 192, "lambda_": 0.27, "nu": 0.5, "w0": 0.08, "metadata": 0.5, "lambda_w": 3.0}
-        | {"sweeps": 15},
+        {"target": "liked", "factors": 192, "lambda_": 0.27, "nu": 0.5, "w0": 0.08}
+        | {"metadata": 0.5, "lambda_w": 3.0, "sweeps": 15},
         IALS_SPACE,
         cost.pmf,
         text=True,
         needs="irspack",
+        place=_place_factors,
         vectors=item_factors,
     ),
     "pmf": Model(

@@ -1,4 +1,4 @@
-"""Popularity, item neighbours and random walks.
+"""Popularity, item neighbours, random walks, sparse linear weights, and neighbours by content.
 
 X [users, items] holds what is learned from, and the same of whoever asks (see `model.matrix`).
 Neighbours are learned as weights W [items, items], sparse: w_ji is what an interaction with item j
@@ -10,14 +10,19 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from jaxrec.devices import placement
 from jaxrec.models import cost
-from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings
+from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings, appended
 from jaxrec.topk.scorer import Linear, Product, product
 
 BLOCK = 512
 """Items whose similarities are dense at a time."""
+SOLVED = 256
+"""Items whose weights are solved at once."""
+SWEEPS, TOLERANCE = 100, 1e-4
+"""Of coordinate descent: at most so many, until none moves a weight by more."""
 
 
 def item_neighbours(X: sparse.csr_array, neighbours: int, shrinkage: float) -> sparse.csr_array:
@@ -63,6 +68,75 @@ def random_walks(
     return _weights(similarity, X.shape[1], neighbours)
 
 
+def slim(X: sparse.csr_array, l1: float, l2: float, neighbours: int) -> sparse.csr_array:
+    """W of SLIM (Ning & Karypis 2011, eq. 4), each item's from its `neighbours` alone (fsSLIM).
+
+    Column w_i minimises 1/2 |x_i - X w_i|^2 + l2/2 |w_i|^2 + l1 |w_i|_1 over w_i >= 0 that are 0
+    but on the items S of the largest cosines with i. With G = X^T X, coordinate descent (Friedman,
+    Hastie & Tibshirani 2010) sets w_ji to (G_ji - sum over k != j of G_jk w_ki - l1) / (G_jj +
+    l2), or 0 if that is less, for one j of S after the other.
+    """
+    X = X.astype(np.float32)
+    items, G = X.shape[1], sparse.csr_array(X.T @ X)
+    G.sort_indices()
+    diagonal, at = G.diagonal(), values_of(G)
+    norms = np.sqrt(diagonal) + 1e-12
+    size = min(neighbours, items - 1)
+
+    def columns_of(start: int) -> sparse.csr_array:
+        own = np.arange(start, min(start + SOLVED, items))
+        cosines = G[own].toarray() / norms
+        cosines[np.arange(len(own)), own] = -np.inf
+        S = np.sort(np.argpartition(-cosines, size - 1, axis=1)[:, :size], axis=1)
+        one, other = np.triu_indices(size, 1)
+        G_SS = np.zeros((len(own), size, size), np.float32)
+        G_SS[:, one, other] = G_SS[:, other, one] = at(S[:, one], S[:, other])
+        w = _non_negative(G_SS, at(own[:, None], S) - l1, diagonal[S] + l2)
+        places = np.repeat(np.arange(len(own)), size), S.ravel()
+        found = sparse.csr_array((w.ravel(), places), shape=cosines.shape)
+        found.eliminate_zeros()
+        return found
+
+    with threadpool_limits(1):  # small products, one after the other
+        blocks = placement().each(columns_of, range(0, items, SOLVED))
+    return sparse.csr_array(sparse.vstack(blocks, format="csr").T)
+
+
+def _non_negative(
+    G: NDArray[np.floating], g: NDArray[np.floating], diagonal: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """The w [n, size] >= 0 that minimise 1/2 w^T (G + diagonal) w - g . w, each by itself.
+
+    G [n, size, size] is symmetric, with zeros where `diagonal` [n, size] is.
+    """
+    w = np.zeros_like(g)
+    for _ in range(SWEEPS):
+        before = w.copy()
+        for j in range(w.shape[1]):
+            rest = g[:, j] - np.einsum("nk,nk->n", G[:, j], w)
+            w[:, j] = np.maximum(rest, 0) / np.maximum(diagonal[:, j], 1e-12)
+        if np.abs(w - before).max(initial=0) < TOLERANCE:
+            break
+    return w
+
+
+def values_of(
+    G: sparse.csr_array,
+) -> Callable[[NDArray[np.integer], NDArray[np.integer]], NDArray[np.floating]]:
+    """What looks up G [items, items], of sorted indices, at rows and columns of any shape."""
+    items = G.shape[0]
+    pairs = np.repeat(np.arange(items), np.diff(G.indptr)) * items + G.indices
+
+    def at(rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.floating]:
+        wanted = rows.astype(np.int64) * items + columns
+        if not len(pairs):  # no two items have a user in common
+            return np.zeros(wanted.shape, G.dtype)
+        place = np.searchsorted(pairs, wanted).clip(max=len(pairs) - 1)
+        return np.where(pairs[place] == wanted, G.data[place], 0)
+
+    return at
+
+
 def _weights(
     similarity: Callable[[int, int], NDArray[np.floating]], items: int, neighbours: int
 ) -> sparse.csr_array:
@@ -98,6 +172,37 @@ def weights_of(arrays: Arrays) -> sparse.csr_array:
 def _ask_neighbours(arrays: Arrays, asking: Asking, settings: Settings) -> Linear:
     W = weights_of(arrays)
     return Linear(asking.matrix(len(arrays["starts"]) - 1, settings["target"]), W)
+
+
+def _slim(evidence: Evidence, settings: Settings) -> Arrays:
+    X = evidence.matrix(settings["target"])
+    return arrays_of(slim(X, settings["l1"], settings["l2"], settings["neighbours"]))
+
+
+def _content(evidence: Evidence, settings: Settings) -> Arrays:
+    """`right` [items, features]: features less their `mean`, of norm 1 (or 0)."""
+    features = evidence.features(settings["metadata"])
+    mean = features.mean(axis=0)
+    return {"right": _directions(features - mean), "mean": mean}
+
+
+def _directions(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
+
+
+def _ask_content(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
+    """Cosines with the mean of what a user has, weighted by X."""
+    right = arrays["right"]
+    return product(_directions(asking.matrix(len(right), settings["target"]) @ right), right)
+
+
+def _place_content(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
+    return arrays | {"right": appended(arrays["right"], _directions(features - arrays["mean"]))}
+
+
+def _right(arrays: Arrays) -> NDArray[np.float32]:
+    return arrays["right"]
 
 
 def _popularity(evidence: Evidence, settings: Settings) -> Arrays:
@@ -144,5 +249,30 @@ MODELS = {
         {"target": "liked", "neighbours": 128, "alpha": 0.5, "beta": 0.4},
         SPACE | {"alpha": Range(0.3, 2.0), "beta": Range(0.0, 1.0, log=False)},
         cost.neighbours,
+    ),
+    "slim": Model(
+        "SLIM of near items",
+        _slim,
+        _ask_neighbours,
+        {"target": "graded", "neighbours": 50, "l1": 0.3, "l2": 100.0},
+        {
+            "target": ("liked", "graded"),
+            "neighbours": Range(20, 200),
+            "l1": Range(0.01, 30.0),
+            "l2": Range(0.1, 1000.0),
+        },
+        cost.slim,
+        named_only=True,
+    ),
+    "content": Model(
+        "neighbours by content",
+        _content,
+        _ask_content,
+        {"target": "liked", "metadata": 1.0},
+        {"target": ("liked", "graded"), "metadata": Range(0.1, 10.0)},
+        cost.content,
+        text=True,
+        place=_place_content,
+        vectors=_right,
     ),
 }

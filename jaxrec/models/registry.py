@@ -5,6 +5,8 @@
 | `popularity`  | the most liked items                                                     |
 | `itemknn`     | cosine neighbours of items                                               |
 | `rp3beta`     | random walks with a popularity penalty                                   |
+| `slim`        | sparse linear weights above 0 of near items; if named                    |
+| `content`     | items like the mean of what a user likes, by features: nothing learned   |
 | `ease`, `ease-graded` | linear item-item weights, of liked or of all ratings               |
 | `ease+text`, `ease-graded+text` | the same with the item features as further rows          |
 | `sparse-ease`, `sparse-ease+text` | their weights by a sparse inverse, where theirs do not fit |

@@ -17,7 +17,7 @@ from jaxrec.models import cost
 from jaxrec.models.cost import DIRECTIONS
 from jaxrec.models.ease import ask_linear, place_linear, text_correction
 from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings
-from jaxrec.models.neighbours import arrays_of, weights_of
+from jaxrec.models.neighbours import arrays_of, values_of, weights_of
 from jaxrec.topk.scorer import Linear
 
 BLOCK = 256
@@ -96,16 +96,8 @@ def _solved(
     G: sparse.csr_array, diagonal: NDArray[np.floating], S: NDArray[np.int32]
 ) -> sparse.csr_array:
     """P over each item and its S [items, neighbours], of G beside its `diagonal` plus lambda."""
-    items, size = S.shape
-    pairs = np.repeat(np.arange(items), np.diff(G.indptr)) * items + G.indices
+    (items, size), at = S.shape, values_of(G)
     itself, (one, other) = np.arange(size), np.triu_indices(size, 1)
-
-    def at(rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.floating]:
-        wanted = rows.astype(np.int64) * items + columns
-        if not len(pairs):  # no two items have a user in common
-            return np.zeros(wanted.shape)
-        place = np.searchsorted(pairs, wanted).clip(max=len(pairs) - 1)
-        return np.where(pairs[place] == wanted, G.data[place], 0)
 
     def columns_of(start: int) -> NDArray[np.floating]:
         own = S[start : start + BLOCK]

@@ -23,7 +23,7 @@ def plot_card(card: ScoreCard, k: int, path: Path) -> None:
 
     The format is that of the suffix; without one it is PNG.
 
-    Whiskers are 95 % intervals by bootstrap over users. Where there is a hybrid, a second panel has
+    Whiskers are 95 % intervals over draws of users. Where there is a hybrid, a second panel has
     what each of its signals weighs, reaches alone and adds.
 
     Raises:

@@ -53,8 +53,8 @@ def card_lines(card: ScoreCard) -> list[str]:
 
 def table(card: ScoreCard, k: int) -> Table:
     """The rows at one cut-off."""
-    last = "retr. ideal" if card.retrieved_ideal else "tail R"
-    headings = ("hits", f"P@{k}", "±", f"R@{k}", f"NDCG@{k}", last, f"/ {card.reference}")
+    last = ("retr. ideal",) if card.retrieved_ideal else ("tail R", "tail hits")
+    headings = ("hits", f"P@{k}", "±", f"R@{k}", f"NDCG@{k}", *last, f"/ {card.reference}")
     shown = table_of_rows(card.title, headings)
     for row in card.rows:
         if isinstance(row, AbsentRow):
@@ -64,11 +64,15 @@ def table(card: ScoreCard, k: int) -> Table:
         precision, gain = f"precision@{k}", row.gains.get(card.reference, {})
         shown.add_row(
             row.name,
-            str(round(metrics[precision] * k * row.users)),
+            f"{metrics[f'hits@{k}']:.0f}",
             figure(metrics[precision]),
             half_width(row.figures.ci95[precision]),
             *(figure(metrics[f"{metric}@{k}"]) for metric in ("recall", "ndcg")),
-            figure(metrics[f"ndcg_retrieved@{k}"] if card.retrieved_ideal else tail[f"recall@{k}"]),
+            *(
+                [figure(metrics[f"ndcg_retrieved@{k}"])]
+                if card.retrieved_ideal
+                else [figure(tail[f"recall@{k}"]), f"{tail[f'hits@{k}']:.0f}"]
+            ),
             f"{gain[precision]:+.1%}" if precision in gain and row.name != card.reference else "",
         )
     return shown

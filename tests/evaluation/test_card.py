@@ -58,6 +58,8 @@ ROWS = st.builds(
     all_unseen=NUMBERS,
     beyond_accuracy=NUMBERS,
 )
+LEADS = st.lists(FLOATS).map(tuple)
+COMPARISONS = st.builds(Comparison, FLOATS, FLOATS, PAIRS, FLOATS, FLOATS, LEADS)
 HYBRIDS = st.builds(
     FusionCard,
     signals=st.lists(NAMES, max_size=3).map(tuple),
@@ -67,7 +69,7 @@ HYBRIDS = st.builds(
     alone=NUMBERS,
     validation_ndcg=NUMBERS,
     calibration=NUMBERS,
-    against=by_name(by_name(st.builds(Comparison, FLOATS, FLOATS, PAIRS, FLOATS))),
+    against=by_name(by_name(COMPARISONS)),
     places_differing=by_name(FLOATS, CUT_OFFS),
 )
 CARDS = st.builds(

@@ -5,11 +5,13 @@ from scipy.stats import bootstrap
 from jaxrec.evaluation.measure import ITEM_THIRDS, Evaluation
 from jaxrec.evaluation.significance import (
     MANY,
+    Crossed,
     against,
     bootstrap_means,
     holm,
     how_sure,
     interval,
+    interval_and_p,
     p_value,
     row_cards,
     spread,
@@ -159,10 +161,11 @@ def test_a_card_by_moments_is_a_card_by_draws(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_comparison_by_moments_is_one_by_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    per_user = {row: found.per_user["precision@5"] for row, found in evaluations(700).items()}
-    drawn = against(per_user)["pmf"]
+    rows = evaluations(700).items()
+    per_user = {row: found.per_user["precision@5"][None, :, None] for row, found in rows}
+    drawn = against(per_user, ["precision@5"])["precision@5"]["pmf"]
     monkeypatch.setattr("jaxrec.evaluation.significance.MANY", 700)
-    found = against(per_user)["pmf"]
+    found = against(per_user, ["precision@5"])["precision@5"]["pmf"]
     assert found.difference == drawn.difference
     assert found.ci95 == pytest.approx(drawn.ci95, abs=0.05 * np.ptp(drawn.ci95))
     assert found.p_holm == pytest.approx(drawn.p_holm, abs=0.02)
@@ -171,6 +174,77 @@ def test_a_comparison_by_moments_is_one_by_draws(monkeypatch: pytest.MonkeyPatch
 def test_the_card_says_how_sure_it_is_made() -> None:
     assert "10,000 draws" in how_sure(MANY - 1)
     assert "moments" in how_sure(MANY)
+    assert "users and splits drawn anew" in how_sure(MANY, 5)
+
+
+def test_figures_and_rows_are_one_family() -> None:
+    rng = np.random.default_rng(0)
+    rows = {row: rng.normal(lead, 1, (1, 200, 2)) for row, lead in (("pmf", 0), ("text", 0.1))}
+    found = against(rows | {"hybrid": rows["pmf"] + 0.2}, ["precision@5", "recall@5"])
+    p = {(figure, row): of.p for figure, by in found.items() for row, of in by.items()}
+    assert len(p) == 4
+    assert {key: found[key[0]][key[1]].p_holm for key in p} == holm(p)
+    by_figure = {row: of.p for row, of in found["recall@5"].items()}
+    assert found["recall@5"]["text"].p_holm > holm(by_figure)["text"]
+
+
+def crossed_effects(
+    shape: tuple[int, int, int], users: float, splits: float, seed: int = 0
+) -> np.ndarray:
+    """[splits, users, columns] of mean 0: effects of so much, and noise of 1."""
+    rng = np.random.default_rng(seed)
+    s, u, columns = shape
+    of_users, of_splits = rng.normal(size=(1, u, columns)), rng.normal(size=(s, 1, columns))
+    return users * of_users + splits * of_splits + rng.normal(size=shape)
+
+
+@pytest.mark.parametrize("splits", [3, 5])
+@pytest.mark.parametrize(("of_users", "of_splits"), [(0, 0), (1, 0.1), (0.3, 0.1), (0.3, 1)])
+def test_without_an_effect_a_twentieth_is_significant_at_most(
+    splits: int, of_users: float, of_splits: float
+) -> None:
+    """Of 2,000 samples, to within three standard errors; and by users alone far more."""
+    values = crossed_effects((splits, 100, 2000), of_users, of_splits)
+    ci95, p = interval_and_p(values)
+    rejected = np.mean(p < 0.05)
+    assert rejected == pytest.approx(np.mean((ci95[0] > 0) | (ci95[1] < 0)), abs=0.001)
+    assert rejected < 0.065
+    assert np.mean(p < 0.005) < 0.01
+    if of_splits == 1:  # the interval is no wider than it must be
+        assert rejected > 0.035
+        assert np.mean(spread(values.mean(axis=0)).p_value() < 0.05) > 0.3
+
+
+def test_variances_are_those_of_the_analysis_of_variance() -> None:
+    """Where everybody is in each split: variances of means by those of the effects."""
+    values = crossed_effects((4, 700, 3), 1, 0.2)  # two blocks of users
+    found, (s, u) = Crossed.of(values), values.shape[:2]
+    of_users, of_splits = values.mean(axis=0), values.mean(axis=1)
+    noise = values - of_users - of_splits[:, None] + values.mean(axis=(0, 1))
+    error = (noise**2).sum(axis=(0, 1)) / ((s - 1) * (u - 1))
+    np.testing.assert_allclose(found.mean, values.mean(axis=(0, 1)))
+    np.testing.assert_allclose(found.splits, of_splits.var(axis=0, ddof=1) / s)
+    np.testing.assert_allclose(found.users, (of_users.var(axis=0, ddof=1) - error / s) / u)
+
+
+def test_a_split_counts_once_however_many_users_it_has() -> None:
+    x = np.array([[0.0, 0.4, 0.8, np.nan], [0.3, np.nan, 0.7, np.nan]])[..., None]
+    found = Crossed.of(x)
+    assert found.by_split[:, 0] == pytest.approx([0.4, 0.5])
+    assert found.mean == pytest.approx([0.45])
+    assert found.splits == pytest.approx([2 * 0.05**2 / 2])
+    # users are off by -0.4 and -0.2, by 0, by 0.4 and 0.2; each place counts 1/6 and 1/4
+    adds = (0.4 / 6 + 0.2 / 4) ** 2 - 0.02 * (1 / 36 + 1 / 16)
+    assert found.users == pytest.approx([2 * adds * 3 / 2])
+
+
+def test_what_one_split_has_alone_is_not_known_to_be_sure() -> None:
+    values = np.full((3, 50, 2), 0.3)
+    values[1:, :, 0] = np.nan
+    ci95, p = interval_and_p(values)
+    assert np.isnan(ci95[:, 0]).all()
+    assert ci95[:, 1] == pytest.approx([0.3, 0.3])
+    assert p == pytest.approx([1, 2 / 10_001])
 
 
 def test_coverage_is_of_the_lists_of_a_part() -> None:

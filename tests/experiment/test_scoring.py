@@ -311,7 +311,7 @@ def test_without_texts_no_row_reads_any(run: RunFolder, title: str, why: str) ->
     bare = nameless(run, title)
     assert set(bare.texts("honest")) == {title or "movie"}
     card = score_card(bare, (5,))
-    readers = {"ease+text", "ease-graded+text", "ials", "text", "pmf+text", "hybrid"}
+    readers = {"content", "ease+text", "ease-graded+text", "ials", "text", "pmf+text", "hybrid"}
     found = absent(card)
     assert set(found) == readers | {"pmf"}
     assert all(found[row].startswith(why) for row in readers)

@@ -28,7 +28,7 @@ from jaxrec.sources.synthetic import synthetic_dataset
 ITEMS = 8
 QUICK = {"factors": 4, "sweeps": 3}
 FITTED = [row for row in MODELS if MODELS[row].lacks is None]
-NAMED = ("set", "sparse-ease", "sparse-ease+text")
+NAMED = ("set", "slim", "sparse-ease", "sparse-ease+text")
 
 
 def small(kind: str) -> Dataset:
@@ -86,7 +86,7 @@ def test_a_score_card_of_every_row(
     rows = [row.name for row in rows_of(run)]
     card = score_card(run, ks=(5, 25), only=(*rows, *NAMED))
     blind = {"popularity", "pmf", "itemknn", "rp3beta", "ease", "ease-graded"}
-    blind |= {"sparse-ease"}  # to cold items
+    blind |= {"slim", "sparse-ease"}  # to cold items
     absent = blind if protocol == "cold-items" else set()
     absent |= {"ease-graded", "ease-graded+text"} if kind == "likes" else set()
     assert set(card.measured) >= {*FITTED, "hybrid"} - absent

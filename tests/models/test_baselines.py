@@ -5,11 +5,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
+from jaxrec.data.dataset import Dataset
+from jaxrec.evaluation.protocol import Protocol
 from jaxrec.models.ease import ease
-from jaxrec.models.model import NOBODY, Arrays, Asking, Settings, matrix
-from jaxrec.models.neighbours import item_neighbours, random_walks
-from jaxrec.models.registry import MODELS
+from jaxrec.models.model import NOBODY, Arrays, Asking, Evidence, Settings, matrix
+from jaxrec.models.neighbours import item_neighbours, random_walks, slim
+from jaxrec.models.registry import MODELS, ask, learn
 from jaxrec.sources.synthetic import STARS
+from jaxrec.topk.scorer import Product
 from tests.conftest import make_ratings
 from tests.scored import scores_by
 
@@ -152,3 +155,150 @@ def test_random_walks_are_those_of_irspack() -> None:
     unseen = X.toarray() == 0
     scale = found[unseen].sum() / expected[unseen].sum()
     np.testing.assert_allclose(found[unseen], scale * expected[unseen], rtol=1e-4)
+
+
+def nearest(X: NDArray[np.floating], neighbours: int) -> list[NDArray[np.integer]]:
+    """Of each item the others of the largest cosines."""
+    norms = np.linalg.norm(X, axis=0)
+    cosines = X.T @ X / np.outer(norms, norms)
+    np.fill_diagonal(cosines, -np.inf)
+    return [np.argsort(-row)[: min(neighbours, len(row) - 1)] for row in cosines]
+
+
+@pytest.mark.parametrize("neighbours", [4, 100])
+def test_slim_is_where_no_weight_can_move(neighbours: int) -> None:
+    """The conditions of Karush, Kuhn and Tucker, of each item over its neighbours."""
+    X, l1, l2 = some_matrix(40, 12), 0.3, 0.5
+    dense = X.toarray()
+    W = slim(X, l1, l2, neighbours).toarray()
+    near = nearest(dense, neighbours)
+    down = dense.T @ (dense @ W - dense) + l2 * W + l1  # what the objective grows by with a weight
+    assert (W >= 0).all()
+    assert (W > 0).sum() > 12
+    for item, own in enumerate(near):
+        assert not np.delete(W[:, item], own).any()
+        slope, weight = down[own, item], W[own, item]
+        np.testing.assert_allclose(slope[weight > 0], 0, atol=2e-3)
+        assert (slope[weight == 0] > -2e-3).all()
+
+
+def test_slim_is_the_elastic_net_of_scikit_learn() -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="of the embed extra")
+    X, l1, l2 = some_matrix(40, 12), 0.3, 0.5
+    dense, found = X.toarray(), slim(X, l1, l2, 5).toarray()
+    peer = linear_model.ElasticNet(
+        alpha=(l1 + l2) / 40, l1_ratio=l1 / (l1 + l2), positive=True, fit_intercept=False, tol=1e-8
+    )
+    for item, own in enumerate(nearest(dense, 5)):
+        peer.fit(dense[:, own], dense[:, item])
+        np.testing.assert_allclose(found[own, item], peer.coef_, atol=1e-3)
+
+
+def test_blocks_of_items_change_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = some_matrix(40, 12)
+    whole = slim(X, 0.3, 0.5, 5).toarray()
+    monkeypatch.setattr("jaxrec.models.neighbours.SOLVED", 5)
+    np.testing.assert_allclose(slim(X, 0.3, 0.5, 5).toarray(), whole, atol=1e-3)
+
+
+def test_items_that_nobody_shares_have_no_weights() -> None:
+    assert slim(sparse.csr_array(np.eye(4)), 0.1, 0.1, 2).nnz == 0
+
+
+@pytest.fixture
+def some_evidence(synthetic: Dataset) -> Evidence:
+    E = np.random.default_rng(0).normal(size=(synthetic.items, 4)).astype(np.float32)
+    E /= np.linalg.norm(E, axis=1, keepdims=True)
+    return Evidence(synthetic, Protocol.of("strict", synthetic, 1).split, E, 1, {})
+
+
+def newcomers(evidence: Evidence) -> Asking:
+    """All users, as if nobody had been learned from."""
+    asking = evidence.asking
+    return asking._replace(trained=np.full(asking.users, NOBODY, np.int32))
+
+
+@pytest.mark.parametrize("target", ["liked", "graded"])
+def test_content_is_the_cosine_with_the_mean_of_what_a_user_has(
+    some_evidence: Evidence, target: str
+) -> None:
+    settings = {"target": target, "metadata": 0.5}
+    features = some_evidence.features(0.5)
+    e = features - features.mean(axis=0)
+    e /= np.linalg.norm(e, axis=1, keepdims=True)
+    X = some_evidence.matrix(target).toarray()
+    mean = X @ e
+    norms = np.linalg.norm(mean, axis=1, keepdims=True)
+    expected = mean @ e.T / np.where(norms > 0, norms, 1)
+    arrays = learn("content", some_evidence, settings)
+    everybody = np.arange(len(X))
+    for asking in (some_evidence.asking, newcomers(some_evidence)):
+        found = scores_by(ask("content", arrays, asking, settings), everybody, len(e))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    place = MODELS["content"].place
+    assert place is not None
+    right = place(arrays, features[:3], settings)["right"]
+    np.testing.assert_allclose(right[-3:], e[:3], atol=1e-6)
+
+
+IALS = {"factors": 6, "lambda_": 0.2, "nu": 0.6, "w0": 0.1, "sweeps": 100}
+
+
+@pytest.mark.parametrize("target", ["liked", "graded"])
+def test_ials_folds_in_at_the_minimum_of_its_objective(
+    some_evidence: Evidence, target: str
+) -> None:
+    """Confidences above 0 of target 1, and w0 of all pairs of target 0 (Rendle 2021)."""
+    items, how = some_evidence.shape[1], IALS | {"target": target}
+    V = np.random.default_rng(0).normal(0, 0.5, (items, 6)).astype(np.float32)
+    arrays: Arrays = {"U": np.zeros((1, 6)), "V": V, "rated": np.ones(items, np.uint8)}
+    scored = MODELS["ials"].ask(arrays, newcomers(some_evidence), how)
+    assert isinstance(scored, Product)
+    U = np.asarray(scored.left, float)
+    C = np.maximum(some_evidence.matrix(target).toarray(), 0)
+    ridge = 0.2 * ((C > 0).sum(axis=1) + 0.1 * items) ** 0.6
+    slope = (C * (U @ V.T - 1)) @ V + 0.1 * U @ (V.T @ V) + ridge[:, None] * U
+    assert np.abs(slope[C.any(axis=1)]).max() < 1e-3
+    assert ((C > 0).sum() < (some_evidence.matrix("graded") != 0).sum()) or target == "graded"
+
+
+@pytest.mark.parametrize("target", ["liked", "graded"])
+def test_ials_is_irspack_s_for_newcomers_and_new_items(
+    some_evidence: Evidence, target: str
+) -> None:
+    irspack = pytest.importorskip("irspack.recommenders", reason="the bench extra")
+    how = MODELS["ials"].settings | IALS | {"target": target, "lambda_w": 2.0}
+    arrays, E = learn("ials", some_evidence, how), some_evidence.features(how["metadata"])
+    X = sparse.csr_matrix(np.maximum(some_evidence.matrix(target).toarray(), 0))
+    peer = irspack.IALSRecommender(
+        X, n_components=6, alpha0=0.1, reg=0.2, nu=0.6, item_features=E,
+        lambda_item_feature=2.0, train_epochs=100, random_seed=1, solver_type="CHOLESKY",
+    )  # fmt: skip
+    peer.learn()
+    core = peer.trainer_as_ials.core_trainer
+    expected = peer.get_user_embedding() @ peer.get_item_embedding().T
+    np.testing.assert_allclose(arrays["U"] @ arrays["V"].T, expected, atol=0.03)
+    core.user, core.item = arrays["U"], arrays["V"]
+    scored = ask("ials", arrays, newcomers(some_evidence), how)
+    assert isinstance(scored, Product)
+    np.testing.assert_allclose(scored.left, peer.compute_user_embedding(X), atol=2e-3)
+    place = MODELS["ials"].place
+    assert place is not None
+    placed = place(arrays, E[:5], how)["V"][-5:]
+    expected = np.asarray(
+        peer.get_user_embedding() @ peer.compute_item_embedding_from_features(E[:5]).T
+    )
+    np.testing.assert_allclose(arrays["U"] @ placed.T, expected, atol=0.03)
+
+
+def test_a_search_of_ials_passes_over_what_irspack_cannot_solve(
+    some_evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    irspack = pytest.importorskip("irspack.recommenders", reason="the bench extra")
+
+    def fail(self: object) -> None:
+        raise RuntimeError("not positive definite")
+
+    monkeypatch.setattr(irspack.IALSRecommender, "learn", fail)
+    with pytest.raises(FloatingPointError, match="irspack: not positive definite"):
+        learn("ials", some_evidence)

@@ -6,7 +6,7 @@ from math import nan
 from rich.console import Console, RenderableType
 
 from jaxrec.evaluation.card import AbsentRow, Comparison, FusionCard, Mean, Summary
-from jaxrec.report.summary import summary_table
+from jaxrec.report.summary import tables
 from jaxrec.report.tables import card_lines, figure, half_width, hybrid_line, parts
 from tests.cards import figures, row_card, score_card_of
 
@@ -44,10 +44,10 @@ def test_the_card_is_shown_part_by_part() -> None:
     assert lines[: len(card.protocol)] == card_lines(card)
     shown = lines[len(card.protocol) :]
     assert shown[0] == "tiny (SYNTHETIC DATA), protocol strict, seed 7"
-    assert shown[2] == "row hits P@5 ± R@5 NDCG@5 tail R / pmf"
-    assert shown[4] == "pmf 10 0.2000 0.100 0.2000 0.2000 0.2000"
+    assert shown[2] == "row hits P@5 ± R@5 NDCG@5 tail R tail hits / pmf"
+    assert shown[4] == "pmf 10 0.2000 0.100 0.2000 0.2000 0.2000 10"
     assert shown[5] == "mf+minilm absent"
-    assert shown[6] == "hybrid 20 0.4000 0.100 0.4000 0.4000 0.4000 +100.0%"
+    assert shown[6] == "hybrid 20 0.4000 0.100 0.4000 0.4000 0.4000 20 +100.0%"
     assert shown[8:] == ["mf+minilm is absent: jaxrec embed", hybrid_line(HYBRID)]
 
 
@@ -107,7 +107,7 @@ def test_nobody_s_figure_is_not_shown() -> None:
     assert (figure(0.25), half_width((0.1, 0.3))) == ("0.2500", "0.100")
     row = row_card("pmf")
     row.by_item_third["tail"] = figures(nan)
-    assert "pmf 20 0.4000 0.100 0.4000 0.4000" in printed(*parts(score_card_of(row)))
+    assert "pmf 20 0.4000 0.100 0.4000 0.4000 0" in printed(*parts(score_card_of(row)))
 
 
 def test_a_summary_shows_the_lead_of_hybrid() -> None:
@@ -115,12 +115,23 @@ def test_a_summary_shows_the_lead_of_hybrid() -> None:
         names = ("precision", "recall", "ndcg", "tail_recall")
         return {f"{name}@5": Mean(mean, (mean - 0.1, mean + 0.1), (mean, mean)) for name in names}
 
-    lead = {"precision@5": {"pmf": Comparison(0.1, 0.5, (0.05, 0.15), 0.01)}}
-    rows = {"pmf": means(0.2), "hybrid": means(0.3)}
-    summary = Summary("strict", "tiny", True, ("a", "b"), 10, rows, lead, left_out=("ease",))
-    lines = printed(summary_table(summary, 5))
+    lead = Comparison(0.1, 0.5, (0.05, 0.15), 0.005, 0.01, (0.12, 0.08))
+    summary = Summary(
+        "strict", "tiny", True, ("a", "b"), 10, "users and splits",
+        rows={"pmf": means(0.2), "hybrid": means(0.3)},
+        hits={"pmf": {"hits@5": 10, "tail_hits@5": 2}, "hybrid": {"hits@5": 15, "tail_hits@5": 4}},
+        against={"precision@5": {"pmf": lead}, "tail_recall@5": {"pmf": lead}},
+        left_out=("ease",),
+    )  # fmt: skip
+    lines = printed(*tables(summary, 5))
     assert lines[0] == "tiny (SYNTHETIC DATA), protocol strict, 2 runs"
-    assert lines[2] == "row P@5 ± R@5 NDCG@5 tail R hybrid +P p"
-    assert lines[4] == "pmf 0.2000 0.100 0.2000 0.2000 0.2000 +50.0% 0.0100"
-    assert lines[5] == "hybrid 0.3000 0.100 0.3000 0.3000 0.3000"
-    assert lines[-1] == "not measured in every run: ease"
+    assert lines[2] == "row P@5 ± R@5 NDCG@5 tail R tail hits"
+    assert lines[4] == "pmf 0.2000 0.100 0.2000 0.2000 0.2000 2"
+    assert lines[5] == "hybrid 0.3000 0.100 0.3000 0.3000 0.3000 4"
+    assert lines[7:9] == ["± and p: users and splits", "not measured in every run: ease"]
+    assert lines[9] == "hybrid, precision@5, over"
+    assert lines[11] == "row lead 95 % interval in the splits p hits"
+    of_both = "+50.0% +25.0% to +75.0% +40.0% to +60.0% 0.0100"
+    assert lines[13] == f"pmf {of_both} 15 / 10"
+    assert lines[15] == "hybrid, tail recall@5, over"
+    assert lines[19] == f"pmf {of_both} 4 / 2"
