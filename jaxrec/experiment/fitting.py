@@ -30,7 +30,7 @@ from jaxrec.experiment.kept import Arrays, Identity, as_json, holds, keep, write
 from jaxrec.experiment.rows import pmf_settings_of, settings_of
 from jaxrec.fusion.gate import fused_scorer
 from jaxrec.fusion.published import content_profiles, published_fusion
-from jaxrec.models.factorization import of_factors, pmf_settings
+from jaxrec.models.factorization import of_factors, row_settings
 from jaxrec.models.registry import ask, learn
 from jaxrec.pmf.fit import fit_pmf
 from jaxrec.pmf.objective import Factors, PmfSettings, training_pairs
@@ -276,7 +276,7 @@ def learned(run: RunFolder, row: str) -> Arrays:
             if factors is None:
                 run.say("text: fits PMF anew, for the factors of row pmf have other settings")
             else:
-                own.plain[pmf_settings(settings)] = factors
+                own.plain[pmf_settings_of(run, row)] = factors
         return learn(row, own, settings)
 
     return keep(run.model_path(row), identity_with_settings(run, row), make, run.say)
@@ -296,14 +296,15 @@ def learned_pmf(run: RunFolder) -> Arrays:
     """
     items = run.dataset.interactions.items[run.protocol.split.train]
     rated = np.bincount(items, minlength=run.dataset.items) > 0
-    return of_factors(run.read_factors("pmf")[0], rated)
+    factors, card = run.read_factors("pmf")
+    return of_factors(factors, rated, settings_on(card).w0)
 
 
 def fitted_pmf(run: RunFolder) -> Product | Linear:
     """What the factors of row `pmf` score for all users; those who are given are folded in."""
     settings = settings_on(run.read_factors("pmf")[1])
     asking = evidence_with(run, run.protocol.split, None).asking
-    return ask("pmf", learned_pmf(run), asking, settings._asdict())
+    return ask("pmf", learned_pmf(run), asking, row_settings(settings))
 
 
 def _factors_of_pmf(run: RunFolder) -> Factors | None:
@@ -317,7 +318,7 @@ def _factors_of_pmf(run: RunFolder) -> Factors | None:
 
 def _pmf_identity(run: RunFolder, row: str) -> Identity:
     """Of the PMF of train that a row's settings make."""
-    return _factors_identity(run, pmf_settings(settings_of(run, row)), "train")
+    return _factors_identity(run, pmf_settings_of(run, row), "train")
 
 
 def fused(run: RunFolder, fusion: Fusion) -> AnyScorer:

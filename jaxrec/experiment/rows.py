@@ -131,9 +131,10 @@ def settings_of(run: RunFolder, row: str) -> Settings:
     return defaults | {name: v for name, v in tuned["settings"].items() if name in defaults}
 
 
-def pmf_settings_of(run: RunFolder) -> PmfSettings:
-    """What `train-pmf` fits by default: what was tuned in this run folder, else the defaults."""
-    return pmf_settings(settings_of(run, "pmf"))
+def pmf_settings_of(run: RunFolder, row: str = "pmf") -> PmfSettings:
+    """What a row fits PMF with: what was tuned in this run folder, else the defaults."""
+    pairs = run.dataset.users * run.dataset.items
+    return pmf_settings(settings_of(run, row), len(run.protocol.split.train) / pairs)
 
 
 def cost_of(run: RunFolder, name: str, made: Collection[str] = ()) -> Cost:

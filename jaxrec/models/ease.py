@@ -215,7 +215,7 @@ def _ease_with_text(evidence: Evidence, settings: Settings) -> Arrays:
 
 
 SPACE: dict[str, Range | tuple] = {"lambda_": Range(10.0, 2000.0)}
-TEXT_SPACE = SPACE | {"metadata": Range(0.3, 5.0), "text_weight": Range(0.5, 50.0)}
+TEXT_SPACE = SPACE | {"metadata": Range(0.1, 10.0), "text_weight": Range(0.05, 50.0)}
 
 MODELS = {
     "ease": Model(
@@ -241,7 +241,7 @@ MODELS = {
         "EASE, liked, with text",
         _ease_with_text,
         _ask,
-        {"target": "liked", "lambda_": 180.0, "metadata": 1.0, "text_weight": 25.0},
+        {"target": "liked", "lambda_": 200.0, "metadata": 1.0, "text_weight": 5.0},
         TEXT_SPACE,
         cost.ease,
         text=True,

@@ -33,16 +33,36 @@ KEPT = 8
 """Fits of PMF without text that are remembered of a split; a search makes many."""
 
 
-def pmf_settings(settings: Settings) -> PmfSettings:
-    """Those among a row's settings that are PMF's."""
-    return PmfSettings(
-        **{key: value for key, value in settings.items() if key in PmfSettings._fields}
-    )
+def pmf_settings(settings: Settings, density: float) -> PmfSettings:
+    """Those among a row's settings that are PMF's.
+
+    In place of w0, the weight of a pair, a row has `unobserved`: the weight of all pairs together
+    over that of those observed, which suits data of any density.
+
+    Args:
+        settings: of the row; with a w0 where `unobserved` is None.
+        density: share of all pairs that is observed.
+    """
+    own = {key: value for key, value in settings.items() if key in PmfSettings._fields}
+    if (unobserved := settings["unobserved"]) is not None:
+        own["w0"] = unobserved * density
+    return PmfSettings(**own)
 
 
-def of_factors(factors: Factors, rated: NDArray[np.bool_]) -> Arrays:
+def row_settings(settings: PmfSettings) -> Settings:
+    """Settings of row `pmf` that are these."""
+    return settings._asdict() | {"unobserved": None}
+
+
+def of_factors(factors: Factors, rated: NDArray[np.bool_], w0: float) -> Arrays:
     """What row `pmf` has learned; `rated` [items] have interactions in train."""
-    return {"U": factors.U, "V": factors.V, "rated": rated.astype(np.uint8)}
+    return {"U": factors.U, "V": factors.V, "rated": rated.astype(np.uint8), "w0": np.array([w0])}
+
+
+def _as_learned(arrays: Arrays, settings: Settings) -> PmfSettings:
+    """With the w0 of the fit, whatever the density where somebody asks."""
+    own = pmf_settings(settings | {"unobserved": None}, 0.0)
+    return own._replace(w0=float(arrays["w0"][0]))
 
 
 Observing = Callable[[Interactions, Feedback, PmfSettings], Observed]
@@ -79,11 +99,6 @@ def user_factors(
     return U
 
 
-def ask_factors(arrays: Arrays, asking: Asking, settings: PmfSettings) -> Product:
-    """U_u . V_i of whoever asks."""
-    return product(user_factors(arrays, asking, settings), arrays["V"])
-
-
 def item_factors(arrays: Arrays) -> NDArray[np.floating]:
     """V."""
     return arrays["V"]
@@ -95,30 +110,30 @@ def _pairs(evidence: Evidence, settings: PmfSettings) -> Observed:
 
 def _plain_factors(evidence: Evidence, settings: Settings) -> Arrays:
     """Without text, of these settings fitted once."""
-    how = pmf_settings(settings)
+    how = pmf_settings(settings, evidence.density)
     if how not in evidence.plain:
         while len(evidence.plain) >= KEPT:
             evidence.plain.pop(next(iter(evidence.plain)))
         pairs = _pairs(evidence, how)
         evidence.plain[how] = fit_pmf(pairs, *evidence.shape, how, seed=evidence.seed)[0]
     counts = np.bincount(evidence.train.items, minlength=evidence.dataset.items)
-    return of_factors(evidence.plain[how], counts > 0)
+    return of_factors(evidence.plain[how], counts > 0, how.w0)
 
 
 def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
-    return ask_factors(arrays, asking, pmf_settings(settings))
+    return product(user_factors(arrays, asking, _as_learned(arrays, settings)), arrays["V"])
 
 
 def _pmf_with_text(evidence: Evidence, settings: Settings) -> Arrays:
     """Factors, and W [features, factors] of the items' prior means."""
-    how, E = pmf_settings(settings), evidence.features(settings["metadata"])
+    how, E = pmf_settings(settings, evidence.density), evidence.features(settings["metadata"])
     pairs, (users, items) = _pairs(evidence, how), evidence.shape
     factors, _ = fit_pmf(pairs, users, items, how, seed=evidence.seed, item_features=E)
     counts = np.bincount(pairs.items, minlength=items)
     rated = counts > 0
     ridge = ridges(counts[rated], users, how, "items").astype(factors.V.dtype)
     W = TextPrior.of(E[rated], ridge, how.lambda_w).fit(jnp.asarray(factors.V[rated]))[0]
-    return of_factors(factors, rated) | {"W": np.asarray(W)}
+    return of_factors(factors, rated, how.w0) | {"W": np.asarray(W)}
 
 
 def _place_factors(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
@@ -137,7 +152,7 @@ def _text(evidence: Evidence, settings: Settings) -> Arrays:
 
 
 def _ask_text(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
-    return product(user_factors(arrays, asking, pmf_settings(settings)), arrays["right"])
+    return product(user_factors(arrays, asking, _as_learned(arrays, settings)), arrays["right"])
 
 
 def _place_text(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
@@ -155,13 +170,14 @@ def _ials(evidence: Evidence, settings: Settings) -> Arrays:
     """The iALS of irspack, with item features as side information."""
     from irspack.recommenders import IALSRecommender
 
-    pairs = confidences(evidence.train, evidence.dataset.feedback, _ials_settings(settings))
+    how = _ials_settings(settings, evidence.density)
+    pairs = confidences(evidence.train, evidence.dataset.feedback, how)
     X = csr_matrix((pairs.weights, (pairs.users, pairs.items)), shape=evidence.shape)
     E = evidence.features(settings["metadata"])
     model = IALSRecommender(
         X,
         n_components=settings["factors"],
-        alpha0=settings["w0"],
+        alpha0=how.w0,
         reg=settings["lambda_"],
         nu=settings["nu"],
         item_features=E,
@@ -176,8 +192,9 @@ def _ials(evidence: Evidence, settings: Settings) -> Arrays:
         raise FloatingPointError(f"irspack: {error}") from None
     U, V = (np.array(of) for of in (model.get_user_embedding(), model.get_item_embedding()))
     to_mean = np.array(model.trainer_as_ials.core_trainer.item_feature_weight)
-    W = _placing(U, to_mean, _ials_settings(settings))
-    return {"U": U, "V": V, "rated": np.ones(len(V), np.uint8), "W": W}
+    return of_factors(Factors(U, V), np.ones(len(V), bool), how.w0) | {
+        "W": _placing(U, to_mean, how)
+    }
 
 
 def _placing(
@@ -195,13 +212,13 @@ def _placing(
 
 def _ask_ials(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     """Its objective for a user is that of all-pairs PMF (Rendle 2021), and so is her minimum."""
-    U = user_factors(arrays, asking, _ials_settings(settings), confidences)
-    return product(U, arrays["V"])
+    how = _ials_settings(settings, 0.0)._replace(w0=float(arrays["w0"][0]))
+    return product(user_factors(arrays, asking, how, confidences), arrays["V"])
 
 
-def _ials_settings(settings: Settings) -> PmfSettings:
-    own = {name: settings[name] for name in ("factors", "lambda_", "nu", "w0", "target")}
-    return PmfSettings(**own)
+def _ials_settings(settings: Settings, density: float) -> PmfSettings:
+    names = ("factors", "lambda_", "nu", "target", "unobserved")
+    return pmf_settings({name: settings[name] for name in names}, density)
 
 
 def confidences(interactions: Interactions, feedback: Feedback, settings: PmfSettings) -> Observed:
@@ -216,36 +233,37 @@ def confidences(interactions: Interactions, feedback: Feedback, settings: PmfSet
 
 
 PMF_SPACE: dict[str, Range | tuple] = {
-    "factors": (64, 128, 192),
-    "lambda_": Range(0.1, 1.0),
-    "nu": Range(0.3, 0.8, log=False),
-    "w0": Range(0.04, 0.3),
+    "factors": (32, 64, 128, 192, 256),
+    "lambda_": Range(0.01, 3.0),
+    "nu": Range(0.0, 1.0, log=False),
+    "unobserved": Range(0.5, 100.0),
 }
 TEXT_SPACE: dict[str, Range | tuple] = {
-    "metadata": Range(0.5, 4.0),
-    "lambda_w": Range(0.3, 30.0),
-    "item_lambda": Range(0.1, 1.0),
-    "item_nu": Range(0.3, 0.8, log=False),
+    "metadata": Range(0.1, 10.0),
+    "lambda_w": Range(0.1, 1e5),
+    "item_lambda": Range(0.01, 3.0),
+    "item_nu": Range(0.0, 1.0, log=False),
 }
+"""At the highest `lambda_w` text is silent."""
 IALS_SPACE: dict[str, Range | tuple] = {
     "target": ("liked", "graded"),
     "factors": Range(4, 300, log=False),
     "lambda_": Range(1e-4, 1.0),
     "nu": Range(0.3, 1.0, log=False),
-    "w0": Range(3e-3, 1.0),
+    "unobserved": Range(0.2, 100.0),
     "sweeps": Range(5, 50),
     "metadata": Range(0.3, 5.0),
     "lambda_w": Range(0.01, 100.0),
 }
-"""Factors, lambda and w0 as far as irspack's own `default_tune_range`, and as PMF's at least."""
-ALL_PAIRS = PmfSettings()._asdict()
+"""As far as irspack's own `default_tune_range`, whose w0 is 0.003 to 1, and as PMF's at least."""
+ALL_PAIRS: Settings = PmfSettings()._asdict() | {"unobserved": 7.0}
 
 MODELS = {
     "ials": Model(
         "irspack iALS with item features",
         _ials,
         _ask_ials,
-        {"target": "liked", "factors": 192, "lambda_": 0.27, "nu": 0.5, "w0": 0.08}
+        {"target": "liked", "factors": 192, "lambda_": 0.27, "nu": 0.5, "unobserved": 6.0}
         | {"metadata": 0.5, "lambda_w": 3.0, "sweeps": 15},
         IALS_SPACE,
         cost.pmf,
@@ -278,7 +296,7 @@ MODELS = {
         "PMF with text prior",
         _pmf_with_text,
         _ask,
-        ALL_PAIRS | {"metadata": 1.0, "lambda_w": 3.0, "item_lambda": 0.3, "item_nu": 0.5},
+        ALL_PAIRS | {"metadata": 1.0, "lambda_w": 100.0, "item_lambda": 0.3, "item_nu": 0.5},
         PMF_SPACE | TEXT_SPACE,
         cost.pmf,
         text=True,

@@ -78,6 +78,11 @@ class Evidence(NamedTuple):
         """Users and items."""
         return self.dataset.users, self.dataset.items
 
+    @property
+    def density(self) -> float:
+        """Share of all pairs of user and item that is in train."""
+        return len(self.split.train) / (self.dataset.users * self.dataset.items)
+
     def features(self, metadata: float) -> NDArray[np.float32]:
         """[items, features] of embeddings, and of what else the catalogue says times `metadata`."""
         return item_features(self.dataset.catalogue, self.E, metadata)

@@ -25,6 +25,7 @@ from jaxrec.experiment.fitting import learned, learned_pmf, pmf_is_stale, refres
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import Row, lacking, reads_texts, rows_of, settings_of
 from jaxrec.experiment.scoring import made_from
+from jaxrec.models.factorization import row_settings
 from jaxrec.models.model import Arrays, Settings
 from jaxrec.models.registry import MODELS, fit, learn
 from jaxrec.serving.model import FittedModel
@@ -152,7 +153,9 @@ def _fusion(run: RunFolder, row: Row) -> Fusion | None:
 def _settings(run: RunFolder, row: Row, fusion: Fusion | None) -> dict[str, Settings]:
     """By signal that is heard at all; those of factors that were asked for are theirs."""
     if row.name == "pmf":
-        return {"pmf": settings_on(run.read_factors("pmf")[1])._asdict()}
+        card = run.read_factors("pmf")[1]
+        own = row_settings(settings_on(card)) if card["asked"] else settings_of(run, "pmf")
+        return {"pmf": own}
     if fusion is None:
         return {row.name: settings_of(run, row.name)}
     heard = [fusion.signals[signal] for signal in fusion.learned.heard()]

@@ -46,7 +46,7 @@ from jaxrec.models.registry import MODELS
 from jaxrec.serving.model import FittedModel
 from jaxrec.serving.strangers import Segments, Strangers
 
-VERSION = 1
+VERSION = 2
 """Of what a model folder holds."""
 CARD = "model.json"
 

@@ -22,10 +22,10 @@ from jaxrec.experiment.choices import (
 )
 from jaxrec.experiment.fitting import fitted, learned, train_pmf
 from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.rows import pmf_settings_of
 from jaxrec.experiment.scoring import results_are_stale, score_card
 from jaxrec.experiment.tuning import tunable, tune
 from jaxrec.files import file_sha256, write_json
-from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.registry import MODELS, fit
 from jaxrec.sources.synthetic import synthetic_dataset
 from jaxrec.topk.scorer import Linear, Product
@@ -223,14 +223,14 @@ def test_every_row_is_tuned_where_embeddings_are_to_be_chosen(run: RunFolder) ->
 def test_text_reads_the_factors_of_row_pmf_or_says_that_it_does_not(run: RunFolder) -> None:
     said: list[str] = []
     run = replace(run, say=said.append)
-    train_pmf(run, pmf_settings(settings_of(run, "text")))
+    train_pmf(run, pmf_settings_of(run, "text"))
     alone = replace(run, path=run.path.with_name("alone"))
     write_json(alone.tuned_path("text"), {"settings": QUICK})
     found, expected = learned(run, "text"), learned(alone, "text")
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
     assert said == []
-    train_pmf(run, pmf_settings(settings_of(run, "text"))._replace(factors=5))
+    train_pmf(run, pmf_settings_of(run, "text")._replace(factors=5))
     run.model_path("text").unlink()
     fitted(run, "text")
     assert said == ["text: fits PMF anew, for the factors of row pmf have other settings"]

@@ -15,10 +15,10 @@ from jaxrec.evaluation.split import Split
 from jaxrec.experiment.choices import evidence, settings_of
 from jaxrec.experiment.fitting import learned, missing_factors, train_pmf
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.experiment.rows import lacking, rows_of
+from jaxrec.experiment.rows import lacking, pmf_settings_of, rows_of
 from jaxrec.experiment.scoring import score_card
 from jaxrec.files import write_json
-from jaxrec.models.factorization import pmf_settings, user_factors
+from jaxrec.models.factorization import user_factors
 from jaxrec.models.model import NOBODY, Asking
 from jaxrec.models.registry import MODELS, learn
 from jaxrec.serving.evaluated import of_run
@@ -295,7 +295,7 @@ def test_a_model_has_learned_of_everything(measured: RunFolder) -> None:
 def test_who_is_folded_in_is_at_the_minimum_over_the_items_that_were_rated(
     measured: RunFolder,
 ) -> None:
-    arrays, settings = learned(measured, "pmf"), pmf_settings(settings_of(measured, "pmf"))
+    arrays, settings = learned(measured, "pmf"), pmf_settings_of(measured)
     items = len(arrays["V"])
     V, rated = arrays["V"].astype(np.float64), np.arange(items) % 3 > 0
     known = Interactions(np.zeros(2, np.int32), np.array([4, 7], np.int32), np.array([5.0, 2.0]))
@@ -352,7 +352,7 @@ def test_rows_are_judged_with_the_settings_they_are_fitted_with(
     tmp_path: Path, small: None
 ) -> None:
     run = quick(tmp_path / "run")
-    train_pmf(run, pmf_settings(settings_of(run, "pmf"))._replace(factors=1, sweeps=1))
+    train_pmf(run, pmf_settings_of(run)._replace(factors=1, sweeps=1))
     score_card(run, only=("popularity", "pmf"))
     row, _ = choose_row(run, None)
     model = fitted(run, row.name)
@@ -365,7 +365,7 @@ def test_rows_are_judged_with_the_settings_they_are_fitted_with(
 
 def test_figures_of_factors_that_are_stale_are_refused(tmp_path: Path, small: None) -> None:
     run = quick(tmp_path / "run")
-    train_pmf(run, pmf_settings(settings_of(run, "pmf")))
+    train_pmf(run, pmf_settings_of(run))
     score_card(run, only=("popularity", "pmf"))
     write_json(run.tuned_path("pmf"), {"settings": QUICK | {"factors": 3}})
     before = run.factors_path("pmf").read_bytes()
