@@ -36,8 +36,10 @@ KEPT = 8
 def pmf_settings(settings: Settings, density: float) -> PmfSettings:
     """Those among a row's settings that are PMF's.
 
-    In place of w0, the weight of a pair, a row has `unobserved`: the weight of all pairs together
-    over that of those observed, which suits data of any density.
+    Two are in units that suit data of any density. In place of w0, the weight of a pair, a row has
+    `unobserved`, the weight of all pairs together over that of those observed; in place of
+    lambda_w, `text_ridge`, which is it times the density. What holds on three data sets that differ
+    fortyfold in density: see benchmarks/LOG.md.
 
     Args:
         settings: of the row; with a w0 where `unobserved` is None.
@@ -46,6 +48,8 @@ def pmf_settings(settings: Settings, density: float) -> PmfSettings:
     own = {key: value for key, value in settings.items() if key in PmfSettings._fields}
     if (unobserved := settings["unobserved"]) is not None:
         own["w0"] = unobserved * density
+    if "text_ridge" in settings:
+        own["lambda_w"] = settings["text_ridge"] / density
     return PmfSettings(**own)
 
 
@@ -61,7 +65,7 @@ def of_factors(factors: Factors, rated: NDArray[np.bool_], w0: float) -> Arrays:
 
 def _as_learned(arrays: Arrays, settings: Settings) -> PmfSettings:
     """With the w0 of the fit, whatever the density where somebody asks."""
-    own = pmf_settings(settings | {"unobserved": None}, 0.0)
+    own = pmf_settings(settings | {"unobserved": None}, 1.0)
     return own._replace(w0=float(arrays["w0"][0]))
 
 
@@ -212,7 +216,7 @@ def _placing(
 
 def _ask_ials(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     """Its objective for a user is that of all-pairs PMF (Rendle 2021), and so is her minimum."""
-    how = _ials_settings(settings, 0.0)._replace(w0=float(arrays["w0"][0]))
+    how = _ials_settings(settings, 1.0)._replace(w0=float(arrays["w0"][0]))
     return product(user_factors(arrays, asking, how, confidences), arrays["V"])
 
 
@@ -240,11 +244,11 @@ PMF_SPACE: dict[str, Range | tuple] = {
 }
 TEXT_SPACE: dict[str, Range | tuple] = {
     "metadata": Range(0.1, 10.0),
-    "lambda_w": Range(0.1, 1e5),
+    "text_ridge": Range(1e-3, 1e3),
     "item_lambda": Range(0.01, 3.0),
     "item_nu": Range(0.0, 1.0, log=False),
 }
-"""At the highest `lambda_w` text is silent."""
+"""At the highest `text_ridge` text is silent."""
 IALS_SPACE: dict[str, Range | tuple] = {
     "target": ("liked", "graded"),
     "factors": Range(4, 300, log=False),
@@ -296,7 +300,7 @@ MODELS = {
         "PMF with text prior",
         _pmf_with_text,
         _ask,
-        ALL_PAIRS | {"metadata": 1.0, "lambda_w": 100.0, "item_lambda": 0.3, "item_nu": 0.5},
+        ALL_PAIRS | {"metadata": 1.0, "text_ridge": 0.1, "item_lambda": 0.3, "item_nu": 0.5},
         PMF_SPACE | TEXT_SPACE,
         cost.pmf,
         text=True,
