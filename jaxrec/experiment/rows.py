@@ -315,6 +315,8 @@ def _unreadable(run: RunFolder, row: Row) -> str | None:
     if (not learned and row.embeddings is None) or (learned and run.metadata_differ):
         return None
     texts = run.written["honest" if learned else run.kinds_of_texts[0]]
+    if row.name == "hybrid" and len(texts) == 1:
+        return None  # it fuses what reads none
     if texts == {run.dataset.catalogue.nameless}:
         return "no item has a text; give items a title, or take rows that read none"
     if len(texts) == 1:

@@ -221,8 +221,8 @@ def _ask_ials(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
 
 
 def _ials_settings(settings: Settings, density: float) -> PmfSettings:
-    names = ("factors", "lambda_", "nu", "target", "unobserved")
-    return pmf_settings({name: settings[name] for name in names}, density)
+    names = {"factors", "lambda_", "nu", "target", "unobserved", "w0"}
+    return pmf_settings({name: settings[name] for name in names & set(settings)}, density)
 
 
 def confidences(interactions: Interactions, feedback: Feedback, settings: PmfSettings) -> Observed:

@@ -205,6 +205,12 @@ def _right(arrays: Arrays) -> NDArray[np.float32]:
     return arrays["right"]
 
 
+def _place_unknown(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
+    """Items that no other is near to, for a row that reads no features beside some that do."""
+    last = np.full(len(features), arrays["starts"][-1], arrays["starts"].dtype)
+    return arrays | {"starts": appended(arrays["starts"], last)}
+
+
 def _popularity(evidence: Evidence, settings: Settings) -> Arrays:
     liked = evidence.train.liked(evidence.dataset.feedback)
     return {"liked": np.bincount(liked.items, minlength=evidence.dataset.items)}
@@ -249,6 +255,7 @@ MODELS = {
         {"target": "liked", "neighbours": 128, "alpha": 0.5, "beta": 0.4},
         SPACE | {"alpha": Range(0.3, 2.0), "beta": Range(0.0, 1.0, log=False)},
         cost.neighbours,
+        place=_place_unknown,
     ),
     "slim": Model(
         "SLIM of near items",

@@ -305,7 +305,7 @@ class FittedModel:
         n = len(catalogue.ids)
         learned = {}
         for row, arrays in self.learned.items():
-            metadata, place = self.settings[row]["metadata"], MODELS[row].place
+            metadata, place = self.settings[row].get("metadata", 0.0), MODELS[row].place
             assert place is not None
             features = self.space.features(catalogue, E, metadata)
             learned[row] = place(arrays, features, self.settings[row])
@@ -326,7 +326,8 @@ class FittedModel:
 
 def check_places_items(model: FittedModel) -> None:
     """Raise InputError for a model whose rows do not say where an item belongs by its features."""
-    blind = [row for row in model.learned if MODELS[row].place is None]
+    reads = any(MODELS[row].text for row in model.learned)
+    blind = [row for row in model.learned if not reads or MODELS[row].place is None]
     if blind:
         raise InputError(
             f"row {', '.join(blind)} reads no texts, and cannot place items that nobody has"

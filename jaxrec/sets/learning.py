@@ -12,7 +12,6 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy import sparse
 
-from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
 from jaxrec.sets.softmax import Batch, SetModel, loss
 from jaxrec.sets.vectors import FITS, SetSettings, Vectors, of_users
@@ -51,8 +50,7 @@ def learn_vectors(
         settings: of the model and of how it learns.
         seed: of what is hidden, shown and drawn.
 
-    Raises:
-        InputError: no user has two items and likes one.
+    Where nobody can judge, the last epoch is kept; where nobody has two items, the seeds.
     """
     rng = np.random.default_rng(seed)
     judges, X, hidden = _hide(X, liked, rng)
@@ -63,7 +61,7 @@ def learn_vectors(
     frame, weights = nnx.split(SetModel(begun, settings.apart, jnp.asarray(counts, jnp.float32)))
     state, size = ADAM.init(weights), _users_of_a_step(X, settings)
     steps = settings.epochs * (int(np.sum(np.diff(X.indptr) > 1)) // size)
-    rate = optax.warmup_cosine_decay_schedule(0.0, settings.rate, int(WARM * steps), steps)
+    rate = optax.warmup_cosine_decay_schedule(0.0, settings.rate, int(WARM * steps), max(steps, 1))
     best, curve = weights, [_judged(nnx.merge(frame, weights), X, judges, hidden, settings)]
     done = 0
     for _ in range(settings.epochs):
@@ -88,8 +86,6 @@ def _hide(
     """Users who judge, X without what is hidden of them, and that."""
     users, own = X.shape[0], _sets(X)
     could = np.flatnonzero((own.lengths > 1) & (np.diff(liked.indptr) > 0))
-    if not len(could):
-        raise InputError("no user has two items and likes one; the set model learns nothing")
     judges = np.sort(rng.choice(could, min(JUDGES, -(-len(could) // 10)), replace=False))
     kept, likes = np.ones(X.nnz, bool), _sets(liked)
     for user in judges:
@@ -180,7 +176,9 @@ def _judged(
     hidden: ItemSets,
     settings: SetSettings,
 ) -> float:
-    """NDCG@25 of the judges, of what is hidden of them."""
+    """NDCG@25 of the judges, of what is hidden of them; 0 where there are none."""
+    if not len(judges):
+        return 0.0
     (inward, right), own = _sides(model, settings), X[judges]
     scorer = product(of_users(own, inward), right)
     everyone, known = np.arange(len(judges), dtype=np.int32), np.zeros(X.shape[1], bool)

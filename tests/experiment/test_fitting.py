@@ -129,7 +129,7 @@ def test_the_fusion_is_kept_until_something_changes(run: RunFolder) -> None:
     stamp, before = run.hybrid_path.stat().st_mtime_ns, file_sha256(run.hybrid_path)
     assert learn_fusion(run) == first
     assert run.hybrid_path.stat().st_mtime_ns == stamp
-    write_json(run.tuned_path(first.signals[1]), {"settings": {"lambda_": 3.0}})
+    write_json(run.tuned_path(first.signals[2]), {"settings": {"lambda_": 3.0}})
     learn_fusion(run)
     assert file_sha256(run.hybrid_path) != before
 

@@ -72,7 +72,7 @@ def test_a_row_beyond_its_size_is_absent_and_the_others_are_measured(run: RunFol
     assert found["ease"].startswith("it takes about 1125899.9 GB")
     assert found["ease"].endswith("; give --memory 1073741824")
     assert card.hybrid is not None
-    assert card.hybrid.signals == ("pmf+text", "sparse-ease+text", "text")
+    assert card.hybrid.signals == ("pmf+text", "set", "sparse-ease+text", "rp3beta", "text")
 
 
 @pytest.mark.usefixtures("ease_is_too_large")
@@ -311,9 +311,11 @@ def test_without_texts_no_row_reads_any(run: RunFolder, title: str, why: str) ->
     bare = nameless(run, title)
     assert set(bare.texts("honest")) == {title or "movie"}
     card = score_card(bare, (5,))
-    readers = {"content", "ease+text", "ease-graded+text", "ials", "text", "pmf+text", "hybrid"}
+    readers = {"content", "ease+text", "ease-graded+text", "ials", "text", "pmf+text", "set"}
     found = absent(card)
     assert set(found) == readers | {"pmf"}
+    assert card.hybrid is not None
+    assert card.hybrid.signals == ("pmf", "ease-graded", "rp3beta")
     assert all(found[row].startswith(why) for row in readers)
     with pytest.raises(InputError, match=f"^{why}"):
         tune(bare, "text", 1)

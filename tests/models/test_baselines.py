@@ -8,9 +8,11 @@ from scipy import sparse
 from jaxrec.data.dataset import Dataset
 from jaxrec.evaluation.protocol import Protocol
 from jaxrec.models.ease import ease
+from jaxrec.models.factorization import of_factors
 from jaxrec.models.model import NOBODY, Arrays, Asking, Evidence, Settings, matrix
 from jaxrec.models.neighbours import item_neighbours, random_walks, slim
 from jaxrec.models.registry import MODELS, ask, learn
+from jaxrec.pmf.objective import Factors
 from jaxrec.sources.synthetic import STARS
 from jaxrec.topk.scorer import Product
 from tests.conftest import make_ratings
@@ -241,7 +243,7 @@ def test_content_is_the_cosine_with_the_mean_of_what_a_user_has(
     np.testing.assert_allclose(right[-3:], e[:3], atol=1e-6)
 
 
-IALS = {"factors": 6, "lambda_": 0.2, "nu": 0.6, "w0": 0.1, "sweeps": 100}
+IALS = {"factors": 6, "lambda_": 0.2, "nu": 0.6, "unobserved": None, "w0": 0.1, "sweeps": 100}
 
 
 @pytest.mark.parametrize("target", ["liked", "graded"])
@@ -251,7 +253,7 @@ def test_ials_folds_in_at_the_minimum_of_its_objective(
     """Confidences above 0 of target 1, and w0 of all pairs of target 0 (Rendle 2021)."""
     items, how = some_evidence.shape[1], IALS | {"target": target}
     V = np.random.default_rng(0).normal(0, 0.5, (items, 6)).astype(np.float32)
-    arrays: Arrays = {"U": np.zeros((1, 6)), "V": V, "rated": np.ones(items, np.uint8)}
+    arrays = of_factors(Factors(np.zeros((1, 6)), V), np.ones(items, bool), 0.1)
     scored = MODELS["ials"].ask(arrays, newcomers(some_evidence), how)
     assert isinstance(scored, Product)
     U = np.asarray(scored.left, float)

@@ -8,7 +8,6 @@ from flax import nnx
 from numpy.typing import NDArray
 from scipy import sparse
 
-from jaxrec.errors import InputError
 from jaxrec.sets import learning
 from jaxrec.sets.learning import learn_vectors
 from jaxrec.sets.seeds import Projection
@@ -131,10 +130,16 @@ def test_what_judges_have_to_find_is_not_learned_from() -> None:
     assert not (apart.toarray() > liked.toarray()).any()  # only what is liked is to be found
 
 
-def test_where_nobody_can_judge_it_says_so() -> None:
-    X = sparse.csr_array(np.eye(4, dtype=np.float32))
-    with pytest.raises(InputError, match="no user has two items and likes one"):
-        learn_vectors(X, X, np.ones((4, 2), np.float32), QUICK, seed=0)
+def test_where_nobody_can_judge_the_last_epoch_is_kept() -> None:
+    X = planted(400)
+    seeds = seeded(np.random.default_rng(2), X.shape[1], 8)
+    found = learn_vectors(X, sparse.csr_array(X.shape), seeds, QUICK, seed=0)
+    assert within(found, planted(100, seed=9)) > 0.95
+
+
+def test_where_nobody_has_two_items_seeds_are_the_vectors() -> None:
+    X, seeds = sparse.csr_array(np.eye(4, dtype=np.float32)), np.eye(4, dtype=np.float32)
+    assert learn_vectors(X, X, seeds, QUICK, seed=0).inward.tolist() == seeds.tolist()
 
 
 def test_dimensions_that_texts_do_not_have_are_learned() -> None:
