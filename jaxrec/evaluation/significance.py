@@ -386,7 +386,7 @@ def hits(per_user: dict[str, NDArray[np.floating]], users: Any = slice(None)) ->
         before, metric, k = name.rpartition("precision@")
         if metric:
             each = float(np.nansum(values[users], dtype=np.float64))
-            found[f"{before}hits@{k}"] = round(each * int(k))
+            found[f"{before}hits@{k}"] = float(round(each * int(k)))
     return found
 
 
