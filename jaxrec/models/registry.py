@@ -14,7 +14,7 @@
 | `pmf`         | all-pairs PMF, no text                                                   |
 | `text`        | U_u . W^T e_i: the factors of `pmf` and the ridge map of text to its V    |
 | `pmf+text`    | all-pairs PMF whose item factors have the prior mean W^T e_i             |
-| `set`         | softmax over the catalogue, users sums of vectors seeded by texts; if named |
+| `set`         | softmax over the catalogue, users sums of vectors seeded by texts |
 """
 
 from jaxrec.budget import Cost
