@@ -88,7 +88,7 @@ def fold_in(path: Path) -> None:
     joined = Split(split.known, split.test)
     new = task._replace(relevant=task.relevant.only(run.dataset.interactions.users[split.given]))
     found, signals = {}, dict[str, Both]()
-    learned, signals_of_run = learn_fusion(run)
+    learned, signals_of_run, _ = learn_fusion(run)
     for row in ("pmf", *signals_of_run):
         settings = settings_of(run, row)
         quick, refitted = (
@@ -120,7 +120,7 @@ def new_items(path: Path) -> None:
     new = table_of(run, cold)
     counts = np.bincount(own.train.items, minlength=run.dataset.items)
     found, signals = {}, dict[str, Both]()
-    learned, signals_of_run = learn_fusion(run)
+    learned, signals_of_run, _ = learn_fusion(run)
     for row in signals_of_run:
         settings, place = settings_of(run, row), MODELS[row].place
         assert place is not None

@@ -195,12 +195,12 @@ class FusionCard:
     winner: str
     """The best `signal` alone, their `convex` combination, or the `gate`."""
     weights: Numbers
-    """Of each signal in the convex combination, or 1 of the one that is alone."""
+    """Of each signal in the convex combination, whatever won."""
     adds: Numbers
     """What validation NDCG@25 of that loses without a signal, the others' weights growing in
     proportion."""
     alone: Numbers
-    """Validation NDCG@25 of each signal."""
+    """Validation NDCG@25 of each signal, among the candidates that were fused."""
     validation_ndcg: Numbers
     """NDCG@25 on validation, cross-fitted, of each that could have won."""
     calibration: Numbers

@@ -98,7 +98,7 @@ PROTOCOLS = {
     "temporal-user": Rules(
         cut=lambda data, seed, fold: temporal_user_split(data.interactions, _all(data)),
         cut_inside=lambda data, split, seed: [
-            temporal_user_split(data.interactions, split.train, VALIDATION_SHARE, fewest=2)
+            temporal_user_split(data.interactions, split.train, VALIDATION_SHARE, fewest=FEWEST - 1)
         ],
         split=PER_USER.format(", others stay in train")
         + "the latest 20 % are test, cut between different times",
@@ -115,7 +115,7 @@ PROTOCOLS = {
                 data.interactions,
                 split.train,
                 data.user_ids.draws(seed, "validation"),
-                fewest=2,
+                fewest=FEWEST - 1,
             )
         ],
         split=PER_USER.format(", others stay in train")

@@ -79,11 +79,11 @@ def strict_split(interactions: Interactions, users: Ids, seed: int) -> Split:
 def per_user_validation(interactions: Interactions, split: Split, users: Ids, seed: int) -> Split:
     """Cut the train part of `split` into train and validation (as `test`), for choosing settings.
 
-    Of each user's n train interactions ceil(0.1 n) are validation, in an order of her own; a
-    user's only one stays in train.
+    Of each user's n train interactions ceil(0.1 n) are validation, in an order of her own, if they
+    are as many as a user of whom a part is test has at least: settings are to suit those.
     """
     keys = users.draws(seed, "validation")
-    return _drawn(interactions, split.train, keys, VALIDATION_SHARE, fewest=2)
+    return _drawn(interactions, split.train, keys, VALIDATION_SHARE, FEWEST - 1)
 
 
 def temporal_split(

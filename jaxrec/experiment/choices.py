@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jaxrec import __version__
 from jaxrec.errors import InputError, excuse, excused, grouped
+from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.split import Split
 from jaxrec.evaluation.task import Task, calibration_task, validation_tasks
 from jaxrec.experiment.folder import RunFolder
@@ -140,8 +141,15 @@ def validation_ndcg(run: RunFolder, E: NDArray[np.float32]) -> float:
     fits = _choosers(run)
     made = [_possible(run, fits, evidence_with(run, split, E), lacking) for split, _ in tasks]
     rows = [row for row in fits if row not in lacking]
-    if len(rows) < 2:
-        raise InputError("; ".join(f"no signal {row}: {why}" for row, why in lacking.items()))
+    if not rows:
+        why = "; ".join(f"no signal {row}: {why}" for row, why in lacking.items())
+        raise InputError(why or "within --memory no signal reads texts; give more")
+    if len(rows) == 1:
+        figures = [
+            evaluate(signals[rows[0]], task, (25,), run.budget.memory).metrics["ndcg@25"]
+            for signals, (_, task) in zip(made, tasks, strict=True)
+        ]
+        return sum(figures) / len(figures)
     parts = [
         Part(tuple(signals[row] for row in rows), familiarity_of(run, split), task)
         for signals, (split, task) in zip(made, tasks, strict=True)
@@ -172,40 +180,50 @@ class Fusion(NamedTuple):
     learned: Learned
     signals: tuple[str, ...]
     """The rows that are fused."""
+    failed: dict[str, str]
+    """Rows that could not be made on validation, and why."""
 
 
 def learn_fusion(run: RunFolder) -> Fusion:
     """The fusion of this run, learned on validation or as it was kept.
 
     Raises:
-        InputError: a signal cannot be made, which it names, or there are no two of them.
+        InputError: there are no two signals that can be made.
     """
     # Flax and optax take most of a second to import; a fit of PMF does without
     from jaxrec.fusion.calibration import calibrate
+    from jaxrec.fusion.learning import Part
     from jaxrec.fusion.learning import learn_fusion as learn
 
-    signals, left_out = signals_of(run)
-    kept = learned_fusion(run)
-    if kept is not None and kept.signals == signals:
+    left_out, kept, failed = signals_of(run).left_out, learned_fusion(run), dict[str, str]()
+    if kept is not None and kept.signals == signals_of(run, left_out | kept.failed).rows:
         return kept
     if run.hybrid_path.exists():
         run.say("hybrid: its fusion was learned from something else; learned again")
-    if len(signals) < 2:
-        why = grouped(left_out) or "there is nothing else to fuse"
-        raise InputError(f"of its signals there is {', '.join(signals) or 'none'}: {why}")
-    made_from, memory = _fusion_identity(run, signals), run.budget.memory
+    tasks, memory = validation_tasks(run.dataset, run.protocol), run.budget.memory
+    while True:  # in place of a signal that cannot be made, the next
+        signals, before = signals_of(run, left_out | failed).rows, len(failed)
+        if len(signals) < 2:
+            why = grouped(left_out | failed) or "there is nothing else to fuse"
+            raise InputError(f"of its signals there is {', '.join(signals) or 'none'}: {why}")
+        made = [_possible(run, signals, evidence(run, split), failed) for split, _ in tasks]
+        if len(failed) == before:
+            break
+    for row, why in failed.items():
+        run.say(f"hybrid: its signal {row} cannot be made ({why})")
+    made_from = _fusion_identity(run, signals)
     parts = [
-        _part(run, signals, evidence(run, split), task)
-        for split, task in validation_tasks(run.dataset, run.protocol)
+        Part(tuple(scored[row] for row in signals), familiarity_of(run, split), task)
+        for scored, (split, task) in zip(made, tasks, strict=True)
     ]
     learned = learn(parts, run.protocol.seed, memory)
     if run.protocol.rules.cold_items:
         split, task = calibration_task(run.dataset, run.protocol)
         mixed = _part(run, signals, evidence(run, split), task)
         learned = calibrate(learned, mixed, run.protocol.seed, memory)
-    how = {"signals": signals, "left_out": left_out, "made_from": made_from}
+    how = {"signals": signals, "left_out": left_out, "failed": failed, "made_from": made_from}
     write_json(run.hybrid_path, learned._asdict() | how)
-    return Fusion(learned, signals)
+    return Fusion(learned, signals, failed)
 
 
 def learned_fusion(run: RunFolder) -> Fusion | None:
@@ -216,12 +234,13 @@ def learned_fusion(run: RunFolder) -> Fusion | None:
     if not run.hybrid_path.exists():
         return None
     found = read_json(run.hybrid_path)
-    if not {*Learned._fields, "signals", "left_out"} <= set(found):
+    if not {*Learned._fields, "signals", "left_out", "failed"} <= set(found):
         return None
-    signals = signals_of(run, found["left_out"]).rows
+    signals = signals_of(run, found["left_out"] | found["failed"]).rows
     if list(signals) != found["signals"] or found["made_from"] != _fusion_identity(run, signals):
         return None
-    return Fusion(Learned(**{key: found[key] for key in Learned._fields}), signals)
+    learned = Learned(**{key: found[key] for key in Learned._fields})
+    return Fusion(learned, signals, found["failed"])
 
 
 def measured_fusion(run: RunFolder) -> Fusion:

@@ -30,7 +30,7 @@ from jaxrec.experiment.kept import Arrays, Identity, as_json, holds, keep, write
 from jaxrec.experiment.rows import pmf_settings_of, settings_of
 from jaxrec.fusion.gate import fused_scorer
 from jaxrec.fusion.published import content_profiles, published_fusion
-from jaxrec.models.factorization import of_factors, row_settings
+from jaxrec.models.factorization import ask_factors, of_factors
 from jaxrec.models.registry import ask, learn
 from jaxrec.pmf.fit import fit_pmf
 from jaxrec.pmf.objective import Factors, PmfSettings, training_pairs
@@ -304,7 +304,7 @@ def fitted_pmf(run: RunFolder) -> Product | Linear:
     """What the factors of row `pmf` score for all users; those who are given are folded in."""
     settings = settings_on(run.read_factors("pmf")[1])
     asking = evidence_with(run, run.protocol.split, None).asking
-    return ask("pmf", learned_pmf(run), asking, row_settings(settings))
+    return ask_factors(learned_pmf(run), asking, settings)
 
 
 def _factors_of_pmf(run: RunFolder) -> Factors | None:
@@ -323,7 +323,7 @@ def _pmf_identity(run: RunFolder, row: str) -> Identity:
 
 def fused(run: RunFolder, fusion: Fusion) -> AnyScorer:
     """The row `hybrid`: signals of the whole train part, fused as was learned on validation."""
-    learned, rows = fusion
+    learned, rows, _ = fusion
     signals: tuple[AnyScorer, ...] = tuple(of_signal(row, partial(fitted, run)) for row in rows)
     return fused_scorer(learned, signals, familiarity_of(run, run.protocol.split))
 

@@ -7,7 +7,7 @@ from jaxrec.budget import Cost
 from jaxrec.errors import InputError
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import read_json
-from jaxrec.models.cost import Settings, pmf, ranking, sequential
+from jaxrec.models.cost import Settings, fusion, pmf, ranking, sequential
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.objective import PmfSettings
@@ -23,7 +23,6 @@ LABELS = {
 
 SIGNALS = (
     ("pmf+text", "pmf"),
-    ("set",),
     (
         "ease-graded+text",
         "ease+text",
@@ -32,10 +31,13 @@ SIGNALS = (
         "ease",
         "sparse-ease",
     ),
-    ("rp3beta",),
     ("text",),
+    ("set",),
+    ("ease+text", "ease"),
+    ("rp3beta",),
 )
-"""What `hybrid` fuses: of each of these the first that can be made."""
+"""What `hybrid` fuses: of each of these the first that can be made, once. The first have the first
+claim to memory."""
 
 
 class Row(NamedTuple):
@@ -116,11 +118,9 @@ def _is_published(name: str) -> bool:
 def settings_of(run: RunFolder, row: str) -> Settings:
     """Those `jaxrec tune` found in this run folder, else the defaults.
 
-    Settings that are no longer the row's are left out.
-
     Raises:
         InputError: they were tuned on other data or another split, and so perhaps on what is held
-            out here.
+            out here; or they are not the row's, as those of another version.
     """
     path, defaults = run.tuned_path(row), MODELS[row].settings
     if not path.exists():
@@ -128,7 +128,12 @@ def settings_of(run: RunFolder, row: str) -> Settings:
     tuned, own = read_json(path), run.identity()
     if any(own.get(key, value) != value for key, value in tuned.get("made_from", {}).items()):
         raise InputError(f"{path} was tuned on another split or other data; remove it")
-    return defaults | {name: v for name, v in tuned["settings"].items() if name in defaults}
+    if strange := set(tuned["settings"]) - set(defaults):
+        raise InputError(
+            f"{path} has settings that {row} has not ({', '.join(sorted(strange))}), as of another"
+            " version; remove it"
+        )
+    return defaults | tuned["settings"]
 
 
 def pmf_settings_of(run: RunFolder, row: str = "pmf") -> PmfSettings:
@@ -160,7 +165,7 @@ def cost_of(run: RunFolder, name: str, made: Collection[str] = ()) -> Cost:
     again = times * sum(_whole_cost(run, of).learning for of in rows)
     return Cost(
         memory=sum(cost.memory for cost in each),
-        learning=sum(cost.learning for cost in each) + again,
+        learning=sum(cost.learning for cost in each) + again + fusion(size),
         asking=sum(cost.asking for cost in each),
     )
 
@@ -220,6 +225,8 @@ def signals_of(run: RunFolder, left_out: dict[str, str] | None = None) -> Signal
     chosen, lost, held = [], {}, 0.0
     for candidates in SIGNALS:
         for name in candidates:
+            if name in chosen:
+                break
             row = Row(name, MODELS[name].label, None, None, True)
             if pointless(run, row) is not None or MODELS[name].lacks is not None:
                 continue

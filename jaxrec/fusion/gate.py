@@ -81,12 +81,12 @@ class Learned(NamedTuple):
     weights: dict[str, Any]
     """The winner's gate, as lists."""
     convex: list[float]
-    """[signals] weights of the convex combination, whose sum is 1; of one signal, if that won."""
+    """[signals] weights of the convex combination, whose sum is 1, whatever won."""
     adds: list[float]
     """[signals] what validation NDCG@25 of that loses without the signal, the others' weights
     growing in proportion."""
     alone: list[float]
-    """[signals] validation NDCG@25 of each by itself."""
+    """[signals] validation NDCG@25 of each by itself, among the candidates that were fused."""
     ndcg: dict[str, float]
     """Validation NDCG@25, cross-fitted, of each of `WINNERS`."""
     calibration: dict[str, float]

@@ -2,7 +2,8 @@
 
 The weights of the convex combination are searched on the simplex: from the best signal or from
 equal weights, a share of one signal's weight goes to another as long as validation NDCG@25 grows,
-the shares becoming smaller (`SHARES`). The gate starts there and is learned by softmax
+the shares becoming smaller (`SHARES`). A signal that tells no candidates apart has no weight. The
+gate starts there and is learned by softmax
 cross-entropy over each user's candidates: the gain is the log-probability of drawing the user's
 held-out liked items. Those ratings must be unknown to the models behind the signals (out-of-fold),
 or whoever has memorised them is trusted.
@@ -14,7 +15,7 @@ the folds, or one signal alone.
 
 import itertools
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -41,8 +42,10 @@ DEPTH = 500
 """Candidates of a user that the gate is learned on: the best by the mean of the signals."""
 LEARNERS = 5000
 """At most so many users teach the gate."""
-SHARES = (0.2, 0.1, 0.05)
-"""Of all weight, that go from one signal to another in the search of the convex combination."""
+UNITS = 20
+"""The weights of a convex combination are multiples of 1/20."""
+SHARES = (4, 2, 1)
+"""Units that go from one signal to another in the search."""
 FOLDS = 5
 K = 25
 
@@ -102,67 +105,89 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
     examples, familiarity = _examples(parts, drawn, memory), parts[0].familiarity
     # a user who is in several parts is in one fold
     users, place = np.unique(np.concatenate(drawn), return_inverse=True)
-    fold = np.random.default_rng(seed).integers(0, FOLDS, len(users))[place]
-    signals = np.eye(len(examples.z))
+    folds = min(FOLDS, len(users))
+    fold = (np.random.default_rng(seed).permutation(len(users)) % folds)[place]
+    signals = UNITS * np.eye(len(examples.z), dtype=int)
+    there = np.asarray(examples.there)
+    speaks = np.array([np.ptp(np.asarray(z)[there]) > 0 for z in examples.z])
 
-    def of(a: NDArray[np.floating]) -> Weights:
-        return _start(jnp.asarray(a, jnp.float32), familiarity)
+    @cache
+    def convex(units: tuple[int, ...]) -> NDArray[np.floating]:
+        """[users]"""
+        return np.asarray(_convex_ndcg(jnp.asarray(units, jnp.float32) / UNITS, examples))
 
-    def each(weights: Weights) -> NDArray[np.floating]:
-        return np.asarray(_ndcg(weights, examples))
-
-    def reached(users: NDArray[np.bool_], a: NDArray[np.floating]) -> float:
-        return float(each(of(a))[users].mean())
-
-    alone = np.stack([each(of(a)) for a in signals])  # [signals, users]
+    alone = np.stack([convex(tuple(units)) for units in signals.tolist()])  # [signals, users]
+    alone *= speaks[:, None]  # else the order of the candidates would speak
     found: dict[str, NDArray[np.floating]] = {name: np.zeros(len(fold)) for name in WINNERS}
     searched = []
-    for held in range(FOLDS):
-        there, others = fold == held, fold != held
-        a = _search(partial(reached, others), alone[:, others])
-        searched.append(a)
+    for held in range(folds):
+        own, others = fold == held, (fold != held) | (folds == 1)
+        units = _search(partial(_mean_of, convex, others), signals, np.flatnonzero(speaks))
+        start = _start(jnp.asarray(units, jnp.float32) / UNITS, familiarity)
+        gate = _ndcg(_learn(start, examples, jnp.asarray(others, jnp.float32)), examples)
         best = alone[:, others].mean(axis=1).argmax()
-        gate = _learn(of(a), examples, jnp.asarray(others, jnp.float32))
-        for name, ndcg in zip(WINNERS, (alone[best], each(of(a)), each(gate)), strict=True):
-            found[name][there] = ndcg[there]
+        for name, ndcg in zip(WINNERS, (alone[best], convex(units), gate), strict=True):
+            found[name][own] = np.asarray(ndcg)[own]
+        searched.append(units)
     ndcg = {name: float(of_users.mean()) for name, of_users in found.items()}
-    winner, convex = max(WINNERS, key=ndcg.__getitem__), np.mean(searched, axis=0)
-    if winner == "signal":
-        convex = signals[alone.mean(axis=1).argmax()]
-    weights = of(convex)
+    winner, a = max(WINNERS, key=ndcg.__getitem__), np.mean(searched, axis=0) / UNITS
+    one = np.eye(len(a))[alone.mean(axis=1).argmax()]
+    weights = _start(jnp.asarray(one if winner == "signal" else a, jnp.float32), familiarity)
     if winner == "gate":
         weights = _learn(weights, examples, jnp.ones(len(fold), jnp.float32))
-    rest = convex * (1 - signals)  # [signals, signals] of each the combination without it
-    without = [each(of(a / max(a.sum(), 1e-9))).mean() for a in rest]
+    rest = a * (1 - np.eye(len(a)))  # [signals, signals] of each the combination without it
+    rest /= np.maximum(rest.sum(axis=1, keepdims=True), 1e-9)
+    whole, *without = (
+        float(jnp.mean(_convex_ndcg(jnp.asarray(of, jnp.float32), examples))) for of in (a, *rest)
+    )
     return Learned(
         winner,
         jax.tree.map(lambda w: w.tolist(), weights),
-        convex.tolist(),
-        (each(of(convex)).mean() - without).tolist(),
+        a.tolist(),
+        [whole - less for less in without],
         alone.mean(axis=1).tolist(),
         ndcg,
         {},
     )
 
 
+def _mean_of(
+    each: Callable[[tuple[int, ...]], NDArray[np.floating]],
+    users: NDArray[np.bool_],
+    units: tuple[int, ...],
+) -> float:
+    return float(each(units)[users].mean())
+
+
 def _search(
-    ndcg: Callable[[NDArray[np.floating]], float], alone: NDArray[np.floating]
-) -> NDArray[np.floating]:
-    """[signals] the weights on the simplex from where no `SHARES` to another signal are a gain."""
-    best, reached = alone.mean(axis=1).argmax(), alone.mean(axis=1).max()
-    a, even = np.eye(len(alone))[best], np.full(len(alone), 1 / len(alone))
-    if (mixed := ndcg(even)) > reached:
-        a, reached = even, mixed
+    ndcg: Callable[[tuple[int, ...]], float],
+    signals: NDArray[np.integer],
+    speaking: NDArray[np.integer],
+) -> tuple[int, ...]:
+    """[signals] units from where no `SHARES` to another signal are a gain.
+
+    Args:
+        ndcg: of units.
+        signals: [signals, signals] the units of each alone.
+        speaking: those that tell candidates apart; if there are none, the first is taken.
+    """
+    units = max(map(tuple, signals[speaking].tolist()), key=ndcg, default=tuple(signals[0]))
+    reached, even = ndcg(units), np.zeros(len(signals), int)
+    even[speaking] = UNITS // max(len(speaking), 1)
+    even += (UNITS - even.sum()) * np.array(units) // UNITS
+    if (mixed := ndcg(tuple(even.tolist()))) > reached:
+        units, reached = tuple(even.tolist()), mixed
     for share in SHARES:
         gained = True
         while gained:
             gained = False
-            for to, source in itertools.permutations(range(len(a)), 2):
-                given = min(share, a[source])
-                other = a + given * (np.eye(len(a))[to] - np.eye(len(a))[source])
-                if given > 1e-9 and (now := ndcg(other)) > reached + 1e-6:
-                    a, reached, gained = other, now, True
-    return a
+            for to, source in itertools.permutations(speaking, 2):
+                given, other = min(share, units[source]), list(units)
+                other[to] += given
+                other[source] -= given
+                if given and (now := ndcg(tuple(other))) > reached + 1e-6:
+                    units, reached, gained = tuple(other), now, True
+    return units
 
 
 def _start(a: Array, familiarity: Familiarity) -> Weights:
@@ -257,8 +282,18 @@ def _best_candidates(
 
 @jax.jit
 def _ndcg(weights: Weights, of: Examples) -> Array:
-    """[users] NDCG@25 within the candidates."""
-    y = jnp.where(of.there, _gate(weights)(of.z, of.users, of.items), -jnp.inf)
+    """[users] NDCG@25 of a gate within the candidates."""
+    return _ndcg_of(_gate(weights)(of.z, of.users, of.items), of)
+
+
+@jax.jit
+def _convex_ndcg(a: Array, of: Examples) -> Array:
+    """[users] NDCG@25 of a combination `a` [signals] within the candidates."""
+    return _ndcg_of(jnp.einsum("c,cud->ud", a, of.z), of)
+
+
+def _ndcg_of(y: Array, of: Examples) -> Array:
+    y = jnp.where(of.there, y, -jnp.inf)
     _, best = jax.lax.top_k(y, min(K, y.shape[1]))
     return metrics.ndcg(
         jnp.take_along_axis(of.relevant, best, axis=1), of.relevant_in_all, best.shape[1]

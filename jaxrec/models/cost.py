@@ -38,6 +38,8 @@ ADAM = 10e-9
 """Of a parameter in a step of Adam."""
 RANK = 10e-9
 """Of a score that is ranked."""
+FUSED = 5e-3
+"""Of a user whose candidates are ranked by each combination that is tried."""
 START = 2.0
 """Of what is compiled, read and written whatever the size."""
 DOUBLE = 4096
@@ -72,6 +74,11 @@ class Size(NamedTuple):
 def ranking(size: Size) -> float:
     """Seconds until everybody's scores are ranked and measured."""
     return RANK * size.users * size.items
+
+
+def fusion(size: Size) -> float:
+    """Seconds until `hybrid` has its weights: of 5,000 users at most, some hundred combinations."""
+    return START + FUSED * min(size.users, 5000)
 
 
 def popularity(size: Size, settings: Settings) -> Cost:

@@ -37,25 +37,26 @@ def pmf_settings(settings: Settings, density: float) -> PmfSettings:
     """Those among a row's settings that are PMF's.
 
     Two are in units that suit data of any density. In place of w0, the weight of a pair, a row has
-    `unobserved`, the weight of all pairs together over that of those observed; in place of
-    lambda_w, `text_ridge`, which is it times the density. What holds on three data sets that differ
-    fortyfold in density: see benchmarks/LOG.md.
+    `unobserved`, w0 over the density: the weight of all pairs together in interactions. In place of
+    lambda_w it has `text_ridge`, lambda_w times the density. They hold on three data sets that
+    differ fortyfold in density (benchmarks/LOG.md).
 
     Args:
-        settings: of the row; with a w0 where `unobserved` is None.
+        settings: of the row; or PMF's own.
         density: share of all pairs that is observed.
     """
     own = {key: value for key, value in settings.items() if key in PmfSettings._fields}
-    if (unobserved := settings["unobserved"]) is not None:
-        own["w0"] = unobserved * density
+    if "unobserved" in settings:
+        own["w0"] = settings["unobserved"] * density
     if "text_ridge" in settings:
         own["lambda_w"] = settings["text_ridge"] / density
     return PmfSettings(**own)
 
 
-def row_settings(settings: PmfSettings) -> Settings:
-    """Settings of row `pmf` that are these."""
-    return settings._asdict() | {"unobserved": None}
+def row_settings(settings: PmfSettings, density: float) -> Settings:
+    """Settings of row `pmf` that are these on data of this density."""
+    own = {name: value for name, value in settings._asdict().items() if name in ALL_PAIRS}
+    return own | {"unobserved": settings.w0 / density}
 
 
 def of_factors(factors: Factors, rated: NDArray[np.bool_], w0: float) -> Arrays:
@@ -65,8 +66,7 @@ def of_factors(factors: Factors, rated: NDArray[np.bool_], w0: float) -> Arrays:
 
 def _as_learned(arrays: Arrays, settings: Settings) -> PmfSettings:
     """With the w0 of the fit, whatever the density where somebody asks."""
-    own = pmf_settings(settings | {"unobserved": None}, 1.0)
-    return own._replace(w0=float(arrays["w0"][0]))
+    return pmf_settings(settings, 1.0)._replace(w0=float(arrays["w0"][0]))
 
 
 Observing = Callable[[Interactions, Feedback, PmfSettings], Observed]
@@ -124,8 +124,13 @@ def _plain_factors(evidence: Evidence, settings: Settings) -> Arrays:
     return of_factors(evidence.plain[how], counts > 0, how.w0)
 
 
+def ask_factors(arrays: Arrays, asking: Asking, settings: PmfSettings) -> Product:
+    """U_u . V_i of whoever asks."""
+    return product(user_factors(arrays, asking, settings), arrays["V"])
+
+
 def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
-    return product(user_factors(arrays, asking, _as_learned(arrays, settings)), arrays["V"])
+    return ask_factors(arrays, asking, _as_learned(arrays, settings))
 
 
 def _pmf_with_text(evidence: Evidence, settings: Settings) -> Arrays:
@@ -221,7 +226,7 @@ def _ask_ials(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
 
 
 def _ials_settings(settings: Settings, density: float) -> PmfSettings:
-    names = {"factors", "lambda_", "nu", "target", "unobserved", "w0"}
+    names = {"factors", "lambda_", "nu", "target", "unobserved"}
     return pmf_settings({name: settings[name] for name in names & set(settings)}, density)
 
 
@@ -260,7 +265,9 @@ IALS_SPACE: dict[str, Range | tuple] = {
     "lambda_w": Range(0.01, 100.0),
 }
 """As far as irspack's own `default_tune_range`, whose w0 is 0.003 to 1, and as PMF's at least."""
-ALL_PAIRS: Settings = PmfSettings()._asdict() | {"unobserved": 7.0}
+ALL_PAIRS: Settings = {
+    name: value for name, value in PmfSettings()._asdict().items() if name not in ("w0", "lambda_w")
+} | {"unobserved": 7.0}
 
 MODELS = {
     "ials": Model(

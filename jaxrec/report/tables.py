@@ -126,7 +126,9 @@ def hybrid_line(hybrid: FusionCard) -> str:
         f" {hybrid.adds[name]:+.4f})"
         for name in hybrid.signals
     )
-    line = f"hybrid: {hybrid.winner} (validation NDCG@25 {reached}) of {each}"
+    best = max(hybrid.alone, key=hybrid.alone.__getitem__)
+    winner = f"{best} alone" if hybrid.winner == "signal" else hybrid.winner
+    line = f"hybrid: {winner} (validation NDCG@25 {reached}); the convex combination is {each}"
     if calibration := hybrid.calibration:
         line += (
             f"; cold items get {calibration['bonus']:+.1f}: P@25 on warm items"

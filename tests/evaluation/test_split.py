@@ -205,7 +205,7 @@ def test_validation_leaves_every_user_something_to_train_on(
     assert sorted(np.concatenate(inner)) == everything(ratings).tolist()
     counts = np.bincount(ratings.users, minlength=5)
     held = np.bincount(ratings.users[inner.test], minlength=5)
-    assert held.tolist() == [ceil(n / 10) if n > 1 else 0 for n in counts]
+    assert held.tolist() == [ceil(n / 10) if n > 3 else 0 for n in counts]
 
 
 def nearest_cut(times: list[int], share: float) -> int | None:

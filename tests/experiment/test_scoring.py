@@ -72,7 +72,7 @@ def test_a_row_beyond_its_size_is_absent_and_the_others_are_measured(run: RunFol
     assert found["ease"].startswith("it takes about 1125899.9 GB")
     assert found["ease"].endswith("; give --memory 1073741824")
     assert card.hybrid is not None
-    assert card.hybrid.signals == ("pmf+text", "set", "sparse-ease+text", "rp3beta", "text")
+    assert card.hybrid.signals == ("pmf+text", "sparse-ease+text", "text", "set", "rp3beta")
 
 
 @pytest.mark.usefixtures("ease_is_too_large")
@@ -315,7 +315,7 @@ def test_without_texts_no_row_reads_any(run: RunFolder, title: str, why: str) ->
     found = absent(card)
     assert set(found) == readers | {"pmf"}
     assert card.hybrid is not None
-    assert card.hybrid.signals == ("pmf", "ease-graded", "rp3beta")
+    assert card.hybrid.signals == ("pmf", "ease-graded", "ease", "rp3beta")
     assert all(found[row].startswith(why) for row in readers)
     with pytest.raises(InputError, match=f"^{why}"):
         tune(bare, "text", 1)

@@ -77,6 +77,7 @@ def test_the_signal_that_is_right_is_kept_alone() -> None:
     learned = learn_fusion([Part(signals, familiarity(users, items), task)], seed=0)
     assert learned.winner == "signal"
     assert learned.convex == [0, 1, 0]
+    assert learned.adds[0] == learned.adds[2] == 0 < learned.adds[1]
     assert learned.alone[1] == learned.ndcg["signal"] == pytest.approx(1)
     assert learned.heard() == [1]
 
@@ -92,6 +93,25 @@ def test_all_signals_of_a_sum_are_heard_by_their_share() -> None:
     assert sum(learned.convex) == pytest.approx(1)
     assert learned.ndcg["convex"] > max(learned.alone) + 0.1
     assert learned.adds[1] > learned.adds[2] > learned.adds[3] > learned.adds[0] - 1e-3
+
+
+def test_a_signal_that_tells_no_candidates_apart_has_no_weight() -> None:
+    first, second, truth = np.random.default_rng(10).normal(size=(3, USERS, ITEMS))
+    task, users, items = planted(truth)
+    signals = tables(truth + first, np.zeros_like(truth), truth + second)
+    learned = learn_fusion([Part(signals, familiarity(users, items), task)], seed=0)
+    assert learned.convex[1] == 0
+    assert learned.weights["a"][1] == pytest.approx(0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_user_is_enough() -> None:
+    first, truth = np.random.default_rng(11).normal(size=(2, USERS, ITEMS))
+    task, users, items = planted(truth)
+    task = task._replace(relevant=task.relevant.only(np.array([3], np.int32)))
+    part = Part(tables(first, truth), familiarity(users, items), task)
+    learned = learn_fusion([part], seed=0)
+    assert learned.convex == [0, 1]
 
 
 def test_what_a_signal_adds_is_the_loss_without_it() -> None:

@@ -243,7 +243,7 @@ def test_content_is_the_cosine_with_the_mean_of_what_a_user_has(
     np.testing.assert_allclose(right[-3:], e[:3], atol=1e-6)
 
 
-IALS = {"factors": 6, "lambda_": 0.2, "nu": 0.6, "unobserved": None, "w0": 0.1, "sweeps": 100}
+IALS = {"factors": 6, "lambda_": 0.2, "nu": 0.6, "sweeps": 100}
 
 
 @pytest.mark.parametrize("target", ["liked", "graded"])
@@ -270,6 +270,7 @@ def test_ials_is_irspack_s_for_newcomers_and_new_items(
 ) -> None:
     irspack = pytest.importorskip("irspack.recommenders", reason="the bench extra")
     how = MODELS["ials"].settings | IALS | {"target": target, "lambda_w": 2.0}
+    how |= {"unobserved": 0.1 / some_evidence.density}
     arrays, E = learn("ials", some_evidence, how), some_evidence.features(how["metadata"])
     X = sparse.csr_matrix(np.maximum(some_evidence.matrix(target).toarray(), 0))
     peer = irspack.IALSRecommender(

@@ -96,9 +96,9 @@ def test_rows_whose_lists_hang_on_the_tie_rule_are_told() -> None:
 
 def test_the_line_of_the_hybrid() -> None:
     assert hybrid_line(HYBRID) == (
-        "hybrid: gate (validation NDCG@25 signal 0.2000, convex 0.2100, gate 0.2500) of 0.75"
-        " pmf+text (0.2000 alone, adds +0.1000), 0.25 text (0.1000 alone, adds -0.0010); 40% of its"
-        " top 25 differ from pmf's"
+        "hybrid: gate (validation NDCG@25 signal 0.2000, convex 0.2100, gate 0.2500); the"
+        " convex combination is 0.75 pmf+text (0.2000 alone, adds +0.1000), 0.25 text (0.1000"
+        " alone, adds -0.0010); 40% of its top 25 differ from pmf's"
     )
 
 
