@@ -234,7 +234,8 @@ class Crossed(NamedTuple):
 
     def p_value(self) -> NDArray[np.float64]:
         """Two-sided p that the mean is 0: the level whose interval ends there."""
-        low, high = np.full(self.mean.shape, LEAST_P), np.ones(self.mean.shape)
+        # nothing is drawn, so p may be as small as a large family needs; less is not to be believed
+        low, high = np.full(self.mean.shape, 1e-6), np.ones(self.mean.shape)
         for _ in range(40):
             level = np.sqrt(low * high)
             excludes = self.half_width(level) < np.abs(self.mean)
