@@ -138,8 +138,7 @@ def settings_of(run: RunFolder, row: str) -> Settings:
 
 def pmf_settings_of(run: RunFolder, row: str = "pmf") -> PmfSettings:
     """What a row fits PMF with: what was tuned in this run folder, else the defaults."""
-    pairs = run.dataset.users * run.dataset.items
-    return pmf_settings(settings_of(run, row), len(run.protocol.split.train) / pairs)
+    return pmf_settings(settings_of(run, row), run.size.density)
 
 
 def cost_of(run: RunFolder, name: str, made: Collection[str] = ()) -> Cost:

@@ -3,10 +3,9 @@
 The weights of the convex combination are searched on the simplex: from the best signal or from
 equal weights, a share of one signal's weight goes to another as long as validation NDCG@25 grows,
 the shares becoming smaller (`SHARES`). A signal that tells no candidates apart has no weight. The
-gate starts there and is learned by softmax
-cross-entropy over each user's candidates: the gain is the log-probability of drawing the user's
-held-out liked items. Those ratings must be unknown to the models behind the signals (out-of-fold),
-or whoever has memorised them is trusted.
+gate starts there and is learned by softmax cross-entropy over each user's candidates: the gain is
+the log-probability of drawing the user's held-out liked items. Those ratings must be unknown to the
+models behind the signals (out-of-fold), or whoever has memorised them is trusted.
 
 Both are learned on each four fifths of the users and measured on the others, and what is best so,
 cross-fitted, is kept: the gate, the convex combination, whose weights are then the mean of those of

@@ -64,6 +64,11 @@ class Size(NamedTuple):
     features: int
     """Of items: embeddings, numbers, categories."""
 
+    @property
+    def density(self) -> float:
+        """Share of all pairs of user and item that is learned from."""
+        return self.interactions / (self.users * self.items)
+
     @classmethod
     def of(cls, interactions: Interactions, users: int, items: int, features: int) -> "Size":
         """Of these interactions."""

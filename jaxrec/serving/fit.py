@@ -153,9 +153,8 @@ def _fusion(run: RunFolder, row: Row) -> Fusion | None:
 def _settings(run: RunFolder, row: Row, fusion: Fusion | None) -> dict[str, Settings]:
     """By signal that is heard at all; those of factors that were asked for are theirs."""
     if row.name == "pmf":
-        pairs = run.dataset.users * run.dataset.items
-        density = len(run.protocol.split.train) / pairs
-        return {"pmf": row_settings(settings_on(run.read_factors("pmf")[1]), density)}
+        card = run.read_factors("pmf")[1]
+        return {"pmf": row_settings(settings_on(card), run.size.density)}
     if fusion is None:
         return {row.name: settings_of(run, row.name)}
     heard = [fusion.signals[signal] for signal in fusion.learned.heard()]

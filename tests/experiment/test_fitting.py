@@ -95,6 +95,12 @@ def test_validation_decides_settings(run: RunFolder) -> None:
     assert tune(other, "ease", trials=1)["validation_ndcg@25"] != before
 
 
+def test_settings_of_another_version_are_refused(run: RunFolder) -> None:
+    write_json(run.tuned_path("pmf"), {"settings": {"w0": 0.1}})
+    with pytest.raises(InputError, match=r"pmf\.json has settings that pmf has not \(w0\)"):
+        settings_of(run, "pmf")
+
+
 def test_settings_of_another_split_are_refused(run: RunFolder, tmp_path: Path) -> None:
     tune(run, "ease", trials=1)
     other = open_run(tmp_path / "other", "synthetic", "strict", seed=2)

@@ -9,17 +9,24 @@ import pytest
 from jaxrec.border.texts import texts_sha256
 from jaxrec.data.dataset import Dataset
 from jaxrec.data.feedback import Feedback
+from jaxrec.errors import InputError
 from jaxrec.evaluation.measure import evaluate
-from jaxrec.evaluation.task import evaluation_task
+from jaxrec.evaluation.task import evaluation_task, validation_tasks
 from jaxrec.experiment import kept
-from jaxrec.experiment.choices import identity_with_settings, learn_fusion, validation_ndcg
+from jaxrec.experiment.choices import (
+    evidence_with,
+    identity_with_settings,
+    learn_fusion,
+    validation_ndcg,
+)
 from jaxrec.experiment.fitting import PUBLISHED, fitted, missing_factors, train_pmf
 from jaxrec.experiment.folder import RunFolder, open_run
-from jaxrec.experiment.rows import rows_of
+from jaxrec.experiment.rows import rows_of, settings_of
 from jaxrec.experiment.scoring import Fusion, alpha_curves, score_card
 from jaxrec.experiment.tuning import tune
 from jaxrec.files import write_json
-from jaxrec.models.registry import MODELS
+from jaxrec.models.model import Arrays
+from jaxrec.models.registry import MODELS, fit
 from jaxrec.serving.evaluated import of_run
 from jaxrec.serving.fit import model_of_train
 from jaxrec.serving.model import Wanted
@@ -116,6 +123,38 @@ def test_the_fusion_is_learned_and_encoders_are_validated(run: RunFolder) -> Non
     assert 0 < max(learn_fusion(run).learned.ndcg.values()) <= 1
     E = np.eye(ITEMS, dtype=np.float32)
     assert 0 < validation_ndcg(run, E) <= 1
+
+
+def test_embeddings_are_judged_by_one_signal_where_no_more_fit(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jaxrec.experiment.choices._choosers", lambda _: ("pmf+text",))
+    E = np.eye(ITEMS, dtype=np.float32)
+    ((split, task),) = validation_tasks(run.dataset, run.protocol)
+    fitted = fit("pmf+text", evidence_with(run, split, E), settings_of(run, "pmf+text"))
+    expected = evaluate(fitted, task, (25,)).metrics["ndcg@25"]
+    assert validation_ndcg(run, E) == pytest.approx(expected)
+    monkeypatch.setattr("jaxrec.experiment.choices._choosers", lambda _: ())
+    with pytest.raises(InputError, match="no signal reads texts; give more"):
+        validation_ndcg(run, E)
+
+
+def test_a_signal_that_cannot_be_made_costs_only_itself(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> Arrays:
+        raise InputError("no")
+
+    said: list[str] = []
+    monkeypatch.setitem(MODELS, "set", MODELS["set"]._replace(learn=fails))
+    found = learn_fusion(replace(run, say=said.append))
+    assert found.failed == {"set": "no"}
+    assert "set" not in found.signals
+    assert len(found.signals) == 5
+    assert said == ["hybrid: its signal set cannot be made (no)"]
+    kept = run.hybrid_path.read_bytes()
+    assert learn_fusion(run) == found
+    assert run.hybrid_path.read_bytes() == kept
 
 
 def test_lists_hold_what_there_is(run: RunFolder) -> None:
