@@ -213,7 +213,7 @@ def _do_everything(
     from jaxrec.experiment.fitting import missing_factors
     from jaxrec.experiment.rows import check_names, cost_of, factors_cost, rows_of
     from jaxrec.experiment.scoring import PUBLISHED_FUSION
-    from jaxrec.experiment.tuning import rows_to_tune
+    from jaxrec.experiment.tuning import rows_to_tune, short_search
 
     if not opened.protocol.rules.as_published:
         check_names(opened, only)  # what is no row is refused before anything is made
@@ -223,13 +223,14 @@ def _do_everything(
         if finetune:
             with excused(partial(terminal.lost, "fine-tuning"), _mistakes()):
                 _finetune_once(opened, model, like, terminal)
-    if trials is not None:
-        kept = sum(cost_of(opened, row.name).seconds for row in rows_of(opened, only))
-        in_time = replace(opened, budget=opened.budget.less(kept))  # for the score card
-        tune_rows(in_time, rows_to_tune(opened, only), trials, terminal)
+    to_tune = rows_to_tune(opened, only)
+    searches = short_search(opened, to_tune) if trials is None else dict.fromkeys(to_tune, trials)
+    kept = sum(cost_of(opened, row.name).seconds for row in rows_of(opened, only))
+    in_time = replace(opened, budget=opened.budget.less(kept))  # for the score card
+    tune_rows(in_time, searches if trials != 0 else {}, terminal)
     for row in sorted({row.factors for row in rows_of(opened, only) if row.factors is not None}):
         with excused(partial(terminal.lost, f"factors of {row}")):
-            missing = missing_factors(opened, {row}, tuned=trials is not None)
+            missing = missing_factors(opened, {row}, tuned=bool(trials))
             if row not in missing:
                 terminal.say(f"{row}: factors are there already")
             else:

@@ -72,7 +72,9 @@ def synthetic_of(users: int, items: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def small_synthetic() -> Iterator[None]:
-    with synthetic_of(users=100, items=200):
+    """Of which `run` searches nothing unless it is asked to."""
+    with synthetic_of(users=100, items=200), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxrec.experiment.tuning.MOST", 1)
         yield
 
 

@@ -38,7 +38,7 @@ def tune(
     from jaxrec.experiment.tuning import rows_to_tune
 
     rows = rows_to_tune(opened, only, named=True)
-    lost = tune_rows(opened, rows, trials, session.terminal)
+    lost = tune_rows(opened, dict.fromkeys(rows, trials), session.terminal)
     if len(lost) == len(rows):
         sys.exit(2)
     session.terminal.say(set_stale_results_aside(opened))
@@ -46,14 +46,12 @@ def tune(
     session.terminal.say(f"Now {then} use these.")
 
 
-def tune_rows(
-    opened: RunFolder, rows: list[str], trials: int, terminal: Terminal
-) -> dict[str, str]:
-    """Tune rows; tells and returns which ones could not be, and why."""
+def tune_rows(opened: RunFolder, trials: dict[str, int], terminal: Terminal) -> dict[str, str]:
+    """Tune rows with so many trials each; tells and returns which ones could not be, and why."""
     from jaxrec.experiment.tuning import tune_all
 
     with resumable():
-        lost = tune_all(opened, rows, trials, terminal.sweeps, terminal.say)
+        lost = tune_all(opened, trials, terminal.sweeps, terminal.say)
     for row, why in lost.items():
         terminal.lost(f"tuning {row}", why)
     return lost

@@ -69,7 +69,12 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--seeds", help="So many splits, a run folder each, a summary.", **positive),
         click.option("--inits", default=1, help="Initialisations of each split.", **positive),
         click.option("--finetune", is_flag=True, help="Fine-tune the encoder first."),
-        click.option("--trials", help="Tune first, so many trials a row.", **positive),
+        click.option(
+            "--trials",
+            type=click.IntRange(min=0),
+            help="Trials in the search of each row's settings, 0 for none.  [default: as many as"
+            " take about as long as the card]",
+        ),
     ]
     return _with(options, command)
 

@@ -64,6 +64,20 @@ def calibration_task(dataset: Dataset, protocol: Protocol) -> tuple[Split, Task]
     return split, task._replace(catalogue=np.ones(dataset.items, bool))
 
 
+def judges(task: Task, seed: int, most: int) -> NDArray[np.int32]:
+    """At most so many of the users who have something to find, in their order.
+
+    Raises:
+        InputError: nobody has.
+    """
+    users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
+    if not len(users):
+        raise InputError("no user has a relevant item in the validation part to learn from")
+    if len(users) > most:
+        users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
+    return users
+
+
 def held_out(dataset: Dataset, seed: int = 42) -> dict[str, dict[str, int] | str]:
     """What every protocol would hold out, or why it cannot, by name."""
     found: dict[str, dict[str, int] | str] = {}

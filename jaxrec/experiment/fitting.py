@@ -143,6 +143,11 @@ def refresh_pmf(run: RunFolder) -> None:
         run.say(f"pmf: not fitted with the tuned settings; run `{run.factors_command('pmf')}`")
 
 
+def asked_for(run: RunFolder) -> bool:
+    """Are there factors of row `pmf` whose settings somebody has asked for?"""
+    return "pmf" in run.factors_rows() and run.read_factors("pmf")[1].get("asked", True)
+
+
 def fitted_as_tuned(run: RunFolder) -> bool:
     """Have the factors of row `pmf` the tuned settings, as far as there are both?"""
     if not run.tuned_path("pmf").exists() or "pmf" not in run.factors_rows():

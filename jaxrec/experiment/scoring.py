@@ -386,7 +386,10 @@ def _how_chosen(
     tuned = [name for name in learned if run.tuned_path(name).exists()]
     if "pmf" in tuned and not fitted_as_tuned(run):
         tuned.remove("pmf")
-    card["tuned_on_validation"] = ", ".join(tuned) or "none (defaults)"
+    changed = [name for name in tuned if settings_of(run, name) != MODELS[name].settings]
+    card["tuned_on_validation"] = ", ".join(changed) or "none (defaults)"
+    if kept := [name for name in tuned if name not in changed]:
+        card["tuned_on_validation"] += f"; searched, defaults kept: {', '.join(kept)}"
     if reads_texts(rows):
         catalogue = run.dataset.catalogue
         beside = " and ".join([*catalogue.numbers, *catalogue.categories])

@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec.evaluation.measure import evaluate
+from jaxrec.evaluation.task import judges
 from jaxrec.fusion.gate import UNRATED, Learned, fused_scorer
-from jaxrec.fusion.learning import FOLDS, LEARNERS, K, Part, learners
+from jaxrec.fusion.learning import FOLDS, LEARNERS, K, Part
 from jaxrec.topk.blocks import MEMORY
 
 BONUSES = np.arange(-30, 31) / 10
@@ -28,7 +29,7 @@ def calibrate(learned: Learned, part: Part, seed: int, memory: int = MEMORY) -> 
         memory: bytes that the arrays of a block of users may take.
     """
     task, unrated = part.task, np.asarray(part.familiarity.items)[:, UNRATED] > 0
-    some = learners(task, seed, LEARNERS)
+    some = judges(task, seed, LEARNERS)
     task = task._replace(relevant=task.relevant.only(some))
     owners = np.repeat(np.arange(len(task.relevant.lengths)), task.relevant.lengths)
     relevant = owners * len(unrated) + task.relevant.items

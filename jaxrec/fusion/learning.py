@@ -25,9 +25,8 @@ from flax import nnx
 from jax import Array
 from numpy.typing import NDArray
 
-from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
-from jaxrec.evaluation.task import Task
+from jaxrec.evaluation.task import Task, judges
 from jaxrec.fusion.gate import WINNERS, Familiarity, Learned, Weights, gated, standardised
 from jaxrec.topk.blocks import MEMORY, over_users
 from jaxrec.topk.ranking import membership, rank
@@ -100,7 +99,7 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
         seed: of the users' folds.
         memory: bytes that the arrays of a block of users may take.
     """
-    drawn = [learners(part.task, seed, LEARNERS // len(parts)) for part in parts]
+    drawn = [judges(part.task, seed, LEARNERS // len(parts)) for part in parts]
     examples, familiarity = _examples(parts, drawn, memory), parts[0].familiarity
     # a user who is in several parts is in one fold
     users, place = np.unique(np.concatenate(drawn), return_inverse=True)
@@ -198,16 +197,6 @@ def _gate(weights: Weights) -> Gate:
     gate = Gate(weights["a"], *weights["H"].shape)
     nnx.update(gate, weights)
     return gate
-
-
-def learners(task: Task, seed: int, most: int) -> NDArray[np.int32]:
-    """At most so many of the users who have something to find."""
-    users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
-    if not len(users):
-        raise InputError("no user has a relevant item in the validation part to learn from")
-    if len(users) > most:
-        users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
-    return users
 
 
 def _examples(parts: Sequence[Part], drawn: list[NDArray[np.int32]], memory: int) -> Examples:

@@ -216,6 +216,8 @@ def _ease_with_text(evidence: Evidence, settings: Settings) -> Arrays:
 
 SPACE: dict[str, Range | tuple] = {"lambda_": Range(10.0, 2000.0)}
 TEXT_SPACE = SPACE | {"metadata": Range(0.1, 10.0), "text_weight": Range(0.05, 50.0)}
+TRIED: tuple[Settings, ...] = ({"lambda_": 600.0}, {"lambda_": 60.0})
+TRIED_WITH_TEXT = ({"text_weight": 1.0}, {"text_weight": 20.0}, *TRIED)
 
 MODELS = {
     "ease": Model(
@@ -225,6 +227,7 @@ MODELS = {
         {"target": "liked", "lambda_": 200.0},
         SPACE,
         cost.ease,
+        tried=TRIED,
         vectors=_vectors,
     ),
     "ease-graded": Model(
@@ -235,6 +238,7 @@ MODELS = {
         SPACE,
         cost.ease,
         ungraded="ease",
+        tried=TRIED,
         vectors=_vectors,
     ),
     "ease+text": Model(
@@ -246,6 +250,7 @@ MODELS = {
         cost.ease,
         text=True,
         place=_place,
+        tried=TRIED_WITH_TEXT,
         vectors=_vectors,
     ),
     "ease-graded+text": Model(
@@ -258,6 +263,7 @@ MODELS = {
         text=True,
         ungraded="ease+text",
         place=_place,
+        tried=TRIED_WITH_TEXT,
         vectors=_vectors,
     ),
 }

@@ -281,6 +281,7 @@ MODELS = {
         text=True,
         needs="irspack",
         place=_place_factors,
+        tried=({"target": "graded"}, {"unobserved": 15.0}, {"factors": 256}),
         vectors=item_factors,
     ),
     "pmf": Model(
@@ -290,6 +291,7 @@ MODELS = {
         ALL_PAIRS,
         PMF_SPACE,
         cost.pmf,
+        tried=({"factors": 256}, {"unobserved": 15.0}, {"unobserved": 3.0}),
         vectors=item_factors,
     ),
     "text": Model(
@@ -301,6 +303,7 @@ MODELS = {
         cost.pmf,
         text=True,
         place=_place_text,
+        tried=({"ridge": 2.0}, {"ridge": 0.02}),
         vectors=_mapped,
     ),
     "pmf+text": Model(
@@ -312,6 +315,7 @@ MODELS = {
         cost.pmf,
         text=True,
         place=_place_factors,
+        tried=({"text_ridge": 1.0}, {"factors": 256}, {"text_ridge": 1000.0}),
         vectors=item_factors,
     ),
 }

@@ -120,7 +120,7 @@ class Model(NamedTuple):
     settings: Settings
     """The best on validation, of `jaxrec run --seeds 5 --trials 15` or of what LOG.md says."""
     space: dict[str, Range | tuple]
-    """Where `jaxrec tune` looks."""
+    """Where a search looks."""
     cost: Callable[[Size, Settings], Cost]
     """About, of these settings."""
     text: bool = False
@@ -136,6 +136,8 @@ class Model(NamedTuple):
     """Rows whose place it takes where they do not fit."""
     named_only: bool = False
     """Is it there only when it is named, for the time it takes?"""
+    tried: tuple[Settings, ...] = ()
+    """What a search tries right after the settings above: what is better on some other data."""
     vectors: Callable[[Arrays], NDArray[Any] | None] = _none
     """[items, dim] the items' side of scores that are products of two; None where they are not."""
 

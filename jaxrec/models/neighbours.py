@@ -247,6 +247,7 @@ MODELS = {
         {"target": "graded", "neighbours": 84, "shrinkage": 0.65},
         SPACE | {"shrinkage": Range(0.1, 1000.0)},
         cost.neighbours,
+        tried=({"shrinkage": 30.0}, {"neighbours": 300}, {"shrinkage": 300.0}),
     ),
     "rp3beta": Model(
         "random walks",
@@ -256,6 +257,7 @@ MODELS = {
         SPACE | {"alpha": Range(0.3, 2.0), "beta": Range(0.0, 1.0, log=False)},
         cost.neighbours,
         place=_place_unknown,
+        tried=({"neighbours": 500}, {"beta": 0.2}),
     ),
     "slim": Model(
         "SLIM of near items",
@@ -280,6 +282,7 @@ MODELS = {
         cost.content,
         text=True,
         place=_place_content,
+        tried=({"target": "graded"},),
         vectors=_right,
     ),
 }

@@ -74,6 +74,7 @@ MODELS = {
         cost.sets,
         text=True,
         place=_place,
+        tried=({"apart": 0.1}, {"temperature": 0.1}),
         vectors=_right,
     ),
 }

@@ -15,7 +15,13 @@ from threadpoolctl import threadpool_limits
 from jaxrec.devices import placement
 from jaxrec.models import cost
 from jaxrec.models.cost import DIRECTIONS
-from jaxrec.models.ease import ask_linear, place_linear, text_correction
+from jaxrec.models.ease import (
+    TRIED,
+    TRIED_WITH_TEXT,
+    ask_linear,
+    place_linear,
+    text_correction,
+)
 from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings
 from jaxrec.models.neighbours import arrays_of, values_of, weights_of
 from jaxrec.topk.scorer import Linear
@@ -178,6 +184,7 @@ MODELS = {
         SPACE,
         cost.sparse_ease,
         in_place_of=("ease", "ease-graded"),
+        tried=TRIED,
     ),
     "sparse-ease+text": Model(
         "EASE, sparse, with text",
@@ -189,5 +196,6 @@ MODELS = {
         text=True,
         place=place_linear,
         in_place_of=("ease+text", "ease-graded+text"),
+        tried=TRIED_WITH_TEXT,
     ),
 }

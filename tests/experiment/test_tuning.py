@@ -1,0 +1,160 @@
+"""Searches: who judges, when a trial ends, when the defaults stay, and how long a short one is."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxrec.budget import Budget, Cost
+from jaxrec.experiment import tuning
+from jaxrec.experiment.fitting import train_pmf
+from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.rows import pmf_settings_of
+from jaxrec.experiment.tuning import Trials, short_search, tunable, tune
+from jaxrec.models.cost import Settings, Size
+from jaxrec.models.model import Range
+from jaxrec.models.registry import MODELS
+
+pytestmark = [pytest.mark.usefixtures("small_synthetic"), pytest.mark.timeout(300)]
+USERS = 400
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return open_run(tmp_path / "run", "synthetic", "strict", seed=1)
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> dict[float, np.ndarray]:
+    """By lambda of `ease` the figures of every judge, in two parts; the defaults' where absent."""
+    figures = {200.0: np.random.default_rng(0).uniform(0, 1, USERS)}
+
+    def of(trials: Trials, settings: dict[str, Any], goes_on: Callable[[list], None]) -> np.ndarray:
+        own = figures.get(settings["lambda_"], figures[200.0])
+        found = []
+        for part in np.split(own, 2):
+            found.append(part)
+            goes_on(found)
+        return own
+
+    monkeypatch.setattr(Trials, "figures", of)
+    return figures
+
+
+def tried(monkeypatch: pytest.MonkeyPatch, *lambdas: float) -> None:
+    model = MODELS["ease"]._replace(tried=tuple({"lambda_": value} for value in lambdas))
+    monkeypatch.setitem(MODELS, "ease", model)
+
+
+def taking(seconds: float, size: Size, settings: Settings) -> Cost:
+    return Cost(0.0, seconds, 0.0)
+
+
+@pytest.mark.parametrize("row", tunable())
+def test_what_is_tried_first_lies_where_a_search_looks(row: str) -> None:
+    model = MODELS[row]
+    for settings in (model.settings, *(model.settings | other for other in model.tried)):
+        for name, where in model.space.items():
+            if isinstance(where, Range):
+                assert where.low <= settings[name] <= where.high, (row, name)
+            else:
+                assert settings[name] in where
+    assert all(set(other) <= set(model.space) for other in model.tried)
+
+
+def test_the_defaults_stay_where_the_lead_may_be_chance(
+    run: RunFolder, judged: dict[float, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(1).normal(0, 1, USERS)
+    error = noise.std() / USERS**0.5
+    judged[600.0] = judged[200.0] + noise - noise.mean() + 1.9 * error
+    tried(monkeypatch, 600.0)
+    card = tune(run, "ease", 2)
+    assert (card["settings"]["lambda_"], card["lead"]) == (200.0, 0.0)
+    judged[60.0] = judged[200.0] + noise - noise.mean() + 2.1 * error
+    tried(monkeypatch, 60.0)
+    card = tune(replace(run, path=run.path.with_name("other")), "ease", 2)
+    assert card["settings"]["lambda_"] == 60.0
+    assert card["lead"] == pytest.approx(2.1)
+    assert card["validation_ndcg@25"] == pytest.approx(judged[60.0].mean())
+
+
+def test_the_best_of_those_that_lead_for_sure_is_taken(
+    run: RunFolder, judged: dict[float, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the one of the surest lead."""
+    noise = np.random.default_rng(1).normal(0, 1, USERS)
+    judged[600.0] = judged[200.0] + 0.01 + 0.001 * noise
+    judged[60.0] = judged[200.0] + 0.5 + noise
+    tried(monkeypatch, 600.0, 60.0)
+    assert tune(run, "ease", 3)["settings"]["lambda_"] == 60.0
+
+
+def test_a_trial_that_is_below_for_sure_ends(
+    run: RunFolder, judged: dict[float, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first judges, whatever the others would say."""
+    judged[600.0] = judged[200.0] + np.where(np.arange(USERS) < USERS // 2, -0.1, 10.0)
+    judged[600.0][0] += 0.01  # else the lead has no error
+    tried(monkeypatch, 600.0)
+    card = tune(run, "ease", 2)
+    assert (card["trials"], card["ended_early"]) == (2, 1)
+    assert card["settings"]["lambda_"] == 200.0
+
+
+def test_a_search_that_goes_on_knows_the_defaults(
+    run: RunFolder, judged: dict[float, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried(monkeypatch, 60.0)
+    tune(run, "ease", 1)
+    noise = np.random.default_rng(1).normal(0, 1, USERS)
+    judged[60.0] = judged[200.0] + 0.5 + noise
+    assert tune(run, "ease", 2)["settings"]["lambda_"] == 60.0
+
+
+def test_a_glance_goes_before_the_others(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "JUDGES", 50)
+    monkeypatch.setattr(tuning, "GLANCE", 20)
+    told: list[list[int]] = []
+
+    def goes_on(found: list) -> None:
+        told.append([len(part) for part in found])
+
+    trials = Trials(run, "popularity")
+    figures = trials.figures({}, goes_on)
+    assert told == [[20], [20, 30]]
+    assert figures.shape == (50,)
+    whole = Trials(run, "popularity")
+    whole.parts = [(inner, [tasks[0]]) for inner, tasks in whole.parts]
+    np.testing.assert_array_equal(whole.figures({}, goes_on), figures[:20])
+
+
+def test_every_row_has_the_same_time(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "MOST", 15)
+    seconds = {"ease": 12.0, "pmf": 4.0, "rp3beta": 2.0, "itemknn": 0.1, "ease-graded": 81.9}
+    for row, learning in seconds.items():
+        model = MODELS[row]._replace(cost=partial(taking, learning))
+        monkeypatch.setitem(MODELS, row, model)
+    # 20 s each, as all together take 100; one trial, the defaults', is no search
+    assert short_search(run, list(seconds)) == {"pmf": 5, "rp3beta": 10, "itemknn": 15}
+    assert short_search(run, ["itemknn", "pmf"]) == {"itemknn": 15, "pmf": 3}  # 15 s at the least
+
+
+def test_factors_that_were_asked_for_are_not_searched(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "MOST", 15)
+    assert "pmf" in short_search(run, ["pmf", "rp3beta"])
+    train_pmf(run, pmf_settings_of(run)._replace(factors=4))
+    assert set(short_search(run, ["pmf", "rp3beta"])) == {"rp3beta"}
+
+
+def test_rows_that_cannot_be_made_take_no_time(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "MOST", 15)
+    assert short_search(replace(run, budget=Budget(1)), ["pmf"]) == {}
