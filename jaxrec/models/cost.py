@@ -121,13 +121,20 @@ def content(size: Size, settings: Settings) -> Cost:
 
 def ease(size: Size, settings: Settings) -> Cost:
     """Of EASE, whose users' side is solved where it is much the shorter one."""
-    users, items, interactions, pairs, features = size
+    users, items, _, _, features = size
     features = features if "text_weight" in settings else 0
     rows = users + features
-    if FEW * rows <= items:
-        solved = INVERSE * (rows**3 + 2 * rows**2 * items)
-        memory = 24 * rows**2 + 8 * rows * items + 16 * features * items
-        return Cost(memory, START + solved, PRODUCT * rows * users * items + ranking(size))
+    if FEW * rows > items:
+        return ease_by_items(size, settings)
+    solved = INVERSE * (rows**3 + 2 * rows**2 * items)
+    memory = 24 * rows**2 + 8 * rows * items + 16 * features * items
+    return Cost(memory, START + solved, PRODUCT * rows * users * items + ranking(size))
+
+
+def ease_by_items(size: Size, settings: Settings) -> Cost:
+    """Of linear models that invert the Gramian of the items."""
+    _, items, interactions, pairs, features = size
+    features = features if "metadata" in settings else 0
     corrected = 2 * PRODUCT * features * items**2
     learning = SPARSE * pairs + INVERSE * items**3 / 2 + corrected + 4e-9 * items**2
     square = (12 if items <= DOUBLE else 4) * items**2

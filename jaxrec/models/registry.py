@@ -9,6 +9,7 @@
 | `content`     | items like the mean of what a user likes, by features: nothing learned   |
 | `ease`, `ease-graded` | linear item-item weights, of liked or of all ratings               |
 | `ease+text`, `ease-graded+text` | the same with the item features as further rows          |
+| `add-ease`, `l3ae` | EASE and the EASE of text: blended, or the one drawn to the other; if named |
 | `sparse-ease`, `sparse-ease+text` | their weights by a sparse inverse, where theirs do not fit |
 | `ials`        | irspack's iALS with item features, if irspack is installed               |
 | `pmf`         | all-pairs PMF, no text                                                   |

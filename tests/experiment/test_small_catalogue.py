@@ -35,7 +35,7 @@ from jaxrec.sources.synthetic import synthetic_dataset
 ITEMS = 8
 QUICK = {"factors": 4, "sweeps": 3}
 FITTED = [row for row in MODELS if MODELS[row].lacks is None]
-NAMED = ("set", "slim", "sparse-ease", "sparse-ease+text")
+NAMED = ("set", "slim", "sparse-ease", "sparse-ease+text", "add-ease", "l3ae")
 
 
 def small(kind: str) -> Dataset:

@@ -7,7 +7,7 @@ from scipy import sparse
 
 from jaxrec.data.dataset import Dataset
 from jaxrec.evaluation.protocol import Protocol
-from jaxrec.models.ease import ease
+from jaxrec.models.ease import add_ease, ease, l3ae
 from jaxrec.models.factorization import of_factors
 from jaxrec.models.model import NOBODY, Arrays, Asking, Evidence, Settings, matrix
 from jaxrec.models.neighbours import item_neighbours, random_walks, slim
@@ -110,6 +110,68 @@ def test_new_items_speak_for_one_another(shape: tuple[int, int]) -> None:
     scored = model.ask(arrays, asking, settings)
     found = scores_by(scored, np.arange(1), items + 2)[0, second]
     assert found == pytest.approx(-P[first, second] / P[second, second], rel=0.05, abs=1e-3)
+
+
+def ease_of_text(E: NDArray[np.floating], lambda_: float) -> NDArray[np.floating]:
+    """C, by Steck's form with the features in place of users."""
+    F = E - E.mean(axis=0)
+    P = np.linalg.inv(F @ F.T + lambda_ * np.eye(len(F)))
+    C = -P / np.diagonal(P)
+    np.fill_diagonal(C, 0)
+    return C
+
+
+def test_add_ease_blends_two_of_them() -> None:
+    X, E = some_matrix(40, 12), np.random.default_rng(1).normal(size=(12, 3))
+    arrays = add_ease(X, 7.0, E, 2.0, 0.3)
+    found = X @ arrays["weights"] + X @ arrays["left"] @ arrays["right"].T
+    expected = X @ (0.7 * ease(X, 7.0)["weights"] + 0.3 * ease_of_text(E, 2.0))
+    unseen = X.toarray() == 0
+    np.testing.assert_allclose(found[unseen], expected[unseen], rtol=1e-4, atol=1e-6)
+
+
+def test_l3ae_is_the_minimum_of_its_objective() -> None:
+    """By each column of B apart, which its 0 on the diagonal leaves a ridge regression."""
+    X, E = some_matrix(40, 12), np.random.default_rng(1).normal(size=(12, 3))
+    lambda_, mu, C, dense = 7.0, 7.0 * 0.8, ease_of_text(E, 2.0), X.toarray()
+    B = np.zeros((12, 12))
+    for i in range(12):
+        others = np.arange(12) != i
+        A, c = dense[:, others], C[others, i]
+        left = A.T @ A + (lambda_ + mu) * np.eye(11)
+        B[others, i] = np.linalg.solve(left, A.T @ dense[:, i] + mu * c)
+    arrays = l3ae(X, lambda_, E, 2.0, 0.8)
+    found = X @ arrays["weights"] + X @ arrays["left"] @ arrays["right"].T
+    unseen = dense == 0
+    np.testing.assert_allclose(found[unseen], (dense @ B)[unseen], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("row", ["add-ease", "l3ae"])
+def test_a_new_item_has_the_weights_of_its_text(row: str) -> None:
+    """As if it had been there without interactions, up to its small change of C."""
+    N = 240
+    X, E = some_matrix(40, 12), np.random.default_rng(1).normal(size=(N, 3))
+    X = sparse.csr_array(np.pad(X.toarray(), ((0, 0), (0, N - 13))))
+    model = MODELS[row]
+    settings = model.settings | {"target": "liked", "lambda_": 7.0, "text_lambda": 2.0}
+
+    def made(items: int) -> Arrays:
+        own = sparse.csr_array(np.pad(X.toarray(), ((0, 0), (0, items - N + 1))))
+        if row == "l3ae":
+            return l3ae(own, 7.0, E[:items], 2.0, settings["text_weight"])
+        return add_ease(own, 7.0, E[:items], 2.0, settings["share"])
+
+    assert model.place is not None
+    placed = model.place(made(N - 1), E[N - 1 :].astype(np.float32), settings)
+    each = make_ratings([(item, item, 5.0, 0) for item in range(N)])
+    asking = Asking(each, np.full(N, NOBODY, np.int32), STARS)
+    found, expected = (
+        scores_by(model.ask(arrays, asking, settings), np.arange(N), 60)
+        for arrays in (placed, made(N))
+    )
+    scale = np.abs(expected[:-1, -1]).max()
+    np.testing.assert_allclose(found[:-1, -1], expected[:-1, -1], atol=0.1 * scale)
+    np.testing.assert_allclose(found[-1, :-1], expected[-1, :-1], atol=0.1 * scale)
 
 
 def keep_best(S: NDArray[np.floating], neighbours: int) -> NDArray[np.floating]:
