@@ -68,7 +68,7 @@ def rows_to_tune(run: RunFolder, only: tuple[str, ...], named: bool = False) -> 
 
 
 def short_search(run: RunFolder, rows: list[str]) -> dict[str, int]:
-    """How many trials each row has in the same time, by estimates; rows with two or more.
+    """How many trials each row has in the same time, beside the defaults'; rows with any.
 
     All together they take about as long as the rows' share of the score card, and `SHORT` seconds
     each at the least. By estimates, so that a run with the same data has the same trials whatever
@@ -84,7 +84,8 @@ def short_search(run: RunFolder, rows: list[str]) -> dict[str, int]:
     found = {}
     for row in possible:
         cost = MODELS[row].cost(run.size, MODELS[row].settings)
-        found[row] = min(MOST, int(seconds / (parts * (cost.learning + asked * cost.asking))))
+        once = parts * (cost.learning + asked * cost.asking)
+        found[row] = min(MOST, 1 + int(seconds / once))
     return {row: trials for row, trials in found.items() if trials > 1}
 
 

@@ -315,7 +315,7 @@ MODELS = {
         cost.pmf,
         text=True,
         place=_place_factors,
-        tried=({"text_ridge": 1.0}, {"factors": 256}, {"text_ridge": 1000.0}),
+        tried=({"factors": 256}, {"text_ridge": 1.0}, {"text_ridge": 1000.0}),
         vectors=item_factors,
     ),
 }
