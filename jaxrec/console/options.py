@@ -44,7 +44,8 @@ rows_option = click.option(
     "--row",
     "only",
     multiple=True,
-    help="Only this row; may be given several times.  [default: all but `slim`, `add-ease` and `l3ae`]",
+    help="Only this row; may be given several times.  [default: all but `slim`, `add-ease` and"
+    " `l3ae`]",
 )
 
 
