@@ -365,22 +365,23 @@ def _finetune(
         from torch_embed.training.recipe import resolve
     except ModuleNotFoundError as missing:
         stop(f"fine-tuning needs {missing.name}; pip install 'jaxrec[embed]'", 2)
+    from jaxrec.border.draws import Taught
     from jaxrec.experiment.choices import validation_ndcg
     from jaxrec.experiment.fitting import refuse_taught_elsewhere
     from jaxrec.experiment.rows import unchosen
     from jaxrec.experiment.scoring import set_stale_results_aside
 
     silence()
-    terminal = session.terminal
+    terminal, draw = session.terminal, options.pop("draw", None) or 1
     with _first_ahead(terminal):
         arithmetic = {option: loading.pop(option, None) for option in ("nf4", "dtype")}
         # first: contradictions leave no run folder behind
         recipe = resolve(model, **arithmetic, **options)
         opened = open_run_of(session, budget=budget)
-        recipe = recipe.with_seed(opened.protocol.seed)
+        recipe = recipe.with_seed(opened.draw_seed(draw))
         refuse_taught_elsewhere(opened, model, lesson_of(model))
         base = _name_in(opened, model)
-        name = f"{base}-ft"
+        name = Taught(base, draw).name
         kind = opened.kinds_of_texts[0] if options.get("preset") == "published" else "honest"
         folder, saved = opened.lesson_path(name, kind), opened.encoder_path(name, kind)
         if processes.is_first():
@@ -433,10 +434,11 @@ def _finetune_once(
     opened: RunFolder, model: str, like: tuple[Path, ...], terminal: Terminal
 ) -> None:
     """Fine-tune by the preset `best`, if neither this run folder nor one of `like` has done so."""
+    from jaxrec.border.draws import Taught
     from jaxrec.experiment.study import adopt_taught
     from torch_embed.hub import model_id
 
-    name = f"{_name_in(opened, model)}-ft"
+    name = Taught(_name_in(opened, model)).name
     there = adopt_taught(opened, name, model_id(model), like)
     terminal.say(there)
     if there is None:

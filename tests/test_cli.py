@@ -312,6 +312,33 @@ def test_an_encoder_is_fine_tuned_and_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
+def test_a_published_row_is_drawn_again(tmp_path: Path) -> None:
+    """By the same pairs, and without another choice for rows that read honest texts."""
+    bert, run = tiny_bert(tmp_path / "bert"), tmp_path / "run"
+    common = ("embed", "--run", run, "--data", "synthetic", "--protocol", "published")
+    assert jaxrec("train-pmf", *common[1:], "--solver", "sequential", "--sweeps", 3).exit_code == 0
+    assert jaxrec(*common, "--model", bert).exit_code == 0
+    taught = ("--model", bert, "--finetune", "--preset", "published", "--epochs", 1, "--rate", 0.01)
+    for draw in ((), ("--draw", 2)):
+        result = jaxrec(*common, *taught, *draw)
+        assert result.exit_code == 0, result.output
+    names = ("bert-ft", "bert-ft-draw2")
+    cards = [json.loads((run / "embeddings" / f"{name}.json").read_text()) for name in names]
+    first, second = ((card.pop("sha256"), card.pop("history")) for card in cards)
+    assert first != second
+    assert [card["settings"].pop("seed") for card in cards] == [42, 10_042]
+    assert [card.pop("name") for card in cards] == list(names)
+    assert cards[0]["training"] == cards[1]["training"]
+    result = jaxrec("eval", "--run", run, "--json", tmp_path / "card.json", "-k", 5)
+    assert "mf+bert-ft: 2 fine-tunings" in result.output
+    assert "text rows read: bert, year and genres" in result.output
+    draws = json.loads((tmp_path / "card.json").read_text())["draws"]
+    assert draws["mf+bert-ft"]["rows"] == ["mf+bert-ft", "mf+bert-ft-draw2"]
+    spread = draws["mf+bert-ft"]["figures"]["precision@5"]
+    assert spread["lowest"] <= spread["mean"] <= spread["highest"]
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_embedding_says_what_is_assumed_and_what_is_cut(tmp_path: Path) -> None:
     bert, run = tiny_bert(tmp_path / "bert"), tmp_path / "run"
     write_json(bert / "sentence_bert_config.json", {"max_seq_length": 4})

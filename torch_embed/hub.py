@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,7 +52,8 @@ def names_of(model: str) -> list[str]:
 
     One of `HUB_IDS` has its short name; else it is the last part of the path, then the last two
     (the owner's or the parent folder's name too), and so on. Somebody else's `minilm` is not ours,
-    and NAME-ft is what NAME becomes by fine-tuning: such names have two parts or more.
+    and NAME-ft and NAME-ft-draw2 are what NAME becomes by fine-tuning: such names have two parts or
+    more.
     """
     short = [name for name, hub_id in HUB_IDS.items() if hub_id == model_id(model)]
     if short:
@@ -59,7 +61,7 @@ def names_of(model: str) -> list[str]:
     path = Path(model).resolve() if Path(model).is_dir() else Path(model)
     parts = [part.lower() for part in path.parts if part != path.anchor]
     names = ["-".join(parts[-count:]) for count in range(1, len(parts) + 1)]
-    taken = names[0] in HUB_IDS or names[0].endswith("-ft")
+    taken = names[0] in HUB_IDS or re.search(r"-ft(-draw\d+)?$", names[0])
     return names[1:] if taken and len(names) > 1 else names
 
 

@@ -37,7 +37,8 @@ def learn(
         folder: of the lesson (see `torch_embed.training.lesson`); what the training has reached
             goes into its `checkpoints` until all is done.
         recipe: how to train.
-        out: where the embeddings go; what is there is replaced at the end, and by a whole file.
+        out: where the embeddings go, which are called so; what is there is replaced at the end, and
+            by a whole file.
         encoders: where the fine-tuned encoder is saved, with folds a folder for each.
         validate: judges the embeddings after every epoch, if the recipe is watched.
         on_step: told of every step.
@@ -59,7 +60,7 @@ def learn(
     if processes.is_first():
         hashes = _save_proved(encoder, lesson, found, encoders, card)
         texts = Texts(lesson.texts, lesson.card["texts_sha256"], lesson.card["data"])
-        named = replace(encoder, name=f"{encoder.name}-ft")
+        named = replace(encoder, name=out.stem)
         card = (
             named.card()
             | {"weights_sha256": hashes, "encoder": str(encoders.resolve())}

@@ -342,6 +342,11 @@ def finetune_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["info-nce", "contrastive", "triplet", "alignment"]),
             help="Contrastive losses, or regression of the PMF factors.",
         ),
+        click.option(
+            "--draw",
+            help="Another draw of dropout and order, kept beside the others.  [default: 1]",
+            **positive,
+        ),
         click.option("--epochs", help="At most so many passes.", **positive),
         click.option("--batch", help="Examples of a step.", **positive),
         click.option("--rate", help="Learning rate.", **number),

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from math import isnan, nan
 from pathlib import Path
 from shlex import quote
+from statistics import fmean, stdev
 from typing import Any, Self
 
 from jaxrec.errors import InputError
@@ -183,6 +184,50 @@ class Comparison:
 Comparisons = dict[str, dict[str, Comparison]]
 """Of row `hybrid`, by metric and other row."""
 
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over several draws."""
+
+    mean: float
+    sd: float
+    """Sample standard deviation."""
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Of two values or more."""
+        return cls(fmean(values), stdev(values), min(values), max(values))
+
+    @classmethod
+    def from_json(cls, json: dict[str, Any]) -> Self:
+        """What its fields, written as JSON, were made of."""
+        return cls(**_numbers(json))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """A row whose encoder was fine-tuned several times, each with its own dropout and order."""
+
+    rows: tuple[str, ...]
+    """Its draws, each a row of the card."""
+    figures: dict[str, Spread]
+    """Of their metrics, by name."""
+
+    @classmethod
+    def of(cls, rows: Sequence[RowCard]) -> Self:
+        """Of two rows or more."""
+        each = [row.figures.metrics for row in rows]
+        spreads = {name: Spread.of([of[name] for of in each]) for name in each[0]}
+        return cls(tuple(row.name for row in rows), spreads)
+
+    @classmethod
+    def from_json(cls, json: dict[str, Any]) -> Self:
+        """What its fields, written as JSON, were made of."""
+        return cls(tuple(map(str, json["rows"])), _each(Spread.from_json, json["figures"]))
+
+
 DIFFERING = "places_differing_from_pmf@"
 
 
@@ -256,6 +301,8 @@ class ScoreCard:
     """Is NDCG by the retrieved ideal shown, for it is what was published?"""
     folds: int = 1
     """Is it one of several folds, whose mean is the figure?"""
+    draws: dict[str, Draws] = field(default_factory=dict)
+    """By the row of the first draw, where there are several."""
 
     @property
     def measured(self) -> dict[str, RowCard]:
@@ -287,6 +334,8 @@ class ScoreCard:
         }
         if self.hybrid is not None:
             found["hybrid"] = self.hybrid.to_json()
+        if self.draws:
+            found["draws"] = {name: asdict(draws) for name, draws in self.draws.items()}
         return as_json(found)
 
     @classmethod
@@ -309,6 +358,7 @@ class ScoreCard:
             reference=str(json["reference"]),
             retrieved_ideal=bool(json["retrieved_ideal"]),
             folds=int(json["folds"]),
+            draws=_each(Draws.from_json, json.get("draws", {})),
         )
 
 

@@ -10,7 +10,8 @@ embeddings/NAME.safetensors, .json
 embeddings/honest/NAME.safetensors, .json   of the honest texts, under `published`
 training/KIND/NAME/      the lesson of a fine-tuned encoder, and its training under way
 encoders/KIND/NAME/      a fine-tuned encoder; with folds a folder for each
-                         (NAME is one model's, and NAME-ft the same fine-tuned)
+                         (NAME is one model's, NAME-ft the same fine-tuned, and
+                         NAME-ft-draw2 the same by another draw)
 content.json             validation figures of the embeddings, if there are several
 models/ROW.safetensors, .json   what a row that learns has learned
 hybrid.json              the fusion that was learned, and its validation figures
@@ -31,6 +32,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from jaxrec.border.draws import Taught
 from jaxrec.border.embeddings import Embeddings, read_embeddings
 from jaxrec.border.taught import taught_splits
 from jaxrec.border.texts import ItemTexts, texts_sha256, write_texts
@@ -78,6 +80,10 @@ class RunFolder:
     def fit_seed(self) -> int:
         """Seed of initial factors: that of the split, and others for further initialisations."""
         return self.protocol.seed + 10_000 * self.init
+
+    def draw_seed(self, draw: int) -> int:
+        """Seed of a fine-tuning's dropout and order: the split's, and others for further draws."""
+        return self.protocol.seed + 10_000 * (draw - 1)
 
     @property
     def title(self) -> str:
@@ -199,19 +205,26 @@ class RunFolder:
 
         Args:
             model: as cards call it.
-            names: what it may be called; fine-tuned it gets `-ft` after that.
+            names: what it may be called; fine-tuned it gets `-ft` after that (`Taught`).
 
         Raises:
             InputError: they are all of others.
         """
         for name in names:
-            plain, finetuned = self._origins(name), self._origins(f"{name}-ft")
-            if {*plain} <= {(model, False)} and {*finetuned} <= {(model, True)}:
+            finetuned = [origin for of in self._taught(name) for origin in self._origins(of)]
+            if {*self._origins(name)} <= {(model, False)} and {*finetuned} <= {(model, True)}:
                 return name
         raise InputError(
             f"{self.path} has other encoders, or fine-tuned ones, called {' and '.join(names)};"
             f" give another --run for {model}"
         )
+
+    def _taught(self, base: str) -> set[str]:
+        """Names of all that was fine-tuned here from what is called `base`."""
+        found = [path.stem for path in (self.path / "embeddings").rglob("*-ft*.json")]
+        for kept in ("training", "encoders"):
+            found += [path.name for path in (self.path / kept).glob("*/*-ft*")]
+        return {name for name in found if (of := Taught.read(name)) and of.base == base}
 
     def _origins(self, name: str) -> list[tuple[str | None, bool]]:
         """The models of all that is called `name`, None if nobody says; were they fine-tuned?"""
@@ -275,14 +288,17 @@ class RunFolder:
             card = read_json(self.embeddings_path(name, kind).with_suffix(".json"))
         except (InputError, OSError):
             card = {}
-        taught = "finetuned_from" in card if card else name.endswith("-ft")
-        called = name.removesuffix("-ft") if taught else name
+        found = Taught.read(name) or Taught(name)
+        taught = "finetuned_from" in card if card else name != found.base
+        called = found.base if taught else name
         made_from = str(card.get("finetuned_from" if taught else "model", called))
         # a folder or hub id is in what is called by it; a short name stands for another one
         model = made_from if Path(made_from).name.lower() in called else called
         options = ["--finetune"] if taught else []
         if taught and kind == "published":
             options += ["--preset", "published"]
+        if taught and found.draw > 1:
+            options += ["--draw", str(found.draw)]
         return self.command("embed", "--model", model, *options)
 
     def read_factors(self, row: str) -> tuple[Factors, dict[str, Any]]:

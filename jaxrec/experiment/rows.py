@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
+from jaxrec.border.draws import Taught
 from jaxrec.budget import Cost
 from jaxrec.errors import InputError
 from jaxrec.experiment.folder import RunFolder
@@ -66,13 +67,21 @@ def rows_with(embeddings: list[str], published: bool = False) -> list[Row]:
     if published:
         rows = [Row("mf", "MF only", "mf")]
         for name in [*LABELS, *(name for name in embeddings if name not in LABELS)]:
-            label = LABELS.get(name, name)
+            label = _label(name)
             rows.append(Row(f"mf+{name}", f"MF + {label}", "mf", name))
             if name in embeddings:
                 rows.append(Row(f"text+{name}", f"{label} alone", None, name))
     for name, model in MODELS.items():
         rows.append(Row(name, model.label, "pmf" if name == "pmf" else None, None, name != "pmf"))
     return [*rows, Row("hybrid", "learned fusion", None, None, True)]
+
+
+def _label(embeddings: str) -> str:
+    """Of embeddings: as published, and which draw of it, or their name."""
+    taught = Taught.read(embeddings)
+    if embeddings in LABELS or taught is None or taught.draw == 1:
+        return LABELS.get(embeddings, embeddings)
+    return f"{_label(Taught(taught.base).name)}, draw {taught.draw}"
 
 
 def rows_of(run: RunFolder, only: tuple[str, ...] = ()) -> list[Row]:
@@ -272,11 +281,16 @@ def lacking(run: RunFolder, row: Row) -> str | None:
 def unread(run: RunFolder, name: str, kind: str) -> str | None:
     """Which rows do not read the embeddings of one kind of texts, where those they read are absent.
 
+    Further draws are made for the spread of the rows that read them, and nothing is said.
+
     Args:
         run: where they are.
         name: of the embeddings.
         kind: one of `run.kinds_of_texts`.
     """
+    taught = Taught.read(name)
+    if taught is not None and taught.draw > 1:
+        return None
     for other in run.kinds_of_texts:
         if other != kind and name not in run.embedding_names(other):
             rows = f"mf+{name} and text+{name}" if other == "published" else "that learn"

@@ -12,10 +12,20 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
+from jaxrec.border.draws import Taught
 from jaxrec.budget import Budget, Cost, Stage, in_time
 from jaxrec.data.features import category_shares
 from jaxrec.errors import InputError, excused, grouped, survived
-from jaxrec.evaluation.card import AbsentRow, Curve, FusionCard, ScoreCard, read_card, write_card
+from jaxrec.evaluation.card import (
+    AbsentRow,
+    Curve,
+    Draws,
+    FusionCard,
+    RowCard,
+    ScoreCard,
+    read_card,
+    write_card,
+)
 from jaxrec.evaluation.foreign_metrics import metrics_as
 from jaxrec.evaluation.measure import Evaluation, beyond_accuracy, evaluate, places_differing
 from jaxrec.evaluation.metrics import CALIBRATION_ALPHA
@@ -226,8 +236,19 @@ def _card(
         ),
         made_from=made_from(run, [row for row in rows if row.name in measured]),
         hybrid=_hybrid_card(run, evaluations) if "hybrid" in evaluations else None,
+        draws=_draws(rows, cards),
         **_shown(run.protocol.rules),
     )
+
+
+def _draws(rows: list[Row], cards: dict[str, RowCard]) -> dict[str, Draws]:
+    """Of the rows that were measured those whose encoder was fine-tuned more than once."""
+    found: dict[str, list[RowCard]] = {}
+    for row in rows:
+        if row.name in cards and row.embeddings and (taught := Taught.read(row.embeddings)):
+            first = row.name.removesuffix(row.embeddings) + Taught(taught.base).name
+            found.setdefault(first, []).append(cards[row.name])
+    return {name: Draws.of(drawn) for name, drawn in found.items() if len(drawn) > 1}
 
 
 def _make_choices(run: RunFolder, rows: list[Row], absent: dict[str, str]) -> None:

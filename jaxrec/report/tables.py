@@ -1,11 +1,12 @@
 """A score card for the terminal, part by part."""
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from math import isnan, nan
 
 from rich.table import Table
 
-from jaxrec.evaluation.card import AbsentRow, FusionCard, ScoreCard
+from jaxrec.evaluation.card import AbsentRow, Draws, FusionCard, ScoreCard
 
 TIED = 0.01
 """Share of a row's lists from which on equal scores are told of."""
@@ -41,6 +42,9 @@ def parts(card: ScoreCard) -> Iterator[str | Table]:
             yield f"{row.name}: alpha {row.alpha}, chosen on validation NDCG@25"
     if card.hybrid is not None:
         yield hybrid_line(card.hybrid)
+    for name, draws in card.draws.items():
+        for k in card.ks:
+            yield draws_line(name, draws, k, card.retrieved_ideal)
     for library in sorted({name for row in card.measured.values() for name in row.metrics_as}):
         for k in card.ks:
             yield foreign_table(card, library, k)
@@ -139,6 +143,23 @@ def hybrid_line(hybrid: FusionCard) -> str:
     for k, share in hybrid.places_differing.items():
         line += f"; {share:.0%} of its top {k} differ from pmf's"
     return line
+
+
+def draws_line(name: str, draws: Draws, k: int, retrieved_ideal: bool) -> str:
+    """What a row comes to over several fine-tunings of its encoder, at one cut-off."""
+    shown = [("hits", "hits", 0), (f"P@{k}", "precision", 4), (f"R@{k}", "recall", 4)]
+    shown += [(f"NDCG@{k}", "ndcg", 4)]
+    shown += [("retr. ideal", "ndcg_retrieved", 4)] if retrieved_ideal else []
+    each = []
+    for heading, metric, places in shown:
+        mean, sd, lowest, highest = astuple(draws.figures[f"{metric}@{k}"])
+        more = places or 1  # means of whole numbers are none
+        spread = f"({lowest:.{places}f} to {highest:.{places}f})"
+        each.append(f"{heading} {mean:.{more}f} ± {sd:.{more}f} {spread}")
+    return (
+        f"{name}: {len(draws.rows)} fine-tunings, mean ± standard deviation (lowest to highest):"
+        f" {', '.join(each)}"
+    )
 
 
 def table_of_rows(title: str, headings: tuple[str, ...]) -> Table:

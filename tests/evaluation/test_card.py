@@ -15,10 +15,12 @@ from jaxrec.evaluation.card import (
     VERSION,
     AbsentRow,
     Comparison,
+    Draws,
     Figures,
     FusionCard,
     RowCard,
     ScoreCard,
+    Spread,
     read_card,
     write_card,
 )
@@ -72,6 +74,8 @@ HYBRIDS = st.builds(
     against=by_name(by_name(COMPARISONS)),
     places_differing=by_name(FLOATS, CUT_OFFS),
 )
+SPREADS = st.builds(Spread, FLOATS, FLOATS, FLOATS, FLOATS)
+DRAWS = st.builds(Draws, st.lists(NAMES, max_size=2).map(tuple), by_name(SPREADS))
 CARDS = st.builds(
     ScoreCard,
     protocol=by_name(st.integers() | st.text() | st.booleans()),
@@ -81,6 +85,7 @@ CARDS = st.builds(
     reference=NAMES,
     retrieved_ideal=st.booleans(),
     folds=st.integers(1, 9),
+    draws=by_name(DRAWS),
 )
 
 

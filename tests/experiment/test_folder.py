@@ -159,6 +159,9 @@ def test_a_folder_killed_while_it_was_made_is_completed(run: RunFolder) -> None:
         ("bert-ft", {}, "--model bert --finetune"),
         ("bert-ft", {"finetuned_from": "/x/bert", "model": "/y"}, "--model /x/bert --finetune"),
         ("bert-ft", {"model": "/taught/bert-ft"}, "--model /taught/bert-ft"),
+        ("bert-ft-draw2", {}, "--model bert --finetune --draw 2"),
+        ("bert-ft-draw2", {"finetuned_from": "/x/bert"}, "--model /x/bert --finetune --draw 2"),
+        ("bert-ft-draw2", {"model": "/my/bert-ft-draw2"}, "--model /my/bert-ft-draw2"),
     ],
 )
 def test_embeddings_are_made_by_the_model_of_their_card(
@@ -167,8 +170,8 @@ def test_embeddings_are_made_by_the_model_of_their_card(
     for kind in run.kinds_of_texts:
         if card:
             write_json(run.embeddings_path(name, kind).with_suffix(".json"), card)
-        preset = " --preset published" if kind == "published" and "--finetune" in options else ""
-        expected = f"jaxrec embed --run {run.path} {options}{preset}"
+        taught = "--finetune --preset published" if kind == "published" else "--finetune"
+        expected = f"jaxrec embed --run {run.path} {options.replace('--finetune', taught)}"
         assert run.embed_command(name, kind) == expected
 
 
@@ -229,8 +232,10 @@ def some_embeddings(run: RunFolder) -> Embeddings:
         ("embeddings/honest/enc", {"model": "/b/enc"}),
         ("embeddings/enc", {"of": "somebody who does not say"}),
         ("embeddings/enc-ft", {"model": "/b/enc", "finetuned_from": "/b/enc"}),
+        ("embeddings/enc-ft-draw2", {"model": "/b/enc", "finetuned_from": "/b/enc"}),
         ("embeddings/enc-ft", {"model": "/a/enc"}),  # a folder called so, not fine-tuned here
         ("training/honest/enc-ft/card", {"model": "/b/enc"}),
+        ("training/honest/enc-ft-draw3/card", {"model": "/b/enc"}),
         ("encoders/honest/enc-ft/fold-0/torch_embed", {}),
     ],
 )
@@ -246,6 +251,8 @@ def test_a_model_keeps_its_name(run: RunFolder) -> None:
     assert run.name_for("/a/enc", ["enc", "a-enc"]) == "enc"
     finetuned = {"model": "/a/enc", "finetuned_from": "/a/enc"}
     write_json(run.path / "embeddings" / "honest" / "enc-ft.json", finetuned)
+    write_json(run.path / "embeddings" / "enc-ft-draw2.json", finetuned)
+    write_json(run.path / "embeddings" / "enc-ft-other.json", {"model": "/b/enc-ft-other"})
     run.encoder_path("enc-ft", "honest").mkdir(parents=True)
     write_json(run.lesson_path("enc-ft", "honest") / "card.json", {"model": "/a/enc"})
     assert run.name_for("/a/enc", ["enc", "a-enc"]) == "enc"

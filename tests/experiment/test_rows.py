@@ -113,6 +113,7 @@ def test_embeddings_that_a_row_does_not_read_are_told_with_what_makes_those_it_r
     assert unread(published, "bert-ft", "published") == (
         f"bert-ft: rows that learn read embeddings of the honest texts; run `{command}` too"
     )
+    assert unread(published, "bert-ft-draw2", "published") is None
     with_embeddings(published, "bert-ft", "published")
     assert unread(published, "bert-ft", "honest") is None
 

@@ -5,7 +5,7 @@ from math import nan
 
 from rich.console import Console, RenderableType
 
-from jaxrec.evaluation.card import AbsentRow, Comparison, FusionCard, Mean, Summary
+from jaxrec.evaluation.card import AbsentRow, Comparison, Draws, FusionCard, Mean, Summary
 from jaxrec.report.summary import tables
 from jaxrec.report.tables import card_lines, figure, half_width, hybrid_line, parts
 from tests.cards import figures, row_card, score_card_of
@@ -71,6 +71,17 @@ def test_the_card_says_what_its_table_shows() -> None:
     lines = printed(*parts(card))
     assert "row hits P@5 ± R@5 NDCG@5 retr. ideal / mf" in lines
     assert "pmf 5 0.1000 0.100 0.1000 0.1000 0.1000 -50.0%" in lines
+
+
+def test_several_fine_tunings_of_a_row_are_a_mean_and_a_spread() -> None:
+    rows = [row_card(f"mf+minilm-ft{draw}", p) for draw, p in (("", 0.2), ("-draw2", 0.4))]
+    card = score_card_of(*rows, draws={"mf+minilm-ft": Draws.of(rows)}, retrieved_ideal=True)
+    assert printed(*parts(card))[-1] == (
+        "mf+minilm-ft: 2 fine-tunings, mean ± standard deviation (lowest to highest): hits 15.0 ±"
+        " 7.1 (10 to 20), P@5 0.3000 ± 0.1414 (0.2000 to 0.4000), R@5 0.3000 ± 0.1414 (0.2000 to"
+        " 0.4000), NDCG@5 0.3000 ± 0.1414 (0.2000 to 0.4000), retr. ideal 0.3000 ± 0.1414 (0.2000"
+        " to 0.4000)"
+    )
 
 
 def test_lists_are_measured_as_another_library_would() -> None:

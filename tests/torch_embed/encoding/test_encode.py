@@ -120,7 +120,8 @@ def test_only_ours_is_called_by_a_short_name(tmp_path: Path) -> None:
         assert names_of(ours) == ["minilm"]
     assert names_of("BAAI/bge-small") == ["bge-small", "baai-bge-small"]
     assert names_of("someone/minilm") == ["someone-minilm"]
-    assert names_of("someone/bert-ft") == ["someone-bert-ft"]
+    for taught in ("bert-ft", "bert-ft-draw2"):
+        assert names_of(f"someone/{taught}") == [f"someone-{taught}"]
     first, second, *_ = names_of(str(tmp_path / "minilm"))
     assert first == f"{tmp_path.name.lower()}-minilm"
     assert second == f"{tmp_path.parent.name.lower()}-{first}"
