@@ -9,7 +9,16 @@ from scipy import linalg, sparse
 from jaxrec.errors import InputError
 from jaxrec.models import cost
 from jaxrec.models.cost import DOUBLE, FEW
-from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings, appended
+from jaxrec.models.model import (
+    Arrays,
+    Asking,
+    Evidence,
+    Model,
+    Range,
+    Settings,
+    appended,
+    linear_shares,
+)
 from jaxrec.topk.scorer import Linear, Product, product
 
 BLOCK = 1024
@@ -225,6 +234,7 @@ MODELS = {
         {"target": "liked", "lambda_": 200.0},
         SPACE,
         cost.ease,
+        linear_shares(_ask),
         vectors=_vectors,
     ),
     "ease-graded": Model(
@@ -234,6 +244,7 @@ MODELS = {
         {"target": "graded", "lambda_": 200.0},
         SPACE,
         cost.ease,
+        linear_shares(_ask),
         ungraded="ease",
         vectors=_vectors,
     ),
@@ -244,6 +255,7 @@ MODELS = {
         {"target": "liked", "lambda_": 200.0, "metadata": 1.0, "text_weight": 5.0},
         TEXT_SPACE,
         cost.ease,
+        linear_shares(_ask),
         text=True,
         place=_place,
         vectors=_vectors,
@@ -255,6 +267,7 @@ MODELS = {
         {"target": "graded", "lambda_": 200.0, "metadata": 1.0, "text_weight": 5.0},
         TEXT_SPACE,
         cost.ease,
+        linear_shares(_ask),
         text=True,
         ungraded="ease+text",
         place=_place,
