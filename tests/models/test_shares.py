@@ -44,7 +44,7 @@ def test_of_weights_each_interaction_gives_its_row(target: str, x: NDArray[np.fl
 def test_of_weights_beside_low_rank_both_count(placed: int) -> None:
     """Items placed later have no row and column in W."""
     W, left, right = drawn(12 - placed, 12 - placed), drawn(12, 2), drawn(2, 12).T
-    arrays = {"weights": W, "left": left, "right": right, "of_item": np.ones(12)}
+    arrays: Arrays = {"weights": W, "left": left, "right": right, "of_item": np.ones(12)}
     found = shares("ease-graded+text", arrays, ASKING, ITEMS).of_known
     B = np.pad(W, (0, placed)) + left @ right.T
     np.testing.assert_allclose(found, GRADED[:, None] * B[KNOWN.items][:, ITEMS], rtol=1e-5)
