@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Interactions
 from jaxrec.explanation.parts import Explanation, SignalParts
-from jaxrec.fusion.gate import Familiarity, Learned, Weights, gated, opened, scale, standardise
+from jaxrec.fusion.gate import Familiarity, Weights, gated, opened, scale, standardise
 from jaxrec.models.model import Shares
 from jaxrec.topk.scorer import AnyScorer, Scorer, worked_out
 
@@ -28,14 +28,6 @@ class Signal(NamedTuple):
     """Of that user alone."""
     shares: Shares
     """Of the items that are explained."""
-
-
-class Gate(NamedTuple):
-    """What fuses the signals, for one user."""
-
-    learned: Learned
-    familiarity: Familiarity
-    """Of that user, and of all items."""
 
 
 class Field(NamedTuple):
@@ -73,7 +65,7 @@ class _Weighed(NamedTuple):
 def explained(
     row: str,
     signals: Mapping[str, Signal],
-    gate: Gate | None,
+    fusion: tuple[Weights, Familiarity] | None,
     known: Interactions,
     items: NDArray[np.integer],
     field: Field,
@@ -82,17 +74,16 @@ def explained(
 
     Args:
         row: that scores.
-        signals: by name, as `gate` fuses them; one alone where there is none.
-        gate: of the signals.
+        signals: by name, in the order of the fusion; one alone where nothing is fused.
+        fusion: the gate, and how much is known of the user and of all items.
         known: what is known of the user.
         items: [n] candidates that are explained.
         field: what they compete with.
     """
     nobody, over = np.zeros(1, np.int32), field.candidates[None]
     scorers = tuple(worked_out(signal.scorer, nobody) for signal in signals.values())
-    fusion = None if gate is None else (gate.learned.gate, gate.familiarity)
-    of = _weigh(scorers, nobody, over, fusion)
-    of = jax.tree.map(lambda array: np.asarray(array, np.float64), of)
+    weighed = _weigh(scorers, nobody, over, fusion)
+    of = jax.tree.map(lambda array: np.asarray(array, np.float64), weighed)
     factors = of.weights / of.spread  # [signals, 1, items]
 
     def parts(name: str, signal: int, place: int) -> SignalParts:

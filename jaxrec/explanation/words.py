@@ -43,7 +43,7 @@ def _signals(explanation: Explanation) -> Table:
     shown, whole = _table("signal", "weight", "standardised", "part", "share"), explanation.score
 
     def share(part: float) -> str:
-        return f"{part / whole:.0%}" if whole > 0 else ""
+        return f"{round(part / whole, 2) + 0:.0%}" if whole > 0 else ""
 
     for of in sorted(explanation.signals, key=lambda of: -of.part):
         figures = map(_figure, (of.weight, of.standardised, of.part))
@@ -79,7 +79,7 @@ def _items(catalogue: Catalogue, feedback: Feedback, explanation: Explanation, k
     for label, parts in (
         ("the item itself, whoever asks", [of.of_item for of in signals]),
         ("less the mean of the candidates", [of.of_mean for of in signals]),
-        ("rest: how far the fit is from its minimum", [of.rest for of in signals]),
+        ("rest: the fit ends short of its minimum", [of.rest for of in signals]),
     ):
         if np.max(np.abs(parts)) >= SMALL:
             add(label, "", np.array(parts))

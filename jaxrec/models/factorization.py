@@ -126,9 +126,9 @@ def shares_of_factors(
         settings: of the fit.
         observe: what the fit was of.
     """
-    V, known = arrays["V"].astype(np.float64), asking.known.items
+    V, known = arrays["V"], asking.known.items
     pairs = observe(asking.known, asking.feedback, settings)
-    own, counted = V[pairs.items], V[arrays["rated"] > 0]
+    own, counted = V[pairs.items].astype(np.float64), V[arrays["rated"] > 0]
     (ridge,) = ridges(np.array([len(own)]), len(V), settings, "users")
     slope, offset = np.ones(len(own)), np.zeros(len(own))  # offset: of g_j from g'_j x_j
     if settings.likelihood == "logistic":
@@ -137,7 +137,7 @@ def shares_of_factors(
         slope = g * (1 - g)
         offset = g - slope * x
     A = (own * (pairs.weights * slope**2)[:, None]).T @ own + ridge * np.eye(V.shape[1])
-    A += settings.w0 * counted.T @ counted
+    A += settings.w0 * (counted.T @ counted)
     inverse = np.linalg.pinv(A, 1e-12, hermitian=True)  # without a ridge it may have none
     towards = inverse @ right.T.astype(np.float64)
     said = (pairs.weights * slope * (pairs.targets - offset))[:, None] * (own @ towards)

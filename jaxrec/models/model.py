@@ -51,7 +51,7 @@ class Asking(NamedTuple):
         return self._replace(known=known, trained=np.full(n, NOBODY, np.int32))
 
     def without(self, item: int) -> "Asking":
-        """Who asks, had nobody this item; who had it is known by the rest alone."""
+        """The same as if nobody had this item; who had it is known by the rest alone."""
         had = self.known.items == item
         trained = self.trained.copy()
         trained[self.known.users[had]] = NOBODY

@@ -20,7 +20,7 @@ from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
 from jaxrec.explanation.parts import Explanation
-from jaxrec.explanation.split import Field, Gate, Signal, explained
+from jaxrec.explanation.split import Field, Signal, explained
 from jaxrec.fusion.gate import Familiarity, Learned, familiarity, fused_scorer, gated
 from jaxrec.models.model import NOBODY, Arrays, Asking, Settings, Shares, appended
 from jaxrec.models.registry import MODELS, Scored, ask, shares
@@ -212,8 +212,10 @@ class FittedModel:
                 row: Signal(scorer, self._shares(row, asking, items))
                 for row, scorer in self._signals(asking).items()
             }
-            gate = None if self.fusion is None else Gate(self.fusion, self._familiarity(asking))
-            found = explained(self.row, signals, gate, *of)
+            fusion = None
+            if self.fusion is not None:
+                fusion = self.fusion.gate, self._familiarity(asking)
+            found = explained(self.row, signals, fusion, *of)
             if strange is not None or any(one.best != 0 for one in found):
                 return found
         kind, scorer = self.strangers.called(segment), self.strangers.scorer(1, segment)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxrec.explanation.split import Field, Gate, Signal, explained
+from jaxrec.explanation.split import Field, Signal, explained
 from jaxrec.fusion.gate import Learned, familiarity
 from jaxrec.models.model import Shares
 from tests.conftest import make_ratings
@@ -29,7 +29,9 @@ def test_a_fused_score_is_weighed_away_from_the_mean_of_the_candidates() -> None
         name: Signal(table(raw[[s]]), Shares(own[s][:, items], np.full(2, 0.5)))
         for s, name in enumerate(("one", "two"))
     }
-    found = explained("hybrid", signals, Gate(learned, near), KNOWN, items, Field(CANDIDATES, None))
+    found = explained(
+        "hybrid", signals, (learned.gate, near), KNOWN, items, Field(CANDIDATES, None)
+    )
     a, b, d, h, H = (np.array(learned.weights[name]) for name in "abdhH")
     f, g = np.asarray(near.users)[0], np.asarray(near.items)
     scores = np.zeros(ITEMS)

@@ -67,7 +67,7 @@ def test_what_says_most_is_shown_the_largest_first_and_the_lines_add_up(
         "... and 1 others",
         "the item itself, whoever asks",
         "less the mean of the candidates",
-        "rest: how far the fit is from its minimum",
+        "rest: the fit ends short of its minimum",
         "how many have it",
         "score",
     ]
