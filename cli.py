@@ -60,6 +60,7 @@ for command in (
     measuring.evaluate,
     serving.recommend,
     serving.similar,
+    serving.explain,
     serving.export,
 ):
     main.add_command(command)

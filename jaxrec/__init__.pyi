@@ -16,6 +16,7 @@ from .evaluation.split import Split as Split
 from .evaluation.split import published_split as published_split
 from .evaluation.task import Task as Task
 from .evaluation.task import evaluation_task as evaluation_task
+from .explanation.parts import Explanation as Explanation
 from .fusion.profiles import liked_profiles as liked_profiles
 from .fusion.profiles import recency_weights as recency_weights
 from .fusion.profiles import weighted_profiles as weighted_profiles

@@ -20,9 +20,11 @@ MAY_IMPORT = {
     "sets": LISTS,
     "models": LISTS | {"pmf", "sets"},
     "fusion": LISTS,
+    "explanation": LISTS | {"models", "fusion"},
     "border": DATA | {"pmf", "evaluation"},
     "experiment": LISTS | {"sources", "pmf", "models", "fusion", "border"},
-    "serving": LISTS | {"sources", "pmf", "models", "fusion", "border", "experiment"},
+    "serving": LISTS
+    | {"sources", "pmf", "models", "fusion", "explanation", "border", "experiment"},
     "report": GROUND | {"evaluation"},
     "console": GROUND,
     "commands": LISTS

@@ -34,6 +34,7 @@ def recommend(
     exclude: Path | None,
     interactions: Path | None,
     segment: str | None,
+    explain: bool,
     as_evaluated: bool,
     memory: int | None,
 ) -> None:
@@ -46,7 +47,10 @@ def recommend(
         raise click.UsageError("give --user ID, --liked ITEM, or --all with --out FILE")
     if everyone != (out is not None):
         raise click.UsageError("--all and --out FILE go together")
-    ask.refuse_of_other_source("--interactions", "--segment")
+    if explain and everyone:
+        raise click.UsageError("--explain goes with one user, not with --all")
+    of_model = () if liked else ("--explain",)
+    ask.refuse_of_other_source("--interactions", "--segment", *of_model)
     from jaxrec.serving.additions import wishes, with_interactions
 
     terminal, budget = session.terminal, budget_of(memory)
@@ -77,11 +81,13 @@ def recommend(
         told = lists.write_table(out, tables, served.card["data"]["name"])
         terminal.say(f"Recommended by {served.row}: {told} in {out}")
     elif user is not None:
-        terminal.result(*lists.for_user(served, user, wanted, segment, budget.memory))
+        how = wanted, segment, budget.memory, explain
+        terminal.result(*lists.for_user(served, user, *how))
     elif liked:
-        terminal.result(*lists.for_somebody(served, liked, wanted, budget.memory))
+        terminal.result(*lists.for_somebody(served, liked, wanted, budget.memory, explain))
     else:
-        terminal.result(*lists.for_stranger(served, "somebody new", wanted, segment, budget.memory))
+        how = wanted, segment, budget.memory, explain
+        terminal.result(*lists.for_stranger(served, "somebody new", *how))
 
 
 def _of_experiment(
@@ -126,6 +132,54 @@ def similar(session: Session, model: Path | None, item: str, k: int, memory: int
 
         served = read_model(model)
     session.terminal.result(*similar_in_lines(served, item, k))
+
+
+@click.command()
+@on_run_folder()
+@ask.explain_options
+def explain(
+    session: Session,
+    model: Path | None,
+    user: str | None,
+    liked: tuple[str, ...],
+    item: str,
+    k: int,
+    row: str | None,
+    interactions: Path | None,
+    json_path: Path | None,
+    memory: int | None,
+) -> None:
+    """Say what gives an item its score, and which of the user's items speak for it.
+
+    The parts add up to the score that ranks. Of an experiment it is that of the lists that were
+    measured, in which what was held out is unknown.
+    """
+    if (user is not None) == bool(liked):
+        raise click.UsageError("give --user ID or --liked ITEM, one of the two")
+    ask.refuse_of_other_source("--interactions")
+    terminal, budget = session.terminal, budget_of(memory)
+    if model is None:
+        from jaxrec.serving.evaluated import DEFAULT_ROW
+        from jaxrec.serving.fit import model_of_train, servable
+
+        opened = open_existing(session, budget)
+        served = model_of_train(opened, servable(opened, row or DEFAULT_ROW))
+    else:
+        from jaxrec.serving.folder import read_model
+
+        served = read_model(model)
+        if interactions is not None:
+            from jaxrec.serving.additions import with_interactions
+
+            served, said = with_interactions(served, interactions)
+            terminal.say(*said)
+    from jaxrec.files import write_json
+    from jaxrec.serving.lists import explained
+
+    found, shown = explained(served, user, liked, item, k)
+    terminal.result(*shown)
+    if json_path is not None:
+        write_json(json_path, found)
 
 
 @click.command()

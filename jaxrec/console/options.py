@@ -190,10 +190,48 @@ def recommend_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--segment", help="Of somebody of whom nothing else is known."),
         click.option(
+            "--explain",
+            is_flag=True,
+            help="Under each item of a model's list the signal and the user's items that say most"
+            " for it.",
+        ),
+        click.option(
             "--as-evaluated",
             is_flag=True,
             help="The lists that an experiment measured: they may name what was held out.",
         ),
+    ]
+    return _with(options, command)
+
+
+def explain_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of explaining: by what, to whom, which item."""
+    options = [
+        fitted_option,
+        click.option("--user", help="Id of the user."),
+        click.option(
+            "--liked",
+            multiple=True,
+            help="Instead of --user: somebody new, who likes this item (id or title); may be given"
+            " several times.",
+        ),
+        click.option("--item", required=True, help="Id or title of the item to explain."),
+        click.option(
+            "-k",
+            "k",
+            type=click.IntRange(min=1),
+            default=10,
+            show_default=True,
+            help="So many of the user's items are shown.",
+        ),
+        click.option("--row", help="Row of the experiment's score card.  [default: hybrid]"),
+        click.option(
+            "--interactions",
+            help="Table of what users, known or new, have done since the model was fitted.",
+            **file,
+        ),
+        json_option("all parts"),
+        memory_option,
     ]
     return _with(options, command)
 

@@ -49,11 +49,20 @@ def familiarity(user_counts: NDArray[np.integer], item_counts: NDArray[np.intege
 
 def standardise(scores: Array, over: Array) -> Array:
     """Scores [users, items] less their mean, in standard deviations, over the candidates `over`."""
+    mean, spread = scale(scores, over)
+    return jnp.where(over, scores - mean, 0) / spread
+
+
+def scale(scores: Array, over: Array) -> tuple[Array, Array]:
+    """[users, 1] mean and standard deviation of scores [users, items] `over` the candidates.
+
+    Of scores that are all the same the deviation is taken as 1.
+    """
     count = jnp.maximum(jnp.sum(over, axis=1, keepdims=True), 1)
     mean = jnp.sum(jnp.where(over, scores, 0), axis=1, keepdims=True) / count
     away = jnp.where(over, scores - mean, 0)
     spread = jnp.sqrt(jnp.sum(away**2, axis=1, keepdims=True) / count)
-    return away / jnp.where(spread > 0, spread, 1)
+    return mean, jnp.where(spread > 0, spread, 1)
 
 
 def gated(weights: Weights, z: Array, users: Array, items: Array) -> Array:
@@ -65,12 +74,23 @@ def gated(weights: Weights, z: Array, users: Array, items: Array) -> Array:
         users: [block, user features].
         items: [block or 1, items, item features].
     """
-    of_user = (weights["a"] + users @ weights["b"].T).T[..., None]  # [signals, block, 1]
-    of_item = jnp.moveaxis(items @ weights["d"].T, -1, 0)  # [signals, block or 1, items]
+    of_user, of_item, by_item = opened(weights, users, items)
+    return sum(z[c] * (of_user[c] + of_item[c]) for c in range(len(z))) + by_item
+
+
+def opened(weights: Weights, users: Array, items: Array) -> tuple[Array, Array, Array]:
+    """The gate of these users and items, arguments as `gated`.
+
+    Returns:
+        What each signal weighs by the user [signals, block, 1] and, to be added, by the item
+        [signals, block or 1, items]; and what the item gets beside the signals [block, items].
+    """
+    of_user = (weights["a"] + users @ weights["b"].T).T[..., None]
+    of_item = jnp.moveaxis(items @ weights["d"].T, -1, 0)
     by_user = weights["h"] + users @ weights["H"]  # [block, item features]
     # the items' features are the same for all users, or each user has items of her own
     by_item = by_user @ items[0].T if len(items) == 1 else jnp.einsum("bf,bif->bi", by_user, items)
-    return sum(z[c] * (of_user[c] + of_item[c]) for c in range(len(z))) + by_item
+    return of_user, of_item, by_item
 
 
 class Learned(NamedTuple):
@@ -92,6 +112,11 @@ class Learned(NamedTuple):
     calibration: dict[str, float]
     """What `calibrate` found; empty where nothing was calibrated."""
 
+    @property
+    def gate(self) -> Weights:
+        """`weights` as arrays."""
+        return {name: single(np.array(value)) for name, value in self.weights.items()}
+
     def heard(self) -> list[int]:
         """The signals that have a weight at all."""
         a, b, d = (np.array(self.weights[name]) for name in "abd")
@@ -107,8 +132,7 @@ def fused_scorer(
     learned: Learned, signals: tuple[AnyScorer, ...], familiarity: Familiarity
 ) -> Partial:
     """The fusion as a scorer; signals and familiarity may be of another fit than learning was."""
-    weights = {name: single(np.array(value)) for name, value in learned.weights.items()}
-    return Partial(_fuse, weights, signals, familiarity)
+    return Partial(_fuse, learned.gate, signals, familiarity)
 
 
 def _fuse(

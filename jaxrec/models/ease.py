@@ -11,7 +11,16 @@ from scipy import linalg, sparse
 from jaxrec.errors import InputError
 from jaxrec.models import cost
 from jaxrec.models.cost import DOUBLE, FEW
-from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings, appended
+from jaxrec.models.model import (
+    Arrays,
+    Asking,
+    Evidence,
+    Model,
+    Range,
+    Settings,
+    appended,
+    linear_shares,
+)
 from jaxrec.topk.scorer import Linear, Product, product
 
 BLOCK = 1024
@@ -356,6 +365,7 @@ MODELS = {
         {"target": "liked", "lambda_": 200.0},
         SPACE,
         cost.ease,
+        linear_shares(_ask),
         tried=TRIED,
         vectors=_vectors,
     ),
@@ -366,6 +376,7 @@ MODELS = {
         {"target": "graded", "lambda_": 200.0},
         SPACE,
         cost.ease,
+        linear_shares(_ask),
         ungraded="ease",
         tried=TRIED,
         vectors=_vectors,
@@ -377,6 +388,7 @@ MODELS = {
         {"target": "liked", "lambda_": 200.0, "metadata": 1.0, "text_weight": 5.0},
         TEXT_SPACE,
         cost.ease,
+        linear_shares(_ask),
         text=True,
         place=_place,
         tried=TRIED_WITH_TEXT,
@@ -389,6 +401,7 @@ MODELS = {
         {"target": "graded", "lambda_": 200.0, "metadata": 1.0, "text_weight": 5.0},
         TEXT_SPACE,
         cost.ease,
+        linear_shares(_ask),
         text=True,
         ungraded="ease+text",
         place=_place,
@@ -402,6 +415,7 @@ MODELS = {
         {"target": "graded", "lambda_": 200.0, "metadata": 1.0, "text_lambda": 10.0, "share": 0.3},
         OF_TEXT | {"target": ("liked", "graded"), "share": Range(0.01, 0.99, log=False)},
         cost.ease_by_items,
+        linear_shares(_ask),
         text=True,
         place=partial(_place_by_text, _share),
         named_only=True,
@@ -415,6 +429,7 @@ MODELS = {
         | {"text_lambda": 10.0, "text_weight": 1.0},
         OF_TEXT | {"target": ("liked", "graded"), "text_weight": Range(0.01, 100.0)},
         cost.ease_by_items,
+        linear_shares(_ask),
         text=True,
         place=partial(_place_by_text, _drawn),
         named_only=True,

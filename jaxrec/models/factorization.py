@@ -21,6 +21,7 @@ from jaxrec.models.model import (
     Model,
     Range,
     Settings,
+    Shares,
     appended,
     ridge_map,
 )
@@ -103,6 +104,49 @@ def user_factors(
     return U
 
 
+def shares_of_factors(
+    arrays: Arrays,
+    asking: Asking,
+    right: NDArray[np.floating],
+    settings: PmfSettings,
+    observe: Observing = observe,
+) -> Shares:
+    """What U_u . right_i is made of, of one user and some items.
+
+    Where the objective is least for her, U_u = A^-1 sum over her items j of w_j g'_j (t_j - g_j +
+    g'_j x_j) V_j, with A = sum of w_j g'_j^2 V_j V_j^T + w0 sum over `rated` of V V^T + ridge: of
+    the identity, where g' = 1 and g_j = x_j, w_j t_j V_j (Hu, Koren & Volinsky 2008, eq. 4). Item
+    j gives its term times right_i. Factors as they were learned are near that minimum, and those
+    folded in at it but for rounding.
+
+    Args:
+        arrays: as `user_factors` reads them.
+        asking: the one user.
+        right: [items, factors] the other side of the scores.
+        settings: of the fit.
+        observe: what the fit was of.
+    """
+    V, known = arrays["V"], asking.known.items
+    pairs = observe(asking.known, asking.feedback, settings)
+    own, counted = V[pairs.items].astype(np.float64), V[arrays["rated"] > 0]
+    (ridge,) = ridges(np.array([len(own)]), len(V), settings, "users")
+    slope, offset = np.ones(len(own)), np.zeros(len(own))  # offset: of g_j from g'_j x_j
+    if settings.likelihood == "logistic":
+        x = own @ user_factors(arrays, asking, settings, observe)[0].astype(np.float64)
+        g = 1 / (1 + np.exp(-x))
+        slope = g * (1 - g)
+        offset = g - slope * x
+    A = (own * (pairs.weights * slope**2)[:, None]).T @ own + ridge * np.eye(V.shape[1])
+    A += settings.w0 * (counted.T @ counted)
+    inverse = np.linalg.pinv(A, 1e-12, hermitian=True)  # without a ridge it may have none
+    towards = inverse @ right.T.astype(np.float64)
+    said = (pairs.weights * slope * (pairs.targets - offset))[:, None] * (own @ towards)
+    of_known = np.zeros((len(known), len(right)))
+    order = np.argsort(known)
+    of_known[order[np.searchsorted(known, pairs.items, sorter=order)]] = said
+    return Shares(of_known, np.zeros(len(right)))
+
+
 def item_factors(arrays: Arrays) -> NDArray[np.floating]:
     """V."""
     return arrays["V"]
@@ -131,6 +175,12 @@ def ask_factors(arrays: Arrays, asking: Asking, settings: PmfSettings) -> Produc
 
 def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     return ask_factors(arrays, asking, _as_learned(arrays, settings))
+
+
+def _shares(
+    arrays: Arrays, asking: Asking, items: NDArray[np.integer], settings: Settings
+) -> Shares:
+    return shares_of_factors(arrays, asking, arrays["V"][items], _as_learned(arrays, settings))
 
 
 def _pmf_with_text(evidence: Evidence, settings: Settings) -> Arrays:
@@ -162,6 +212,12 @@ def _text(evidence: Evidence, settings: Settings) -> Arrays:
 
 def _ask_text(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     return product(user_factors(arrays, asking, _as_learned(arrays, settings)), arrays["right"])
+
+
+def _shares_of_text(
+    arrays: Arrays, asking: Asking, items: NDArray[np.integer], settings: Settings
+) -> Shares:
+    return shares_of_factors(arrays, asking, arrays["right"][items], _as_learned(arrays, settings))
 
 
 def _place_text(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
@@ -221,8 +277,20 @@ def _placing(
 
 def _ask_ials(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     """Its objective for a user is that of all-pairs PMF (Rendle 2021), and so is her minimum."""
-    how = _ials_settings(settings, 1.0)._replace(w0=float(arrays["w0"][0]))
+    how = _ials_as_learned(arrays, settings)
     return product(user_factors(arrays, asking, how, confidences), arrays["V"])
+
+
+def _shares_of_ials(
+    arrays: Arrays, asking: Asking, items: NDArray[np.integer], settings: Settings
+) -> Shares:
+    how = _ials_as_learned(arrays, settings)
+    return shares_of_factors(arrays, asking, arrays["V"][items], how, confidences)
+
+
+def _ials_as_learned(arrays: Arrays, settings: Settings) -> PmfSettings:
+    """With the w0 of the fit, whatever the density where somebody asks."""
+    return _ials_settings(settings, 1.0)._replace(w0=float(arrays["w0"][0]))
 
 
 def _ials_settings(settings: Settings, density: float) -> PmfSettings:
@@ -278,6 +346,7 @@ MODELS = {
         | {"metadata": 0.5, "lambda_w": 3.0, "sweeps": 15},
         IALS_SPACE,
         cost.pmf,
+        _shares_of_ials,
         text=True,
         needs="irspack",
         place=_place_factors,
@@ -291,6 +360,7 @@ MODELS = {
         ALL_PAIRS,
         PMF_SPACE,
         cost.pmf,
+        _shares,
         tried=({"factors": 256}, {"unobserved": 15.0}, {"unobserved": 3.0}),
         vectors=item_factors,
     ),
@@ -301,6 +371,7 @@ MODELS = {
         ALL_PAIRS | {"metadata": 1.0, "ridge": 0.2},
         {"metadata": Range(0.3, 5.0), "ridge": Range(0.01, 100.0)},
         cost.pmf,
+        _shares_of_text,
         text=True,
         place=_place_text,
         tried=({"ridge": 2.0}, {"ridge": 0.02}),
@@ -313,6 +384,7 @@ MODELS = {
         ALL_PAIRS | {"metadata": 1.0, "text_ridge": 0.1, "item_lambda": 0.3, "item_nu": 0.5},
         PMF_SPACE | TEXT_SPACE,
         cost.pmf,
+        _shares,
         text=True,
         place=_place_factors,
         tried=({"factors": 256}, {"text_ridge": 1.0}, {"text_ridge": 1000.0}),

@@ -43,6 +43,20 @@ class Asking(NamedTuple):
         """How many ask."""
         return len(self.trained)
 
+    @property
+    def apart(self) -> "Asking":
+        """A new user for each interaction, who has nothing else."""
+        n = len(self.known.users)
+        known = self.known._replace(users=np.arange(n, dtype=np.int32))
+        return self._replace(known=known, trained=np.full(n, NOBODY, np.int32))
+
+    def without(self, item: int) -> "Asking":
+        """The same as if nobody had this item; who had it is known by the rest alone."""
+        had = self.known.items == item
+        trained = self.trained.copy()
+        trained[self.known.users[had]] = NOBODY
+        return self._replace(known=self.known.at(np.flatnonzero(~had)), trained=trained)
+
     def matrix(self, items: int, target: str) -> sparse.csr_array:
         """X [users, items] of what is known; see `matrix`."""
         return matrix(self.known, self.feedback, self.users, items, target)
@@ -92,6 +106,15 @@ class Evidence(NamedTuple):
         return matrix(self.train, self.dataset.feedback, *self.shape, target)
 
 
+class Shares(NamedTuple):
+    """What a user's scores are the sums of, as far as they can be told apart."""
+
+    of_known: NDArray[np.floating]
+    """[known, items] of each interaction of hers, in the order of `Asking.known`."""
+    of_item: NDArray[np.floating]
+    """[items] of the item, whoever asks."""
+
+
 class Range(NamedTuple):
     """Where a setting is searched."""
 
@@ -123,6 +146,8 @@ class Model(NamedTuple):
     """Where a search looks."""
     cost: Callable[[Size, Settings], Cost]
     """About, of these settings."""
+    shares: Callable[[Arrays, Asking, NDArray[np.integer], Settings], Shares]
+    """What the scores of some items are made of, of the one user who asks."""
     text: bool = False
     """Does it read texts?"""
     needs: str | None = None
@@ -145,6 +170,22 @@ class Model(NamedTuple):
     def lacks(self) -> str | None:
         """The package that is absent, if one is."""
         return self.needs if self.needs is not None and find_spec(self.needs) is None else None
+
+
+def linear_shares(
+    ask: Callable[[Arrays, Asking, Settings], Product | Linear],
+) -> Callable[[Arrays, Asking, NDArray[np.integer], Settings], Shares]:
+    """`Model.shares` of a row whose scores add up over what is known of a user.
+
+    An interaction gives what somebody is scored by `ask` who has nothing else.
+    """
+
+    def shares(
+        arrays: Arrays, asking: Asking, items: NDArray[np.integer], settings: Settings
+    ) -> Shares:
+        return Shares(ask(arrays, asking.apart, settings).at(items), np.zeros(len(items)))
+
+    return shares
 
 
 def ridge_map(
@@ -175,7 +216,12 @@ def matrix(
     """X [users, items] of a `target`: `liked` (1 on what is liked) or `graded` (see `Feedback`)."""
     if target == "liked":
         interactions = interactions.liked(feedback)
-    ones = np.ones(len(interactions.users))
-    values = ones if target == "liked" else feedback.graded(interactions.values)
     places = interactions.users, interactions.items
+    values = said(interactions, feedback, target)
     return sparse.csr_array((values, places), shape=(users, items))
+
+
+def said(interactions: Interactions, feedback: Feedback, target: str) -> NDArray[np.floating]:
+    """[n] the entry of each interaction in `matrix`; 0 where it has none."""
+    values = interactions.values
+    return 1.0 * feedback.liked(values) if target == "liked" else feedback.graded(values)

@@ -14,7 +14,18 @@ from threadpoolctl import threadpool_limits
 
 from jaxrec.devices import placement
 from jaxrec.models import cost
-from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings, appended
+from jaxrec.models.model import (
+    Arrays,
+    Asking,
+    Evidence,
+    Model,
+    Range,
+    Settings,
+    Shares,
+    appended,
+    linear_shares,
+    said,
+)
 from jaxrec.topk.scorer import Linear, Product, product
 
 BLOCK = 512
@@ -197,6 +208,16 @@ def _ask_content(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     return product(_directions(asking.matrix(len(right), settings["target"]) @ right), right)
 
 
+def _shares_of_content(
+    arrays: Arrays, asking: Asking, items: NDArray[np.integer], settings: Settings
+) -> Shares:
+    right = arrays["right"].astype(np.float64)
+    rows = said(asking.known, asking.feedback, settings["target"])[:, None]
+    rows = rows * right[asking.known.items]
+    norm = np.linalg.norm(rows.sum(axis=0)) or 1.0
+    return Shares(rows @ right[items].T / norm, np.zeros(len(items)))
+
+
 def _place_content(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
     return arrays | {"right": appended(arrays["right"], _directions(features - arrays["mean"]))}
 
@@ -220,6 +241,14 @@ def _ask_popularity(arrays: Arrays, asking: Asking, settings: Settings) -> Produ
     return product(np.ones((asking.users, 1)), _liked(arrays))
 
 
+def _shares_of_popularity(
+    arrays: Arrays, asking: Asking, items: NDArray[np.integer], settings: Settings
+) -> Shares:
+    """The item's alone."""
+    nothing = np.zeros((len(asking.known.users), len(items)))
+    return Shares(nothing, arrays["liked"][items].astype(np.float64))
+
+
 def _liked(arrays: Arrays) -> NDArray[np.floating]:
     return arrays["liked"][:, None].astype(np.float32)
 
@@ -238,7 +267,14 @@ SPACE: dict[str, Range | tuple] = {"target": ("liked", "graded"), "neighbours": 
 
 MODELS = {
     "popularity": Model(
-        "most liked", _popularity, _ask_popularity, {}, {}, cost.popularity, vectors=_liked
+        "most liked",
+        _popularity,
+        _ask_popularity,
+        {},
+        {},
+        cost.popularity,
+        _shares_of_popularity,
+        vectors=_liked,
     ),
     "itemknn": Model(
         "item neighbours",
@@ -247,6 +283,7 @@ MODELS = {
         {"target": "graded", "neighbours": 84, "shrinkage": 0.65},
         SPACE | {"shrinkage": Range(0.1, 1000.0)},
         cost.neighbours,
+        linear_shares(_ask_neighbours),
         tried=({"shrinkage": 30.0}, {"neighbours": 300}, {"shrinkage": 300.0}),
     ),
     "rp3beta": Model(
@@ -256,6 +293,7 @@ MODELS = {
         {"target": "liked", "neighbours": 128, "alpha": 0.5, "beta": 0.4},
         SPACE | {"alpha": Range(0.3, 2.0), "beta": Range(0.0, 1.0, log=False)},
         cost.neighbours,
+        linear_shares(_ask_neighbours),
         place=_place_unknown,
         tried=({"neighbours": 500}, {"beta": 0.2}),
     ),
@@ -271,6 +309,7 @@ MODELS = {
             "l2": Range(0.1, 1000.0),
         },
         cost.slim,
+        linear_shares(_ask_neighbours),
         named_only=True,
     ),
     "content": Model(
@@ -280,6 +319,7 @@ MODELS = {
         {"target": "liked", "metadata": 1.0},
         {"target": ("liked", "graded"), "metadata": Range(0.1, 10.0)},
         cost.content,
+        _shares_of_content,
         text=True,
         place=_place_content,
         tried=({"target": "graded"},),

@@ -18,10 +18,13 @@
 | `set`         | softmax over the catalogue, users sums of vectors seeded by texts |
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jaxrec.budget import Cost
 from jaxrec.models import ease, factorization, neighbours, sets, sparse_ease
 from jaxrec.models.cost import Size
-from jaxrec.models.model import Arrays, Asking, Evidence, Settings
+from jaxrec.models.model import Arrays, Asking, Evidence, Settings, Shares
 from jaxrec.topk.scorer import Linear, Product
 
 Scored = Product | Linear
@@ -58,6 +61,18 @@ def ask(name: str, arrays: Arrays, asking: Asking, settings: Settings | None = N
     """Scores of users who ask a row that has learned `arrays`; settings as it was learned with."""
     model = MODELS[name]
     return model.ask(arrays, asking, model.settings | (settings or {}))
+
+
+def shares(
+    name: str,
+    arrays: Arrays,
+    asking: Asking,
+    items: NDArray[np.integer],
+    settings: Settings | None = None,
+) -> Shares:
+    """What the scores that `ask` gives some items [n] are made of, of the one user who asks."""
+    model = MODELS[name]
+    return model.shares(arrays, asking, items, model.settings | (settings or {}))
 
 
 def fit(name: str, evidence: Evidence, settings: Settings | None = None) -> Scored:

@@ -11,8 +11,10 @@ from jaxrec.models.model import (
     Model,
     Range,
     Settings,
+    Shares,
     appended,
     ridge_map,
+    said,
 )
 from jaxrec.sets.seeds import Projection
 from jaxrec.sets.vectors import SetSettings, of_users, positive
@@ -48,6 +50,17 @@ def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     return product(of_users(X, arrays["inward"]), arrays["right"])
 
 
+def _shares(
+    arrays: Arrays, asking: Asking, items: NDArray[np.integer], settings: Settings
+) -> Shares:
+    """An item's bias is its own."""
+    x = np.maximum(said(asking.known, asking.feedback, settings["target"]), 0)
+    rows = x[:, None] * arrays["inward"][asking.known.items]
+    right = arrays["right"][items].astype(np.float64)
+    norm = np.linalg.norm(rows.sum(axis=0)) or 1.0
+    return Shares(rows @ right[:, :-1].T / norm, right[:, -1])
+
+
 def _place(arrays: Arrays, features: NDArray[np.float32], settings: Settings) -> Arrays:
     more = {name: features @ arrays[f"to_{name}"] for name in ("inward", "right")}
     return arrays | {name: appended(arrays[name], added) for name, added in more.items()}
@@ -72,6 +85,7 @@ MODELS = {
             "ridge": Range(0.01, 100.0),
         },
         cost.sets,
+        _shares,
         text=True,
         place=_place,
         tried=({"apart": 0.1}, {"temperature": 0.1}),

@@ -22,7 +22,7 @@ from jaxrec.models.ease import (
     place_linear,
     text_correction,
 )
-from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings
+from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings, linear_shares
 from jaxrec.models.neighbours import arrays_of, values_of, weights_of
 from jaxrec.topk.scorer import Linear
 
@@ -183,6 +183,7 @@ MODELS = {
         SETTINGS,
         SPACE,
         cost.sparse_ease,
+        linear_shares(_ask),
         in_place_of=("ease", "ease-graded"),
         tried=TRIED,
     ),
@@ -193,6 +194,7 @@ MODELS = {
         SETTINGS | {"metadata": 1.0, "text_weight": 5.0},
         SPACE | {"metadata": Range(0.3, 5.0), "text_weight": Range(0.5, 50.0)},
         cost.sparse_ease,
+        linear_shares(_ask),
         text=True,
         place=place_linear,
         in_place_of=("ease+text", "ease-graded+text"),

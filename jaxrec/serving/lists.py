@@ -1,18 +1,21 @@
 """Lists as people and programs read them: lines, tables, files."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from rich.table import Table
 
 from jaxrec.data.dataset import Catalogue, Interactions
 from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import NONE
 from jaxrec.errors import InputError
+from jaxrec.explanation.words import as_json, in_short, in_tables
 from jaxrec.files import whole_file
-from jaxrec.models.model import NOBODY
+from jaxrec.models.model import NOBODY, Asking
 from jaxrec.serving.model import FittedModel, Lists, Wanted
 from jaxrec.topk.blocks import BYTES, MEMORY
 
@@ -23,18 +26,32 @@ LATEST = 5
 
 
 def in_lines(
-    catalogue: Catalogue, items: NDArray[np.int32], scores: NDArray[np.floating]
+    catalogue: Catalogue,
+    items: NDArray[np.int32],
+    scores: NDArray[np.floating],
+    why: Sequence[str] = (),
 ) -> list[str]:
-    """A list in lines: rank, score, id, title."""
+    """A list in lines: rank, score, id, title; under each, if that is given, why."""
     shown = items[items >= 0]
     names = [str(catalogue.ids[item]) for item in shown]
     width, titles = max(map(len, names), default=0), catalogue.titles
-    found = enumerate(zip(shown, scores, names, strict=False), start=1)
-    lines = [
-        f"{rank:>4}  {score:8.4f}  {name:>{width}}  {titles[item]}".rstrip()
-        for rank, (item, score, name) in found
-    ]
+    lines = []
+    for rank, (item, score, name) in enumerate(zip(shown, scores, names, strict=False), start=1):
+        lines.append(f"{rank:>4}  {score:8.4f}  {name:>{width}}  {titles[item]}".rstrip())
+        lines += [f"{'':>{18 + width}}{reason}" for reason in why[rank - 1 : rank]]
     return lines or ["nothing is left that could be listed"]
+
+
+def _listed(
+    model: FittedModel, asking: Asking, found: Lists, explain: bool, segment: str | None = None
+) -> list[str]:
+    """The list of one user in lines, each explained if that is asked for."""
+    items, why = found.items[0], list[str]()
+    if explain and (items >= 0).any():
+        how = segment, bool(found.strange[0])
+        explanations = model.explain(asking, items[items >= 0], *how)
+        why = [in_short(model.catalogue, explanation) for explanation in explanations]
+    return in_lines(model.catalogue, items, found.scores[0], why)
 
 
 def latest(catalogue: Catalogue, feedback: Feedback, own: Interactions) -> list[str]:
@@ -47,13 +64,18 @@ def latest(catalogue: Catalogue, feedback: Feedback, own: Interactions) -> list[
 
 
 def for_user(
-    model: FittedModel, user: str, wanted: Wanted, segment: str | None, memory: int = MEMORY
+    model: FittedModel,
+    user: str,
+    wanted: Wanted,
+    segment: str | None,
+    memory: int = MEMORY,
+    explain: bool = False,
 ) -> list[str]:
     """A user's latest interactions and list in lines; or what those get who are unknown."""
     (position,) = model.user_ids.find([user])
     if position == NONE:
         segment = segment or model.strangers.segment_of(user)
-        return for_stranger(model, f"user {user}", wanted, segment, memory)
+        return for_stranger(model, f"user {user}", wanted, segment, memory, explain)
     users = np.array([position], np.int32)
     asking = model.asking(users)
     found = model.recommend(asking, wanted, users, memory=memory)
@@ -66,12 +88,17 @@ def for_user(
         f"User {user}, latest interactions:",
         *latest(model.catalogue, model.feedback, asking.known),
         by,
-        *in_lines(model.catalogue, found.items[0], found.scores[0]),
+        *_listed(model, asking, found, explain),
     ]
 
 
 def for_stranger(
-    model: FittedModel, who: str, wanted: Wanted, segment: str | None, memory: int = MEMORY
+    model: FittedModel,
+    who: str,
+    wanted: Wanted,
+    segment: str | None,
+    memory: int = MEMORY,
+    explain: bool = False,
 ) -> list[str]:
     """What somebody gets of whom nothing is known, and why."""
     asking = model.somebody(np.zeros(0, np.int32))
@@ -79,22 +106,69 @@ def for_stranger(
     return [
         *made_up(model),
         f"Nothing is known of {who}: {model.strangers.in_words(segment)}:",
-        *in_lines(model.catalogue, found.items[0], found.scores[0]),
+        *_listed(model, asking, found, explain, segment),
     ]
 
 
 def for_somebody(
-    model: FittedModel, liked: tuple[str, ...], wanted: Wanted, memory: int = MEMORY
+    model: FittedModel,
+    liked: tuple[str, ...],
+    wanted: Wanted,
+    memory: int = MEMORY,
+    explain: bool = False,
 ) -> list[str]:
     """What goes with what somebody from outside likes, items being asked for by id or title."""
-    items = [model.catalogue.find(asked) for asked in liked]
-    found = model.recommend(model.somebody(np.array(items)), wanted, memory=memory)
-    titles = "; ".join(model.catalogue.called(item) for item in dict.fromkeys(items))
+    asking, who = somebody_who_likes(model, liked)
+    found = model.recommend(asking, wanted, memory=memory)
     return [
         *made_up(model),
-        f"For somebody who likes {titles}, by {model.row}:",
-        *in_lines(model.catalogue, found.items[0], found.scores[0]),
+        f"For {who}, by {model.row}:",
+        *_listed(model, asking, found, explain),
     ]
+
+
+def somebody_who_likes(model: FittedModel, liked: tuple[str, ...]) -> tuple[Asking, str]:
+    """Who likes items that are asked for by id or title, and in words."""
+    items = [model.catalogue.find(asked) for asked in liked]
+    titles = "; ".join(model.catalogue.called(item) for item in dict.fromkeys(items))
+    return model.somebody(np.array(items)), f"somebody who likes {titles}"
+
+
+def explained(
+    model: FittedModel, user: str | None, liked: tuple[str, ...], item: str, k: int
+) -> tuple[dict[str, Any], list[str | Table]]:
+    """Why an item, asked for by id or title, has its score: as JSON, and in lines and tables.
+
+    Args:
+        model: that scores.
+        user: for whom; or None for somebody from outside.
+        liked: what somebody from outside likes.
+        item: to be explained.
+        k: so many of the user's items are shown.
+
+    Raises:
+        InputError: there is no such user or item, or the item is not ranked.
+    """
+    catalogue, feedback = model.catalogue, model.feedback
+    of: dict[str, Any] = {"user": user}
+    if user is None:
+        asking, who = somebody_who_likes(model, liked)
+        of = {"liked": list(liked)}
+    else:
+        try:
+            asking, who = model.asking(model.user_ids.positions([user])), f"user {user}"
+        except InputError as error:
+            raise InputError(f"{error}; --liked ITEM explains for somebody new") from None
+    (explanation,) = model.explain(asking, np.array([catalogue.find(item)]))
+    had = asking.known.values[asking.known.items == explanation.item]
+    for value in had:
+        who += f", who has it {feedback.written(value)}".rstrip()
+        who += " and is scored as if that were not known"
+    lines: list[str | Table] = [*made_up(model), f"For {who}:"]
+    if explanation.strange:
+        lines.append(f"What is known says nothing to {model.row}: the score is a stranger's")
+    found = of | {"has_it": bool(len(had))} | as_json(catalogue, explanation)
+    return found, [*lines, *in_tables(catalogue, feedback, explanation, k)]
 
 
 def for_everybody(

@@ -19,9 +19,11 @@ from jaxrec.data.features import FeatureSpace
 from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
-from jaxrec.fusion.gate import Learned, familiarity, fused_scorer, gated
-from jaxrec.models.model import NOBODY, Arrays, Asking, Settings, appended
-from jaxrec.models.registry import MODELS, ask
+from jaxrec.explanation.parts import Explanation
+from jaxrec.explanation.split import Field, Signal, explained
+from jaxrec.fusion.gate import Familiarity, Learned, familiarity, fused_scorer, gated
+from jaxrec.models.model import NOBODY, Arrays, Asking, Settings, Shares, appended
+from jaxrec.models.registry import MODELS, Scored, ask, shares
 from jaxrec.serving.strangers import Strangers
 from jaxrec.topk.blocks import MEMORY
 from jaxrec.topk.item_sets import ItemSets
@@ -130,16 +132,20 @@ class FittedModel:
 
     def scorer(self, asking: Asking) -> AnyScorer:
         """Scores of those who ask, numbered as they are there."""
-        signals = {
+        signals = self._signals(asking)
+        if self.fusion is None:
+            return signals[self.row]
+        return fused_scorer(self.fusion, tuple(signals.values()), self._familiarity(asking))
+
+    def _signals(self, asking: Asking) -> dict[str, Scored]:
+        return {
             row: ask(row, arrays, asking, self.settings[row])
             for row, arrays in self.learned.items()
         }
-        if self.fusion is None:
-            return signals[self.row]
+
+    def _familiarity(self, asking: Asking) -> Familiarity:
         counts = np.bincount(asking.known.users, minlength=asking.users)
-        return fused_scorer(
-            self.fusion, tuple(signals.values()), familiarity(counts, self.item_counts)
-        )
+        return familiarity(counts, self.item_counts)
 
     def recommend(
         self,
@@ -171,6 +177,55 @@ class FittedModel:
         rows = strange[:, None]
         return Lists(np.where(rows, served[0], items), np.where(rows, served[1], scores), strange)
 
+    def explain(
+        self,
+        asking: Asking,
+        items: NDArray[np.integer],
+        segment: str | None = None,
+        strange: bool | None = None,
+    ) -> list[Explanation]:
+        """Why `recommend` scores items as it does.
+
+        An item that the user has is scored as if that were not known, the rest being folded in.
+
+        Args:
+            asking: the one user.
+            items: [n] positions in the catalogue.
+            segment: of a user of whom nothing is known.
+            strange: was the user served as a stranger (see `Lists`)? By default one is whose best
+                score is 0, as that of a list of one item.
+
+        Raises:
+            InputError: one of the items is not ranked at all.
+        """
+        for item in items[~self.candidates[items]]:
+            raise InputError(f"{self.catalogue.called(item)} is none of the items that are ranked")
+        had = np.isin(items, asking.known.items)
+        if had.any():
+            each = [(asking.without(item), items[[at]]) for at, item in enumerate(items)]
+            return [self.explain(*one, segment, strange)[0] for one in each]
+        candidates = self.candidates.copy()
+        candidates[asking.known.items] = False
+        of = asking.known, items, Field(candidates, self.tie_order)
+        if not strange and len(asking.known.items):
+            signals = {
+                row: Signal(scorer, self._shares(row, asking, items))
+                for row, scorer in self._signals(asking).items()
+            }
+            fusion = None
+            if self.fusion is not None:
+                fusion = self.fusion.gate, self._familiarity(asking)
+            found = explained(self.row, signals, fusion, *of)
+            if strange is not None or any(one.best != 0 for one in found):
+                return found
+        kind, scorer = self.strangers.called(segment), self.strangers.scorer(1, segment)
+        own = Shares(np.zeros((len(asking.known.items), len(items))), scorer.at(items)[0])
+        found = explained(kind, {kind: Signal(scorer, own)}, None, *of)
+        return [one._replace(strange=True) for one in found]
+
+    def _shares(self, row: str, asking: Asking, items: NDArray[np.integer]) -> Shares:
+        return shares(row, self.learned[row], asking, items, self.settings[row])
+
     def vectors(self) -> dict[str, NDArray[np.floating]]:
         """By signal that is a product of two, the items' side [items, dim]."""
         found = {}
@@ -196,9 +251,8 @@ class FittedModel:
         if self.fusion is None:
             return self._scores(self.row, asking, items)[0]
         z = np.stack([self._standardised(row, asking, items, counts) for row in self.learned])
-        known = familiarity(counts, self.item_counts)
-        weights = {name: jnp.asarray(value) for name, value in self.fusion.weights.items()}
-        return np.asarray(gated(weights, jnp.asarray(z), known.users, known.items[items]))
+        known = self._familiarity(asking)
+        return np.asarray(gated(self.fusion.gate, jnp.asarray(z), known.users, known.items[items]))
 
     def _scores(
         self, row: str, asking: Asking, items: NDArray[np.integer]

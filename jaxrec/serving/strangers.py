@@ -76,10 +76,14 @@ class Strangers(NamedTuple):
         """A user's segment, if it is known."""
         return None if self.segments is None else self.segments.of.get(user)
 
+    def called(self, segment: str | None) -> str:
+        """The kind of what somebody of a segment gets."""
+        return f"most liked in {segment}" if self._column(segment) else self.kind
+
     def in_words(self, segment: str | None) -> str:
         """What somebody of a segment gets, and why."""
-        kind = f"most liked in {segment}" if self._column(segment) else self.kind
         unknown = self.segments is not None and segment not in (None, *self.segments.names)
+        kind = self.called(segment)
         figures = ", ".join(f"{name} {ndcg:.4f}" for name, ndcg in self.ndcg.items())
         return (
             f"{kind} (NDCG@{K} for such users on validation: {figures or 'nothing to judge by'}"

@@ -34,6 +34,11 @@ class Product(NamedTuple):
         """Scores [block, items]."""
         return self.left[users] @ self.right.T
 
+    def at(self, items: NDArray[np.integer]) -> NDArray[np.floating]:
+        """Scores [users, n] of some items [n] alone, in double precision."""
+        left, right = np.asarray(self.left, np.float64), np.asarray(self.right)[items]
+        return left @ right.T
+
 
 class Scores(NamedTuple):
     """The scorer of one block of users, whose scores are there."""
@@ -73,6 +78,16 @@ class Linear:
             rest[:, :first] += found
             found = rest
         return Scores(single(found))
+
+    def at(self, items: NDArray[np.integer]) -> NDArray[np.floating]:
+        """Scores [users, n] of some items [n] alone, in double precision."""
+        X, first = self.X.astype(np.float64), self.W.shape[0]
+        found, old = np.zeros((X.shape[0], len(items))), items < first
+        by_weights = X[:, :first] @ self.W[:, items[old]]
+        found[:, old] = by_weights.toarray() if sparse.issparse(by_weights) else by_weights
+        if self.left is not None and self.right is not None:
+            found += (X @ self.left) @ self.right[items].T
+        return found
 
 
 Scorer = Product | Scores | Callable[[Array, Array], Array]

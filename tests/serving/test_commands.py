@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 import cli
 from jaxrec.experiment.folder import RunFolder
+from jaxrec.files import read_json
 from tests.tiny_models import tiny_bert
 
 
@@ -55,6 +56,91 @@ def test_what_has_been_done_since_counts(model: Path, tmp_path: Path) -> None:
     new.write_text("user,item,rating\nanna,3,5\nanna,8,4.5\n")
     told = done("recommend", "--model", model, "--user", "anna", "--interactions", new, "-k", 2)
     assert "Recommended by hybrid (folded in):" in told
+
+
+def test_a_score_is_explained_to_known_users_and_to_new_ones(model: Path, tmp_path: Path) -> None:
+    listed = done("recommend", "--model", model, "--user", 7, "-k", 1).splitlines()[-1].split()
+    parts = tmp_path / "parts.json"
+    asked = ("explain", "--model", model, "--item", listed[2])
+    told = done(*asked, "--user", 7, "-k", 2, "--json", parts)
+    assert "For user 7:" in told
+    found = read_json(parts)
+    known = len(found["known"])
+    assert f"rank 1 of {200 - known} by hybrid, score {listed[1]}" in told
+    assert f"... and {known - 2} others" in told
+    assert (found["user"], str(found["item_id"]), found["rank"]) == ("7", listed[2], 1)
+    assert sum(of["part"] for of in found["signals"]) + found["of_familiarity"] == pytest.approx(
+        float(listed[1]), abs=1e-4
+    )
+    assert "For somebody who likes" in done(*asked, "--liked", 3, "--liked", 8)
+    new = tmp_path / "new.csv"
+    new.write_text("user,item,rating\nanna,3,5\nanna,8,4.5\n")
+    told = done(*asked, "--user", "anna", "--interactions", new)
+    assert "For user anna:" in told
+
+
+def test_what_a_user_has_is_explained_and_said(model: Path) -> None:
+    known = pl.read_parquet(model / "interactions.parquet")
+    users = pl.read_parquet(model / "users.parquet")["user_id"]
+    items = pl.read_parquet(model / "items.parquet")["item_id"]
+    user, item, value, *_ = known.row(0)
+    told = done("explain", "--model", model, "--user", users[user], "--item", items[item])
+    said = (
+        f"For user {users[user]}, who has it {value:.1f} and is scored as if that were not known:"
+    )
+    assert said in told.splitlines()
+
+
+def test_a_list_says_what_speaks_for_each_item(model: Path) -> None:
+    asked = ("recommend", "--model", model, "-k", 3)
+    plain = done(*asked, "--user", 7).splitlines()
+    told = done(*asked, "--user", 7, "--explain").splitlines()
+    assert told[-6::2] == plain[-3:]
+    assert all(" of it; " in line for line in told[-5::2])
+    assert len(done(*asked, "--liked", 3, "--explain").splitlines()) == 8
+    assert "nothing that is known" in done(*asked, "--user", "nobody-knows", "--explain")
+
+
+def test_an_experiment_explains_what_it_measured(measured: RunFolder) -> None:
+    asked = ("recommend", "--run", measured.path, "--user", 7, "-k", 1, "--as-evaluated")
+    _, score, item, *_ = done(*asked).splitlines()[-1].split()
+    told = done("explain", "--run", measured.path, "--user", 7, "--item", item)
+    assert f"by hybrid, score {score}" in told
+    told = done("explain", "--run", measured.path, "--user", 7, "--item", item, "--row", "ease")
+    assert "by ease, score" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["explain", "--user", 9999, "--item", 3],
+            "no user 9999; there are 1 to 100; --liked ITEM",
+        ),
+        (
+            ["explain", "--user", 7, "--item", "nix"],
+            "no item 'nix'; give an id or a part of a title",
+        ),
+        (["explain", "--liked", "nix", "--item", 3], "no item 'nix'; give an id"),
+        (["explain", "--user", 7, "--liked", 3, "--item", 3], "--user ID or --liked ITEM, one of"),
+        (["explain", "--item", 3], "--user ID or --liked ITEM, one of"),
+        (["explain", "--user", 7, "--item", 3, "--row", "ease"], "--row is not for --model"),
+        (["recommend", "--all", "--out", "x.csv", "--explain"], "--explain goes with one user"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_line(
+    model: Path, arguments: list[object], message: str
+) -> None:
+    result = jaxrec(*arguments, "--model", model)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_lists_of_an_experiment_are_not_explained() -> None:
+    result = jaxrec("recommend", "--user", 7, "--explain")
+    assert result.exit_code == 2
+    assert "--explain needs --model" in result.output
 
 
 def test_new_items_are_placed_by_the_encoder_of_the_others(model: Path, tmp_path: Path) -> None:
