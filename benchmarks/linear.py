@@ -40,7 +40,7 @@ from jaxrec.evaluation.protocol import Protocol
 from jaxrec.evaluation.task import Task, evaluation_task, validation_tasks
 from jaxrec.experiment.choices import evidence
 from jaxrec.experiment.folder import open_run
-from jaxrec.models.ease import _inverse
+from jaxrec.models.linear.ease import inverse
 from jaxrec.models.model import Evidence
 from jaxrec.models.registry import MODELS, ask, learn
 from jaxrec.sources.library import load_dataset

@@ -22,14 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrec.budget import Cost
-from jaxrec.models import ease, factorization, neighbours, sets, sparse_ease
+from jaxrec.models import factorization, sets
 from jaxrec.models.cost import Size
+from jaxrec.models.linear import ease, neighbours, sparse_ease, text_ease
 from jaxrec.models.model import Arrays, Asking, Evidence, Settings, Shares
 from jaxrec.topk.scorer import Linear, Product
 
 Scored = Product | Linear
 
-MODELS = neighbours.MODELS | ease.MODELS | sparse_ease.MODELS | factorization.MODELS | sets.MODELS
+MODELS = (
+    neighbours.MODELS
+    | ease.MODELS
+    | text_ease.MODELS
+    | sparse_ease.MODELS
+    | factorization.MODELS
+    | sets.MODELS
+)
 
 
 def cost_of_all(size: Size, graded: bool, memory: int) -> Cost:

@@ -7,10 +7,11 @@ from scipy import sparse
 
 from jaxrec.data.dataset import Dataset
 from jaxrec.evaluation.protocol import Protocol
-from jaxrec.models.ease import add_ease, ease, l3ae
 from jaxrec.models.factorization import of_factors
+from jaxrec.models.linear.ease import ease
+from jaxrec.models.linear.neighbours import item_neighbours, random_walks, slim
+from jaxrec.models.linear.text_ease import add_ease, l3ae
 from jaxrec.models.model import NOBODY, Arrays, Asking, Evidence, Settings, matrix
-from jaxrec.models.neighbours import item_neighbours, random_walks, slim
 from jaxrec.models.registry import MODELS, ask, learn
 from jaxrec.pmf.objective import Factors
 from jaxrec.sources.synthetic import STARS
@@ -261,7 +262,7 @@ def test_slim_is_the_elastic_net_of_scikit_learn() -> None:
 def test_blocks_of_items_change_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     X = some_matrix(40, 12)
     whole = slim(X, 0.3, 0.5, 5).toarray()
-    monkeypatch.setattr("jaxrec.models.neighbours.SOLVED", 5)
+    monkeypatch.setattr("jaxrec.models.linear.neighbours.SOLVED", 5)
     np.testing.assert_allclose(slim(X, 0.3, 0.5, 5).toarray(), whole, atol=1e-3)
 
 

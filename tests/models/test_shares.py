@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from jaxrec.models.factorization import of_factors, shares_of_factors
+from jaxrec.models.linear.neighbours import arrays_of, item_neighbours
 from jaxrec.models.model import NOBODY, Arrays, Asking, Settings, said
-from jaxrec.models.neighbours import arrays_of, item_neighbours
 from jaxrec.models.registry import ask, shares
 from jaxrec.pmf.objective import Factors, PmfSettings
 from jaxrec.sources.synthetic import STARS

@@ -6,11 +6,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from jaxrec.errors import InputError
-from jaxrec.models import sparse_ease as module
-from jaxrec.models.ease import ease, text_correction
+from jaxrec.models.linear import sparse_ease as module
+from jaxrec.models.linear.ease import ease, text_correction
+from jaxrec.models.linear.sparse_ease import directions, sparse_ease, sparse_inverse
 from jaxrec.models.model import NOBODY, Arrays, Asking, Settings
 from jaxrec.models.registry import MODELS
-from jaxrec.models.sparse_ease import directions, sparse_ease, sparse_inverse
 from jaxrec.sources.synthetic import STARS
 from tests.conftest import make_ratings
 from tests.scored import scores_by

@@ -1,8 +1,6 @@
-"""EASE: linear item-item weights, of liked or graded interactions, and the ways text joins them."""
+"""EASE: linear item-item weights, of liked or graded interactions, with and without text."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +73,7 @@ def ease(
     if FEW * (X.shape[0] + features) <= X.shape[1]:
         found = _by_users(X, lambda_, np.zeros((X.shape[1], 0)) if F is None else F)
     else:
-        found = _by_items(X, lambda_, F)
+        found = by_items(X, lambda_, F)
     for name in ("to_left", "to_right") if F is not None else ():
         found[name] = (text_weight * found[name]).astype(np.float32)
     return found
@@ -98,10 +96,10 @@ def _by_users(X: sparse.csr_array, lambda_: float, F: NDArray[np.floating]) -> A
     return {"left": left, "right": right, "to_left": np.eye(rows)[of_text], "to_right": M[of_text]}
 
 
-def _by_items(X: sparse.csr_array, lambda_: float, F: NDArray[np.floating] | None) -> Arrays:
+def by_items(X: sparse.csr_array, lambda_: float, F: NDArray[np.floating] | None) -> Arrays:
     """`weights`, and what makes a new item's of a feature of weight 1."""
     precision = np.float64 if X.shape[1] <= DOUBLE else np.float32
-    P = _inverse(X.astype(precision), lambda_)
+    P = inverse(X.astype(precision), lambda_)
     found: Arrays = {}
     if F is not None:
         F = F.astype(precision)
@@ -131,7 +129,7 @@ def text_correction(PF: NDArray[np.floating], F: NDArray[np.floating]) -> NDArra
     return linalg.solve_triangular(root, PF.T, lower=True)
 
 
-def _inverse(X: sparse.csr_array, lambda_: float) -> NDArray[np.floating]:
+def inverse(X: sparse.csr_array, lambda_: float) -> NDArray[np.floating]:
     """(X^T X + lambda)^-1 [items, items], in one array's memory: LAPACK works in its own place."""
     items, XT = X.shape[1], sparse.csr_array(X.T)
     P = np.zeros((items, items), X.dtype)
@@ -153,99 +151,7 @@ def _inverse(X: sparse.csr_array, lambda_: float) -> NDArray[np.floating]:
     return P
 
 
-class TextEase(NamedTuple):
-    """C, the EASE of text: items are given features by "users" of whom each is one feature.
-
-    With M = (lambda + F^T F)^-1 and P = (lambda + F F^T)^-1 = (1 - F M F^T) / lambda, C_ji of an
-    item i and another one is F_j M . F_i / (lambda P_ii), and so no array is items x items.
-    """
-
-    mean: NDArray[np.floating]
-    """[features] of what it was made from, which is taken off."""
-    M: NDArray[np.floating]
-    """[features, features]"""
-
-    @classmethod
-    def of(cls, E: NDArray[np.floating], lambda_: float) -> "TextEase":
-        """Of these items' features [items, features]."""
-        mean = E.mean(axis=0, dtype=np.float64)
-        F = E - mean
-        return cls(mean, np.linalg.inv(F.T @ F + lambda_ * np.eye(F.shape[1])))
-
-    def sides(self, E: NDArray[np.floating]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """`left` and `right` [items, features] of items with these features.
-
-        C is their product, but for the diagonal. Others than those it was made from are placed:
-        each as if it were the only one that is new, as far as it changes nothing for the others.
-        """
-        F = E - self.mean
-        left = F @ self.M
-        return left, F / (1 - np.sum(left * F, axis=1, keepdims=True))
-
-
-def add_ease(
-    X: sparse.csr_array, lambda_: float, E: NDArray[np.floating], text_lambda: float, share: float
-) -> Arrays:
-    """Add-EASE (Jeunen, Van Balen & Goethals 2020, eq. 9): (1 - share) B + share C.
-
-    Args:
-        X: [users, items] what is learned from.
-        lambda_: L2 weight of B, the EASE of X.
-        E: [items, features].
-        text_lambda: L2 weight of C, the EASE of text.
-        share: of C, 0 to 1.
-
-    Returns:
-        `weights` and `of_item` as `ease` has them, `left` and `right` of C, and `mean` and `M`.
-    """
-    text = TextEase.of(E, text_lambda)
-    left, right = text.sides(E)
-    found = _by_items(X, lambda_, None)
-    found["weights"] *= np.float32(1 - share)
-    return found | _single({"left": share * left, "right": right}) | text._asdict()
-
-
-def l3ae(
-    X: sparse.csr_array,
-    lambda_: float,
-    E: NDArray[np.floating],
-    text_lambda: float,
-    text_weight: float,
-) -> Arrays:
-    """L3AE (Moon, Kim & Lee 2025): EASE that is drawn to the EASE of text.
-
-    The minimum of |X - X B|^2 + lambda |B|^2 + mu |B - C|^2 whose diagonal is 0. With C = L R^T
-    but for its diagonal, and P = (X^T X + lambda + mu)^-1, it is mu P L R^T - P diag(s) but for the
-    diagonal, which is 0 by s_i = (1 + mu (P L)_i . R_i) / P_ii.
-
-    Args:
-        X: [users, items] what is learned from.
-        lambda_: L2 weight of B.
-        E: [items, features].
-        text_lambda: L2 weight of C.
-        text_weight: mu over lambda.
-
-    Returns:
-        `weights` and `of_item`, -P diag(s) and -s, and `left` and `right` of what is added, and
-        `mean` and `M`.
-    """
-    text, mu = TextEase.of(E, text_lambda), text_weight * lambda_
-    left, right = text.sides(E)
-    precision = np.float64 if X.shape[1] <= DOUBLE else np.float32
-    P = _inverse(X.astype(precision), lambda_ + mu)
-    left = mu * (P @ left)
-    of_item = -(1 + np.sum(left * right, axis=1)) / np.diagonal(P)
-    P *= of_item.astype(precision)
-    np.fill_diagonal(P, 0)
-    found = {"weights": P.astype(np.float32, copy=False), "of_item": of_item}
-    return found | _single({"left": left, "right": right}) | text._asdict()
-
-
-def _single(arrays: Arrays) -> Arrays:
-    return {name: array.astype(np.float32) for name, array in arrays.items()}
-
-
-def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product | Linear:
+def ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product | Linear:
     if "weights" in arrays:
         return ask_linear(arrays, arrays["weights"], asking, settings)
     X = asking.matrix(len(arrays["right"]), settings["target"])
@@ -303,18 +209,6 @@ def place_linear(arrays: Arrays, features: NDArray[np.float32], settings: Settin
     }
 
 
-def _place_by_text(
-    share: Callable[[Settings], float],
-    arrays: Arrays,
-    features: NDArray[np.float32],
-    settings: Settings,
-) -> Arrays:
-    """By C alone, for nobody has interacted with them; `share` of it is what B has of C there."""
-    left, right = TextEase(arrays["mean"], arrays["M"]).sides(features)
-    more = _single({"left": share(settings) * left, "right": right})
-    return arrays | {name: appended(arrays[name], added) for name, added in more.items()}
-
-
 def _vectors(arrays: Arrays) -> NDArray[np.float32] | None:
     """None where there are item-item weights."""
     return None if "weights" in arrays else arrays["right"]
@@ -329,54 +223,31 @@ def _ease_with_text(evidence: Evidence, settings: Settings) -> Arrays:
     return ease(X, settings["lambda_"], E, settings["text_weight"])
 
 
-def _add_ease(evidence: Evidence, settings: Settings) -> Arrays:
-    X, E = evidence.matrix(settings["target"]), evidence.features(settings["metadata"])
-    return add_ease(X, settings["lambda_"], E, settings["text_lambda"], settings["share"])
-
-
-def _l3ae(evidence: Evidence, settings: Settings) -> Arrays:
-    X, E = evidence.matrix(settings["target"]), evidence.features(settings["metadata"])
-    return l3ae(X, settings["lambda_"], E, settings["text_lambda"], settings["text_weight"])
-
-
-def _share(settings: Settings) -> float:
-    return settings["share"]
-
-
-def _drawn(settings: Settings) -> float:
-    """How far B goes to C where X says nothing: mu / (lambda + mu)."""
-    return settings["text_weight"] / (1 + settings["text_weight"])
-
-
 SPACE: dict[str, Range | tuple] = {"lambda_": Range(10.0, 2000.0)}
 TEXT_SPACE = SPACE | {"metadata": Range(0.1, 10.0), "text_weight": Range(0.05, 50.0)}
 TRIED: tuple[Settings, ...] = ({"lambda_": 600.0}, {"lambda_": 60.0})
-OF_TEXT: dict[str, Range | tuple] = SPACE | {
-    "metadata": Range(0.1, 10.0),
-    "text_lambda": Range(0.1, 1000.0),
-}
 TRIED_WITH_TEXT = ({"text_weight": 1.0}, {"text_weight": 20.0}, *TRIED)
 
 MODELS = {
     "ease": Model(
         "EASE, liked",
         _ease,
-        _ask,
+        ask,
         {"target": "liked", "lambda_": 200.0},
         SPACE,
         cost.ease,
-        linear_shares(_ask),
+        linear_shares(ask),
         tried=TRIED,
         vectors=_vectors,
     ),
     "ease-graded": Model(
         "EASE, graded",
         _ease,
-        _ask,
+        ask,
         {"target": "graded", "lambda_": 200.0},
         SPACE,
         cost.ease,
-        linear_shares(_ask),
+        linear_shares(ask),
         ungraded="ease",
         tried=TRIED,
         vectors=_vectors,
@@ -384,11 +255,11 @@ MODELS = {
     "ease+text": Model(
         "EASE, liked, with text",
         _ease_with_text,
-        _ask,
+        ask,
         {"target": "liked", "lambda_": 200.0, "metadata": 1.0, "text_weight": 5.0},
         TEXT_SPACE,
         cost.ease,
-        linear_shares(_ask),
+        linear_shares(ask),
         text=True,
         place=_place,
         tried=TRIED_WITH_TEXT,
@@ -397,42 +268,15 @@ MODELS = {
     "ease-graded+text": Model(
         "EASE, graded, with text",
         _ease_with_text,
-        _ask,
+        ask,
         {"target": "graded", "lambda_": 200.0, "metadata": 1.0, "text_weight": 5.0},
         TEXT_SPACE,
         cost.ease,
-        linear_shares(_ask),
+        linear_shares(ask),
         text=True,
         ungraded="ease+text",
         place=_place,
         tried=TRIED_WITH_TEXT,
         vectors=_vectors,
-    ),
-    "add-ease": Model(
-        "EASE and the EASE of text",
-        _add_ease,
-        _ask,
-        {"target": "graded", "lambda_": 200.0, "metadata": 1.0, "text_lambda": 10.0, "share": 0.3},
-        OF_TEXT | {"target": ("liked", "graded"), "share": Range(0.01, 0.99, log=False)},
-        cost.ease_by_items,
-        linear_shares(_ask),
-        text=True,
-        place=partial(_place_by_text, _share),
-        named_only=True,
-        tried=({"share": 0.1}, {"text_lambda": 100.0}, {"share": 0.6}),
-    ),
-    "l3ae": Model(
-        "EASE drawn to the EASE of text",
-        _l3ae,
-        _ask,
-        {"target": "graded", "lambda_": 200.0, "metadata": 1.0}
-        | {"text_lambda": 10.0, "text_weight": 1.0},
-        OF_TEXT | {"target": ("liked", "graded"), "text_weight": Range(0.01, 100.0)},
-        cost.ease_by_items,
-        linear_shares(_ask),
-        text=True,
-        place=partial(_place_by_text, _drawn),
-        named_only=True,
-        tried=({"text_weight": 0.3}, {"text_lambda": 100.0}, {"text_weight": 3.0}),
     ),
 }

@@ -15,15 +15,15 @@ from threadpoolctl import threadpool_limits
 from jaxrec.devices import placement
 from jaxrec.models import cost
 from jaxrec.models.cost import DIRECTIONS
-from jaxrec.models.ease import (
+from jaxrec.models.linear.ease import (
     TRIED,
     TRIED_WITH_TEXT,
     ask_linear,
     place_linear,
     text_correction,
 )
+from jaxrec.models.linear.neighbours import arrays_of, values_of, weights_of
 from jaxrec.models.model import Arrays, Asking, Evidence, Model, Range, Settings, linear_shares
-from jaxrec.models.neighbours import arrays_of, values_of, weights_of
 from jaxrec.topk.scorer import Linear
 
 BLOCK = 256
