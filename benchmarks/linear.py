@@ -227,8 +227,8 @@ def inverses(X: sparse.csr_array) -> dict[str, Callable[[], NDArray[np.floating]
         return np.array(work(jnp.asarray(gramian(X, np.float32) + LAMBDA * eye)))
 
     return {
-        "LAPACK, double": partial(_inverse, X.astype(np.float64), LAMBDA),
-        "LAPACK, single": partial(_inverse, X.astype(np.float32), LAMBDA),
+        "LAPACK, double": partial(inverse, X.astype(np.float64), LAMBDA),
+        "LAPACK, single": partial(inverse, X.astype(np.float32), LAMBDA),
         "JAX, inv": partial(through_jax, jax.jit(jnp.linalg.inv)),
         "JAX, Cholesky": partial(through_jax, by_cholesky),
     }
