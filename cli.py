@@ -137,14 +137,19 @@ MINILM = 384
 def _cost_of_run(dataset: Dataset) -> dict[str, float]:
     """What `jaxrec run` takes with its defaults."""
     from jaxrec.data.features import item_features
+    from jaxrec.experiment.tuning import seconds_of_trial, shared_out
     from jaxrec.models.cost import Size
-    from jaxrec.models.registry import cost_of_all
+    from jaxrec.models.registry import MODELS, cost_of_all, costs
 
     features = MINILM + item_features(dataset.catalogue).shape[1]
     size = Size.of(dataset.interactions, dataset.users, dataset.items, features)
-    cost = cost_of_all(size, dataset.feedback.has_grades, budget_of(None).memory)
+    each = costs(size, dataset.feedback.has_grades, budget_of(None).memory)
+    searched = {row: cost for row, cost in each.items() if MODELS[row].space}
+    trials = shared_out(searched, size)
+    search = sum(trials[row] * seconds_of_trial(each[row], size) for row in trials)
+    cost = cost_of_all(each)
     memory = PROCESS_BYTES + INTERACTION_BYTES * size.interactions + cost.memory
-    seconds = TEXT_SECONDS * size.items + cost.seconds
+    seconds = TEXT_SECONDS * size.items + search + cost.seconds
     return {"gigabytes": round(memory / 1e9, 1), "minutes": round(seconds / 60, 1)}
 
 

@@ -13,6 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from jaxrec.budget import Cost
 from jaxrec.errors import InputError, excused
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import Task, judges, validation_tasks
@@ -21,6 +22,7 @@ from jaxrec.experiment.fitting import asked_for
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import cost_of, pointless, rows_of, signals_of, too_much
 from jaxrec.files import write_json
+from jaxrec.models.cost import Size
 from jaxrec.models.model import Evidence, Range, Settings
 from jaxrec.models.registry import MODELS, fit
 
@@ -77,16 +79,24 @@ def short_search(run: RunFolder, rows: list[str]) -> dict[str, int]:
     possible = [row for row in rows if too_much(run, row) is None and not _unreadable(run, row)]
     if asked_for(run):
         possible = [row for row in possible if row != "pmf"]
-    each = {row: cost_of(run, row, ()) for row in possible}
-    seconds = max(SHORT, sum(cost.seconds for cost in each.values()) / max(len(each), 1))
     parts = run.protocol.rules.folds if run.protocol.rules.cold_items else 1
-    asked = min(1.0, JUDGES / run.size.users)
-    found = {}
-    for row in possible:
-        cost = MODELS[row].cost(run.size, MODELS[row].settings)
-        once = parts * (cost.learning + asked * cost.asking)
-        found[row] = min(MOST, 1 + int(seconds / once))
+    costs = {row: MODELS[row].cost(run.size, MODELS[row].settings) for row in possible}
+    return shared_out(costs, run.size, parts)
+
+
+def shared_out(costs: dict[str, Cost], size: Size, parts: int = 1) -> dict[str, int]:
+    """`short_search` of rows that take so long on each of so many validation parts."""
+    seconds = max(SHORT, sum(cost.seconds for cost in costs.values()) / max(len(costs), 1))
+    found = {
+        row: min(MOST, 1 + int(seconds / (parts * seconds_of_trial(cost, size))))
+        for row, cost in costs.items()
+    }
     return {row: trials for row, trials in found.items() if trials > 1}
+
+
+def seconds_of_trial(cost: Cost, size: Size) -> float:
+    """Learning, and asking for those who judge."""
+    return cost.learning + min(1.0, JUDGES / size.users) * cost.asking
 
 
 def _unreadable(run: RunFolder, row: str) -> bool:

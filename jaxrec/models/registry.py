@@ -40,8 +40,8 @@ MODELS = (
 )
 
 
-def cost_of_all(size: Size, graded: bool, memory: int) -> Cost:
-    """What the rows that need not be named take, if they fit the memory [bytes], and `hybrid`."""
+def costs(size: Size, graded: bool, memory: int) -> dict[str, Cost]:
+    """What each of the rows that need not be named takes, if it fits the memory [bytes]."""
     each = {
         name: model.cost(size, model.settings)
         for name, model in MODELS.items()
@@ -51,6 +51,11 @@ def cost_of_all(size: Size, graded: bool, memory: int) -> Cost:
     for name in [name for name in fit if MODELS[name].in_place_of]:
         if any(other in fit for other in MODELS[name].in_place_of):
             fit.pop(name)
+    return fit
+
+
+def cost_of_all(fit: dict[str, Cost]) -> Cost:
+    """What rows take that cost so much, and `hybrid`."""
     again = [cost for name, cost in fit.items() if MODELS[name].text]  # `hybrid`, at the most
     return Cost(
         memory=max(cost.memory for cost in fit.values()),
