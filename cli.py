@@ -145,7 +145,7 @@ def _cost_of_run(dataset: Dataset) -> dict[str, float]:
     size = Size.of(dataset.interactions, dataset.users, dataset.items, features)
     each = costs(size, dataset.feedback.has_grades, budget_of(None).memory)
     searched = {row: cost for row, cost in each.items() if MODELS[row].space}
-    trials = shared_out(searched, size)
+    trials = shared_out(searched, list(searched), size)
     search = sum(trials[row] * seconds_of_trial(each[row], size) for row in trials)
     cost = cost_of_all(each)
     memory = PROCESS_BYTES + INTERACTION_BYTES * size.interactions + cost.memory
@@ -230,10 +230,12 @@ def _do_everything(
             with excused(partial(terminal.lost, "fine-tuning"), _mistakes()):
                 _finetune_once(opened, model, like, terminal)
     to_tune = rows_to_tune(opened, only)
-    searches = short_search(opened, to_tune) if trials is None else dict.fromkeys(to_tune, trials)
     kept = sum(cost_of(opened, row.name).seconds for row in rows_of(opened, only))
     in_time = replace(opened, budget=opened.budget.less(kept))  # for the score card
-    tune_rows(in_time, searches if trials != 0 else {}, terminal)
+    if trials is None:
+        tune_rows(in_time, short_search(in_time, to_tune), terminal)
+    elif trials:
+        tune_rows(in_time, dict.fromkeys(to_tune, trials), terminal)
     for row in sorted({row.factors for row in rows_of(opened, only) if row.factors is not None}):
         with excused(partial(terminal.lost, f"factors of {row}")):
             missing = missing_factors(opened, {row}, tuned=bool(trials))

@@ -15,7 +15,7 @@ encoders/KIND/NAME/      a fine-tuned encoder; with folds a folder for each
 content.json             validation figures of the embeddings, if there are several
 models/ROW.safetensors, .json   what a row that learns has learned
 hybrid.json              the fusion that was learned, and its validation figures
-tuned/                   trials of `jaxrec tune` and the best settings of each row
+tuned/                   trials of searches, and the best settings of each row
 per_user.parquet         every user's figures behind the last score card
 results.json             the last score card, and what it was made from
 checkpoints/             of a fit under way
@@ -179,7 +179,7 @@ class RunFolder:
         return self.path / "hybrid.json"
 
     def tuned_path(self, row: str) -> Path:
-        """Where the settings are that `jaxrec tune` chose for a row."""
+        """Where the settings are that a search chose for a row."""
         return self.path / "tuned" / f"{row}.json"
 
     @property

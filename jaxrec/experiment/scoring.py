@@ -403,8 +403,9 @@ def _how_chosen(
     for row in rows:
         if row.factors is not None:
             card[row.factors] = describe(run.read_factors(row.factors)[1])
-    learned = [row.name for row in rows if row.name in MODELS and MODELS[row.name].space]
-    tuned = [name for name in learned if run.tuned_path(name).exists()]
+    fused = learned_fusion(run) if any(row.name == "hybrid" for row in rows) else None
+    read = {row.name for row in rows} | set(fused.signals if fused else ())
+    tuned = [name for name in MODELS if name in read and run.tuned_path(name).exists()]
     if "pmf" in tuned and not fitted_as_tuned(run):
         tuned.remove("pmf")
     changed = [name for name in tuned if settings_of(run, name) != MODELS[name].settings]

@@ -48,7 +48,7 @@ def grid(
         protocol: its name; the default's rules if it is None.
         seed: of the first split; 1 by default where there are several.
         seeds: how many splits.
-        inits: initialisations of each, and with --trials searches.
+        inits: initialisations of each, and searches.
 
     Raises:
         InputError: the protocol has one split, or `path` is a run folder itself.

@@ -1,5 +1,7 @@
 """Searches a row's settings on validation; every trial is kept, so that a search goes on later."""
 
+import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,9 +11,16 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import norm
 
 from jaxrec.budget import Cost
 from jaxrec.errors import InputError, excused
@@ -23,7 +32,7 @@ from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import cost_of, pointless, rows_of, signals_of, too_much
 from jaxrec.files import write_json
 from jaxrec.models.cost import Size
-from jaxrec.models.model import Evidence, Range, Settings
+from jaxrec.models.model import Evidence, Model, Range, Settings
 from jaxrec.models.registry import MODELS, fit
 
 K = 25
@@ -32,7 +41,8 @@ JUDGES = 5000
 GLANCE = 500
 """So many of them first, of each validation part."""
 SURE = 2.0
-"""Standard errors by which settings lead the defaults, or stay behind, for sure."""
+"""Standard errors by which settings lead the defaults, or stay behind, by more than chance; of one
+trial (see `threshold`)."""
 SHORT = 15.0
 """Seconds of a row's short search, at the least."""
 MOST = 15
@@ -70,27 +80,38 @@ def rows_to_tune(run: RunFolder, only: tuple[str, ...], named: bool = False) -> 
 
 
 def short_search(run: RunFolder, rows: list[str]) -> dict[str, int]:
-    """How many trials each row has in the same time, beside the defaults'; rows with any.
+    """How many trials each row has, that of the defaults among them.
 
-    All together they take about as long as the rows' share of the score card, and `SHORT` seconds
-    each at the least. By estimates, so that a run with the same data has the same trials whatever
-    else the machine does. Row `pmf` has none where somebody has asked for other factors.
+    One at least beside the defaults, and as many as take half of a row's mean time on the score
+    card, or `SHORT` seconds if that is more: the same time for each, by estimates, so that a run
+    with the same data has the same trials whatever else the machine does and whichever rows are
+    asked for. Where the budget's time is too short for all, the time of each is cut.
+
+    Args:
+        run: the experiment; rows that it has settings of are left out, and so is row `pmf` where
+            somebody has asked for other factors.
+        rows: of `tunable()`.
     """
-    possible = [row for row in rows if too_much(run, row) is None and not _unreadable(run, row)]
-    if asked_for(run):
-        possible = [row for row in possible if row != "pmf"]
+    known = [row.name for row in rows_of(run) if row.name in tunable()]
+    costs = {row: MODELS[row].cost(run.size, MODELS[row].settings) for row in {*known, *rows}}
+    possible = [row for row in rows if _possible(run, row)]
+    if "pmf" in possible:
+        with excused(lambda why: possible.remove("pmf")):
+            possible = [row for row in possible if row != "pmf" or not asked_for(run)]
     parts = run.protocol.rules.folds if run.protocol.rules.cold_items else 1
-    costs = {row: MODELS[row].cost(run.size, MODELS[row].settings) for row in possible}
-    return shared_out(costs, run.size, parts)
+    return shared_out(costs, possible, run.size, parts, run.budget.left)
 
 
-def shared_out(costs: dict[str, Cost], size: Size, parts: int = 1) -> dict[str, int]:
-    """`short_search` of rows that take so long on each of so many validation parts."""
-    seconds = max(SHORT, sum(cost.seconds for cost in costs.values()) / max(len(costs), 1))
-    found = {
-        row: min(MOST, 1 + int(seconds / (parts * seconds_of_trial(cost, size))))
-        for row, cost in costs.items()
-    }
+def shared_out(
+    costs: dict[str, Cost], rows: list[str], size: Size, parts: int = 1, left: float = math.inf
+) -> dict[str, int]:
+    """`short_search` of some `rows`, with validation of so many parts, in so many seconds."""
+    seconds = max(SHORT, sum(cost.seconds for cost in costs.values()) / max(len(costs), 1) / 2)
+    once = {row: parts * seconds_of_trial(costs[row], size) for row in rows}
+    found = {row: min(MOST, max(2, 1 + int(seconds / once[row]))) for row in rows}
+    if (total := sum(found[row] * once[row] for row in rows)) > left:
+        seconds *= max(left, 0.0) / total
+        found = {row: min(MOST, int(seconds / once[row])) for row in rows}
     return {row: trials for row, trials in found.items() if trials > 1}
 
 
@@ -99,9 +120,19 @@ def seconds_of_trial(cost: Cost, size: Size) -> float:
     return cost.learning + min(1.0, JUDGES / size.users) * cost.asking
 
 
-def _unreadable(run: RunFolder, row: str) -> bool:
+def _possible(run: RunFolder, row: str) -> bool:
+    """Can it be made here, and is it to be searched?"""
     (own,) = rows_of(run, (row,))
-    return pointless(run, own) is not None
+    there = run.tuned_path(row).exists()
+    return not there and pointless(run, own) is None and too_much(run, row) is None
+
+
+def threshold(trials: int) -> float:
+    """Standard errors that the best of so many trials must lead by.
+
+    That one of them does so by chance is then as likely as `SURE` of a single one (Sidak 1967).
+    """
+    return float(norm.isf(1 - (1 - norm.sf(SURE)) ** (1 / max(trials, 1))))
 
 
 class Trials:
@@ -115,7 +146,8 @@ class Trials:
 
     def __init__(self, run: RunFolder, row: str):
         self.row = row
-        self.memory = run.budget.memory
+        self.budget = run.budget
+        self.size = run.size
         self.parts: list[tuple[Evidence, list[Task]]] = []
         tasks = validation_tasks(run.dataset, run.protocol)
         for split, task in tasks:
@@ -136,7 +168,7 @@ class Trials:
         for inner, tasks in self.parts:
             scorer = fit(self.row, inner, settings)
             for task in tasks:
-                found.append(evaluate(scorer, task, (K,), self.memory).per_user[f"ndcg@{K}"])
+                found.append(evaluate(scorer, task, (K,), self.budget.memory).per_user[f"ndcg@{K}"])
                 goes_on(found)
         return np.concatenate(found)
 
@@ -145,6 +177,8 @@ class Trials:
         """[judges] of the default settings; None where they cannot be fitted."""
         try:
             return self.figures(MODELS[self.row].settings, lambda found: None)
+        except InputError:
+            raise
         except (FloatingPointError, ValueError):
             return None
 
@@ -157,25 +191,36 @@ class Trials:
         error = float(np.std(difference)) / len(figures) ** 0.5
         return float(np.mean(difference)) / error if error > 0 else 0.0
 
+    def of_defaults(self) -> FrozenTrial:
+        """The trial of the default settings; pruned where they cannot be fitted."""
+        model, found = MODELS[self.row], self.defaults
+        return optuna.trial.create_trial(
+            state=TrialState.PRUNED if found is None else TrialState.COMPLETE,
+            params={name: model.settings[name] for name in model.space},
+            distributions=_distributions(model),
+            value=None if found is None else float(np.mean(found)),
+            user_attrs={LEAD: 0.0},
+        )
+
     def __call__(self, trial: optuna.Trial) -> float:
-        """NDCG@25 of a trial's settings."""
-        model = MODELS[self.row]
-        own = {name: _suggest(trial, name, where) for name, where in model.space.items()}
+        """NDCG@25 of a trial's settings.
+
+        Raises:
+            TrialPruned: it is below the defaults by more than chance, or cannot be fitted.
+        """
 
         def goes_on(found: list[NDArray[Any]]) -> None:
             trial.report(float(np.mean(np.concatenate(found))), len(found))
             if self.lead(found) < -SURE:
                 raise optuna.TrialPruned
 
-        settings = model.settings | own
+        model = MODELS[self.row]
+        settings = model.settings | trial.params
+        if (why := self.budget.too_large(model.cost(self.size, settings))) is not None:
+            raise optuna.TrialPruned(why)
         try:
-            if settings == model.settings and self.defaults is not None:
-                found = self.defaults
-            else:
-                found = self.figures(settings, goes_on)
-        except InputError:
-            raise
-        except (FloatingPointError, ValueError) as error:
+            found = self.figures(settings, goes_on)
+        except (FloatingPointError, ValueError) as error:  # an InputError, too: of these settings
             raise optuna.TrialPruned(str(error)) from None
         trial.set_user_attr(LEAD, self.lead([found]))
         return float(np.mean(found))
@@ -191,8 +236,8 @@ def tune(
 
     The defaults come first, then what other data prefer (`Model.tried`). A row is fitted on train
     without validation and judged by validation (see `Trials`); the test part is not touched. The
-    defaults stay where nothing leads them for sure. Trials of the same row, data, split and
-    embeddings that were made before count.
+    defaults stay where nothing leads them by more than chance. Trials of the same row, data, split
+    and embeddings that were made before count.
 
     Args:
         run: where `tuned/` is written.
@@ -202,7 +247,8 @@ def tune(
 
     Returns:
         The best `settings`, their `validation_ndcg@25` and their `lead` over the defaults in
-        standard errors, the number of `trials`, and of them those `ended_early`.
+        standard errors (None where these cannot be fitted), the number of `trials`, and of them
+        those `ended_early`.
 
     Raises:
         InputError: the row cannot be made of these data, or no trial gave a figure.
@@ -214,44 +260,55 @@ def tune(
     if model.text:
         choose_embeddings(run)
     study, path = _study(run, row), run.tuned_path(row)
-    before = len(study.get_trials(deepcopy=False, states=FINISHED))
+    default = {name: model.settings[name] for name in model.space}
+    before = study.get_trials(deepcopy=False, states=FINISHED)
     # a search that goes on must not draw what it has drawn before
     study.sampler = optuna.samplers.TPESampler(
-        seed=(1000 * run.fit_seed + before) % 2**32,
+        seed=(1000 * run.fit_seed + len(before)) % 2**32,
         multivariate=True,
         n_startup_trials=1 + len(model.tried),
     )
-    if not before:
-        default = {name: model.settings[name] for name in model.space}
-        graded = run.dataset.feedback.has_grades
-        for other in ({}, *model.tried):
-            if graded or "target" not in other:
-                study.enqueue_trial(default | other)
+    begun = any(trial.params == default for trial in before)
+    queued = [trial.params for trial in before] + [
+        trial.system_attrs["fixed_params"]
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    ]
+    for other in model.tried:
+        differs = run.dataset.feedback.has_grades or "target" not in other
+        if differs and default | other not in queued:
+            study.enqueue_trial(default | other)
     start, first_cost = time.monotonic(), cost_of(run, row)
     judged = None
     while (done := len(study.get_trials(deepcopy=False, states=FINISHED))) < trials:
-        spent = (time.monotonic() - start) / (done - before) if done > before else None
-        if run.budget.left < (first_cost.seconds if spent is None else spent):
+        fresh = done - len(before)
+        spent = (time.monotonic() - start) / fresh if fresh else first_cost.seconds
+        if run.budget.left < spent:
             break
         judged = judged or Trials(run, row)
-        study.optimize(judged, n_trials=1)
-        best = _best(study)
+        if begun:
+            _one_more(study, judged)
+        else:
+            study.add_trial(judged.of_defaults())
+            begun = True
+        best = _best(study, default)
         on_trial(done + 1, float("nan") if best is None else best.values[0])
     if not done and (why := run.budget.too_long(first_cost)) is not None:
         raise InputError(why)
-    best = _best(study)
+    best = _best(study, default)
     if best is None:
         raise InputError(f"no trial of row {row} gave a figure; give more --trials")
     ended = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    lead = best.user_attrs[LEAD]
     card = {
         "row": row,
         "settings": model.settings | best.params,
         "made_from": identity_of(run, row),
         f"validation_ndcg@{K}": best.values[0],
-        LEAD: best.user_attrs[LEAD],
+        LEAD: lead if math.isfinite(lead) else None,
         "trials": done,
         "ended_early": len(ended),
-        "command": f"jaxrec tune --row {row} --trials {trials} --seed {run.protocol.seed}",
+        "command": f"jaxrec tune --row {row} --trials {max(done, trials)}"
+        f" --seed {run.protocol.seed}",
     }
     write_json(path, card)
     return card
@@ -282,38 +339,75 @@ def _in_words(card: dict[str, Any]) -> str:
         for name, value in found.items()
         if value != defaults[name]
     ]
-    said = f"{card[f'validation_ndcg@{K}']:.4f} on validation"
-    if not changed:
-        return f"{said} by the defaults; of {card['trials']} trials none is better for sure"
-    return f"{said} by {', '.join(changed)}, of {card['trials']} trials"
+    said, trials = f"{card[f'validation_ndcg@{K}']:.4f} on validation", card["trials"]
+    if changed:
+        return f"{said} by {', '.join(changed)}, of {trials} trials"
+    if trials == 1:
+        return f"{said} by the defaults; nothing else was tried"
+    return f"{said} by the defaults; none of {trials - 1} others leads by more than chance"
 
 
-def _best(study: optuna.Study) -> FrozenTrial | None:
-    """Of the trials that lead the defaults for sure, and of the defaults, the best."""
+def _best(study: optuna.Study, default: Settings) -> FrozenTrial | None:
+    """Of the trials that lead the defaults by more than chance the best, else the defaults'.
+
+    Where the defaults cannot be fitted every other trial leads them; where they have not been, as
+    their trial was interrupted, there is none.
+    """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sure = [trial for trial in complete if trial.user_attrs.get(LEAD, 0.0) >= SURE]
-    return max(sure or complete[:1], key=lambda trial: trial.values[0], default=None)
+    others = len(study.get_trials(deepcopy=False, states=FINISHED)) - 1
+    enough = threshold(others)
+    found = [trial for trial in complete if trial.user_attrs.get(LEAD, 0.0) >= enough]
+    found = found or [trial for trial in complete if trial.params == default]
+    return max(found, key=lambda trial: trial.values[0], default=None)
 
 
 def _study(run: RunFolder, row: str) -> optuna.Study:
     """The trials of this row, data, split and embeddings that were made before, to go on with."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path = run.tuned_path(row)
+    path = run.tuned_path(row).with_suffix(".trials")
     path.parent.mkdir(parents=True, exist_ok=True)
-    trials_path = path.with_suffix(".trials")
-    backend = JournalFileBackend(str(trials_path), JournalFileOpenLock(str(trials_path)))
     model = MODELS[row]
-    return optuna.create_study(
-        study_name=f"{row} {identity_of(run, row)} {model.settings} {model.space}",
-        storage=JournalStorage(backend),
-        direction="maximize",
-        load_if_exists=True,
-    )
+    if path.exists() and not (written := path.read_bytes()).endswith(b"\n"):
+        os.truncate(path, written.rfind(b"\n") + 1)  # somebody was killed while writing it
+
+    def opened() -> optuna.Study:
+        return optuna.create_study(
+            study_name=f"{row} {identity_of(run, row)} {model.settings} {model.space}",
+            storage=JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path)))),
+            direction="maximize",
+            load_if_exists=True,
+        )
+
+    try:
+        return opened()
+    except (ValueError, KeyError):  # a line is none of optuna's
+        aside = path.rename(path.with_suffix(".damaged"))
+        run.say(f"{row}: its earlier trials cannot be read; they are now {aside}")
+        return opened()
 
 
-def _suggest(trial: optuna.Trial, name: str, where: Range | tuple) -> Any:
+def _one_more(study: optuna.Study, judged: Trials) -> None:
+    """A trial that was queued, or else is drawn."""
+    trial = study.ask(_distributions(MODELS[judged.row]))
+    try:
+        value = judged(trial)
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    except BaseException:  # an interrupted one does not count
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+    else:
+        study.tell(trial, value)
+
+
+def _distributions(model: Model) -> dict[str, BaseDistribution]:
+    """Where a row's settings are searched, as optuna has it."""
+    return {name: _distribution(where) for name, where in model.space.items()}
+
+
+def _distribution(where: Range | tuple) -> BaseDistribution:
     if not isinstance(where, Range):
-        return trial.suggest_categorical(name, where)
+        return CategoricalDistribution(where)
     if where.whole:
-        return trial.suggest_int(name, int(where.low), int(where.high), log=where.log)
-    return trial.suggest_float(name, where.low, where.high, log=where.log)
+        return IntDistribution(int(where.low), int(where.high), log=where.log)
+    return FloatDistribution(where.low, where.high, log=where.log)

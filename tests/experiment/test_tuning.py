@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from jaxrec.budget import Budget, Cost
+from jaxrec.errors import InputError
 from jaxrec.experiment import tuning
 from jaxrec.experiment.fitting import train_pmf
 from jaxrec.experiment.folder import RunFolder, open_run
-from jaxrec.experiment.rows import pmf_settings_of
-from jaxrec.experiment.tuning import Trials, short_search, tunable, tune
+from jaxrec.experiment.rows import pmf_settings_of, rows_of
+from jaxrec.experiment.tuning import Trials, short_search, threshold, tunable, tune
+from jaxrec.files import write_json
 from jaxrec.models.cost import Settings, Size
 from jaxrec.models.model import Range
 from jaxrec.models.registry import MODELS
@@ -81,6 +83,15 @@ def test_the_defaults_stay_where_the_lead_may_be_chance(
     assert card["settings"]["lambda_"] == 60.0
     assert card["lead"] == pytest.approx(2.1)
     assert card["validation_ndcg@25"] == pytest.approx(judged[60.0].mean())
+    tried(monkeypatch, 60.0, 600.0)  # of two trials 2.1 is not enough
+    card = tune(replace(run, path=run.path.with_name("both")), "ease", 3)
+    assert card["settings"]["lambda_"] == 200.0
+
+
+@pytest.mark.parametrize("trials", [1, 3, 14])
+def test_chance_leads_as_rarely_however_many_trials_there_are(trials: int) -> None:
+    best = np.random.default_rng(0).normal(size=(100_000, trials)).max(axis=1)
+    assert np.mean(best > threshold(trials)) == pytest.approx(0.0228, abs=0.002)
 
 
 def test_the_best_of_those_that_lead_for_sure_is_taken(
@@ -139,10 +150,109 @@ def test_every_row_has_the_same_time(run: RunFolder, monkeypatch: pytest.MonkeyP
     for row, learning in seconds.items():
         model = MODELS[row]._replace(cost=partial(taking, learning))
         monkeypatch.setitem(MODELS, row, model)
-    # 20 s each, as all together take 100, and the defaults' trial, which alone is no search
-    searched = {"itemknn": 15, "rp3beta": 11, "ease": 2, "pmf": 6}
+    known = [row.name for row in rows_of(run) if row.name in tunable()]
+    others = set(known) - set(seconds)
+    rest = (40.0 * len(known) - sum(seconds.values())) / len(others)  # so that 20 s are for each
+    for row in others:
+        monkeypatch.setitem(MODELS, row, MODELS[row]._replace(cost=partial(taking, rest)))
+    searched = {"itemknn": 15, "rp3beta": 11, "pmf": 6, "ease": 2, "ease-graded": 2}
     assert short_search(run, list(seconds)) == searched
-    assert short_search(run, ["itemknn", "pmf"]) == {"itemknn": 15, "pmf": 4}  # 15 s at the least
+    assert short_search(run, ["pmf"]) == {"pmf": 6}  # whatever else is asked for
+    hurried = replace(run, budget=Budget.of(minutes=1.0))
+    assert short_search(hurried, list(seconds)) == {"itemknn": 15, "rp3beta": 2}
+
+
+def test_a_row_that_has_settings_is_not_searched_again(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "MOST", 15)
+    write_json(run.tuned_path("pmf"), {"settings": {"factors": 4}})
+    assert set(short_search(run, ["pmf", "rp3beta"])) == {"rp3beta"}
+
+
+def test_factors_that_cannot_be_read_cost_only_their_row(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "MOST", 15)
+    train_pmf(run, pmf_settings_of(run)._replace(factors=4))
+    run.factors_path("pmf").with_suffix(".json").write_text("{")
+    assert set(short_search(run, ["pmf", "rp3beta"])) == {"rp3beta"}
+
+
+def test_an_interrupted_search_begins_with_the_defaults_again(
+    run: RunFolder, judged: dict[float, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried(monkeypatch, 600.0)
+    figures, times = Trials.figures, iter([False, True])
+
+    def interrupted(trials: Trials, settings: dict[str, Any], goes_on: Any) -> np.ndarray:
+        if next(times, False):
+            raise KeyboardInterrupt
+        return figures(trials, settings, goes_on)
+
+    judged[600.0] = judged[200.0] - 0.001
+    monkeypatch.setattr(Trials, "figures", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tune(run, "ease", 3)
+    card = tune(run, "ease", 2)
+    assert (card["settings"]["lambda_"], card["lead"], card["trials"]) == (200.0, 0.0, 2)
+
+
+def test_defaults_that_cannot_be_fitted_lose_to_what_can(
+    run: RunFolder, judged: dict[float, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = Trials.figures
+
+    def diverging(trials: Trials, settings: dict[str, Any], goes_on: Any) -> np.ndarray:
+        if settings["lambda_"] == 200.0:
+            raise FloatingPointError
+        return figures(trials, settings, goes_on)
+
+    tried(monkeypatch, 600.0)
+    monkeypatch.setattr(Trials, "figures", diverging)
+    card = tune(run, "ease", 2)
+    assert (card["settings"]["lambda_"], card["lead"], card["ended_early"]) == (600.0, None, 1)
+
+
+def test_settings_that_cannot_be_solved_or_do_not_fit_end_their_trial_alone(
+    run: RunFolder, judged: dict[float, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = Trials.figures
+
+    def unsolved(trials: Trials, settings: dict[str, Any], goes_on: Any) -> np.ndarray:
+        if settings["lambda_"] == 60.0:
+            raise InputError("EASE cannot be solved")
+        return figures(trials, settings, goes_on)
+
+    def cost(size: Size, settings: Settings) -> Cost:
+        return Cost(1e15 if settings["lambda_"] == 600.0 else 0.0, 0.0, 0.0)
+
+    judged[600.0] = judged[200.0] + 1.0 + 0.01 * judged[200.0]
+    tried(monkeypatch, 60.0, 600.0)
+    monkeypatch.setitem(MODELS, "ease", MODELS["ease"]._replace(cost=cost))
+    monkeypatch.setattr(Trials, "figures", unsolved)
+    card = tune(run, "ease", 3)
+    assert (card["settings"]["lambda_"], card["ended_early"]) == (200.0, 2)
+
+
+def test_a_trial_that_was_half_written_is_made_again(run: RunFolder) -> None:
+    assert tune(run, "ease", 2)["trials"] == 2
+    path = run.tuned_path("ease").with_suffix(".trials")
+    path.write_bytes(path.read_bytes()[:-20])
+    assert tune(run, "ease", 2)["trials"] == 2
+    assert tune(run, "ease", 3)["trials"] == 3
+
+
+@pytest.mark.parametrize("rubbish", [b"\xff\xfe\n", b"{}\n", b"[\n"])
+def test_trials_that_cannot_be_read_are_set_aside(run: RunFolder, rubbish: bytes) -> None:
+    said: list[str] = []
+    run = replace(run, say=said.append)
+    assert tune(run, "ease", 1)["trials"] == 1
+    path = run.tuned_path("ease").with_suffix(".trials")
+    path.write_bytes(path.read_bytes() + rubbish)
+    assert tune(run, "ease", 1)["trials"] == 1
+    assert any("its earlier trials cannot be read" in line for line in said)
+    assert path.with_suffix(".damaged").exists()
 
 
 def test_factors_that_were_asked_for_are_not_searched(

@@ -10,7 +10,7 @@ from jaxrec.evaluation.protocol import Protocol
 from jaxrec.models.factorization import of_factors
 from jaxrec.models.linear.ease import ease
 from jaxrec.models.linear.neighbours import item_neighbours, random_walks, slim
-from jaxrec.models.linear.text_ease import add_ease, l3ae
+from jaxrec.models.linear.text_ease import TextEase, add_ease, l3ae
 from jaxrec.models.model import NOBODY, Arrays, Asking, Evidence, Settings, matrix
 from jaxrec.models.registry import MODELS, ask, learn
 from jaxrec.pmf.objective import Factors
@@ -145,6 +145,16 @@ def test_l3ae_is_the_minimum_of_its_objective() -> None:
     found = X @ arrays["weights"] + X @ arrays["left"] @ arrays["right"].T
     unseen = dense == 0
     np.testing.assert_allclose(found[unseen], (dense @ B)[unseen], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("items", "features"), [(60, 3), (20, 50)])
+def test_what_old_items_say_of_a_new_one_by_text_is_a_ridge(items: int, features: int) -> None:
+    """However many features there are: its own on theirs."""
+    E, e = np.split(np.random.default_rng(1).normal(size=(items + 1, features)), [items])
+    text = TextEase.of(E, 0.5)
+    F, f = E - E.mean(axis=0), e[0] - E.mean(axis=0)
+    expected = np.linalg.solve(F @ F.T + 0.5 * np.eye(items), F @ f)
+    np.testing.assert_allclose(text.sides(E)[0] @ text.placed(e)[1][0], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("row", ["add-ease", "l3ae"])

@@ -44,12 +44,21 @@ class TextEase(NamedTuple):
     def sides(self, E: NDArray[np.floating]) -> tuple[NDArray[Any], NDArray[Any]]:
         """`left` and `right` [items, features] of items with these features.
 
-        C is their product, but for the diagonal. Others than those it was made from are placed:
-        each as if it were the only one that is new, as far as it changes nothing for the others.
+        C is their product, but for the diagonal.
         """
         F = E - self.mean
         left = F @ self.M
         return left, F / (1 - np.sum(left * F, axis=1, keepdims=True))
+
+    def placed(self, E: NDArray[np.floating]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The same of items that it was not made from, each as if it were the only one.
+
+        Of P bordered by one of features f, an old item says F_j M . f of it, and it of an old one
+        M f . F_i / (lambda P_ii (1 + f^T M f)), but for what it adds to P_ii.
+        """
+        F = E - self.mean
+        left = F @ self.M
+        return left / (1 + np.sum(left * F, axis=1, keepdims=True)), F
 
 
 def add_ease(
@@ -121,7 +130,7 @@ def _place_by_text(
     settings: Settings,
 ) -> Arrays:
     """By C alone, for nobody has interacted with them; `share` of it is what B has of C there."""
-    left, right = TextEase(arrays["mean"], arrays["M"]).sides(features)
+    left, right = TextEase(arrays["mean"], arrays["M"]).placed(features)
     more = _single({"left": share(settings) * left, "right": right})
     return arrays | {name: appended(arrays[name], added) for name, added in more.items()}
 
