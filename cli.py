@@ -186,7 +186,7 @@ def run(
         if opened.dataset.synthetic:
             session = replace(session, data=opened.dataset.name)  # for all cells, or for none
         with resumable():
-            card = _do_everything(opened, session.terminal, cell.like, **what)
+            card = _do_everything(opened, session.terminal, cell.like, len(cells) == 1, **what)
     if cells[0].path == session.path:
         if json_path is not None:
             write_card(json_path, card)
@@ -202,6 +202,7 @@ def _do_everything(
     opened: RunFolder,
     terminal: Terminal,
     like: tuple[Path, ...],
+    alone: bool,
     *,
     model: str,
     ks: tuple[int, ...],
@@ -239,7 +240,7 @@ def _do_everything(
                 opened.budget.check(cost)
                 terminal.say(f"{row}: its factors take {cost}")
                 train(opened, missing[row], terminal)
-    return measure(opened, terminal, ks, PUBLISHED_FUSION, only=only)
+    return measure(opened, terminal, ks, PUBLISHED_FUSION, last=alone, only=only)
 
 
 @main.command()

@@ -83,6 +83,20 @@ def test_eval_writes_the_score_card(run: Path, tmp_path: Path) -> None:
     assert f"mf+minilm is absent: jaxrec embed --run {run} --model minilm" in result.output
 
 
+def test_a_table_comes_first_and_says_what_is_next(run: Path) -> None:
+    common = "eval", "--run", run, "-k", 5, "--row", "popularity", "--row", "mf"
+    result = jaxrec(*common)
+    _, shown = result.stdout.split("protocol published, seed 42\n")
+    assert " leads: P@5 " in shown
+    where = f"protocol card: in {run}/results.json; -v prints it above the table"
+    assert where in shown.splitlines()
+    assert f"next: `jaxrec fit --run {run} --out model`, `jaxrec explain" in result.stderr
+    assert "next: " not in jaxrec(*common, "-q").output
+    whole = jaxrec(*common, "-v").stdout.splitlines()
+    assert whole[0] == "protocol: published"
+    assert where not in whole
+
+
 def test_recommend_shows_what_the_user_liked_and_what_is_new(run: Path) -> None:
     result = jaxrec("recommend", "--run", run, "--user", 7, "-k", 3, "--row", "mf")
     assert result.exit_code == 0, result.output
@@ -224,7 +238,7 @@ def test_settings_are_searched_unless_told_otherwise(
     assert result.exit_code == 0, result.output
     assert json.loads((tmp_path / "searched/tuned/itemknn.json").read_text())["trials"] == 3
     assert re.search(r"itemknn: 0\.\d+ on validation by .* of 3 trials", result.output)
-    result = jaxrec("run", "--run", tmp_path / "not", *common, "--trials", 0)
+    result = jaxrec("run", "--run", tmp_path / "not", *common, "--trials", 0, "-v")
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "not/tuned").exists()
     assert "tuned on validation: none (defaults)" in result.output
@@ -307,7 +321,7 @@ def test_an_encoder_is_fine_tuned_and_used(tmp_path: Path) -> None:
     for better, used in ((1, "bert-ft"), (-1, "bert")):
         content["ndcg"]["bert"]["validation_ndcg@25"] = figure - better * 0.1
         (run / "content.json").write_text(json.dumps(content))
-        result = jaxrec("eval", "--run", run, "--row", "text")
+        result = jaxrec("eval", "--run", run, "--row", "text", "-v")
         assert f"text rows read: {used}, year and genres" in result.output
 
 
@@ -329,7 +343,7 @@ def test_a_published_row_is_drawn_again(tmp_path: Path) -> None:
     assert [card["settings"].pop("seed") for card in cards] == [42, 10_042]
     assert [card.pop("name") for card in cards] == list(names)
     assert cards[0]["training"] == cards[1]["training"]
-    result = jaxrec("eval", "--run", run, "--json", tmp_path / "card.json", "-k", 5)
+    result = jaxrec("eval", "--run", run, "--json", tmp_path / "card.json", "-k", 5, "-v")
     assert "mf+bert-ft: 2 fine-tunings" in result.output
     assert "text rows read: bert, year and genres" in result.output
     draws = json.loads((tmp_path / "card.json").read_text())["draws"]
@@ -450,7 +464,8 @@ def test_a_run_that_cannot_embed_goes_on_without_text(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     told = result.output.splitlines()[0]
     assert told.startswith("Going on without text: model 'no/such-model' cannot be loaded")
-    assert "text rows read: no embeddings, year and genres" in result.output
+    protocol = json.loads((tmp_path / "results.json").read_text())["protocol"]
+    assert protocol["text_rows_read"].startswith("no embeddings, year and genres")
 
 
 def test_a_published_row_is_refused_where_somebody_is_new(tmp_path: Path) -> None:
@@ -706,7 +721,7 @@ def test_each_likelihood_makes_the_row_pmf(tmp_path: Path, likelihood: str) -> N
     common = ("--data", "synthetic", "--protocol", "published")
     result = jaxrec("train-pmf", "--run", tmp_path, *common, *arguments)
     assert result.exit_code == 0, result.output
-    result = jaxrec("eval", "--run", tmp_path, "-k", 5, "--row", "mf", "--row", "pmf")
+    result = jaxrec("eval", "--run", tmp_path, "-k", 5, "--row", "mf", "--row", "pmf", "-v")
     assert result.exit_code == 0, result.output
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert [row["name"] for row in rows if "metrics" in row] == ["pmf"]
