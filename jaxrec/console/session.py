@@ -169,10 +169,9 @@ def _prepare_jax() -> None:
 
     Read when JAX is imported, later on.
     """
-    import platformdirs
+    from jaxrec.caches import COMPILED, cache
 
-    folder = Path(platformdirs.user_cache_dir("jaxrec")) / "compiled"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault(COMPILED, str(cache("compiled")))
     # the small programs too: a dozen of them are half a second of a command that takes three
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
