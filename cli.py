@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxrec.commands import doctor, learning, measuring, serving
+from jaxrec.commands import completion, doctor, learning, measuring, serving
 from jaxrec.commands.learning import train, tune_rows
 from jaxrec.commands.measuring import measure
 from jaxrec.commands.opening import budget_of, open_existing, open_run_of
@@ -63,6 +63,7 @@ for command in (
     serving.explain,
     serving.export,
     doctor.doctor,
+    completion.completion,
 ):
     main.add_command(command)
 

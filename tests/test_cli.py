@@ -150,6 +150,7 @@ def test_a_small_memory_changes_no_list(
             "--interactions needs --model",
         ),
         (["recommend", "--model", "/nowhere", "--user", "1"], "--run is not for --model"),
+        (["recommend", "--all", "--out", "x.csv", "--json", "x.json"], "--json is of one user"),
         (["recommend", "--all", "--out", "x.xlsx"], "give a name that ends in .csv or"),
         (["similar", "--item", "zzz"], "no item 'zzz'; give an id"),
         (["eval", "--row", "bpr"], "no row 'bpr'; there are mf, "),
@@ -205,10 +206,34 @@ def test_somebody_new_gets_what_goes_with_what_is_liked(run: Path) -> None:
     assert len(result.output.splitlines()[start + 1 :]) == 4
 
 
-def test_similar_items_are_listed_by_space(run: Path) -> None:
-    result = jaxrec("similar", "--run", run, "--item", 3, "-k", 2)
+def test_similar_items_are_listed_by_space(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "similar.json"
+    result = jaxrec("similar", "--run", run, "--item", 3, "-k", 2, "--json", out)
     assert result.exit_code == 0, result.output
     assert "by pmf+text:" in result.output
+    found = json.loads(out.read_text())
+    assert found["item"] == "3"
+    assert [place["rank"] for place in found["similar"]["pmf+text"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("asked", "of"),
+    [
+        (("--user", 7, "--row", "mf"), {"user": "7", "row": "mf", "stranger": False}),
+        (("--liked", 3), {"liked": ["3"], "row": "pmf+text", "stranger": False}),
+    ],
+)
+def test_a_list_is_the_same_for_people_and_programs(
+    run: Path, tmp_path: Path, asked: tuple, of: dict
+) -> None:
+    out = tmp_path / "list.json"
+    result = jaxrec("recommend", "--run", run, "-k", 3, "--json", out, *asked)
+    assert result.exit_code == 0, result.output
+    found = json.loads(out.read_text())
+    assert of.items() <= found.items()
+    printed = [line.split()[2] for line in result.output.splitlines()[-3:]]
+    assert [str(place["item_id"]) for place in found["items"]] == printed
+    assert all(set(place) == {"rank", "item_id", "title", "score"} for place in found["items"])
 
 
 def test_several_seeds_make_a_summary(tmp_path: Path) -> None:
@@ -242,6 +267,14 @@ def test_settings_are_searched_unless_told_otherwise(
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "not/tuned").exists()
     assert "tuned on validation: none (defaults)" in result.output
+
+
+def test_what_a_search_found_is_told_to_programs(tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "tuned.json"
+    common = "--run", run, "--data", "synthetic", "--row", "itemknn", "--trials", 2
+    assert jaxrec("tune", *common, "--json", out).exit_code == 0
+    kept = json.loads((run / "tuned" / "itemknn.json").read_text())
+    assert json.loads(out.read_text()) == {"itemknn": kept}
 
 
 def test_each_initialisation_searches_by_itself(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from jaxrec.console.characters import shown
+from jaxrec.console.completion import data_sets
 from jaxrec.console.outputs import refuse_outputs
 from jaxrec.errors import InputError, excuse
 
@@ -98,6 +99,7 @@ def on_run_folder(
         )
         @click.option(
             "--data",
+            shell_complete=data_sets,
             help="Name, dataset.toml, folder or table of the data set.  [default: ml-latest-small]",
         )
         @strict_option

@@ -100,8 +100,9 @@ def on_a_terminal(code: str, **environment: str) -> str:
     ours, theirs = pty.openpty()
     own = os.environ | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | environment
     code = f"from tests.console.test_terminal import *; {code}"
-    how = {"stdout": theirs, "stderr": theirs}
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=own, check=True, **how)
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=own, check=True, stdout=theirs, stderr=theirs
+    )
     os.close(theirs)
     found = b""
     try:
