@@ -53,11 +53,13 @@ def _emptied() -> list[str]:
     except ImportError as error:
         said.append(f"cache of data: which are jaxrec's is not known ({error})")
     for kind, names in of_ours.items():
-        folder = cache(kind)
         try:
-            count = emptied(folder, names)
+            count = emptied(folder := cache(kind), names)
+        except ImportError as error:
+            said.append(f"cache of {kind}: where it is is not known ({error})")
+            continue
         except OSError as error:
-            stop(f"{error.filename or folder}: {error.strerror or error}; remove it yourself", 1)
+            stop(f"{error.filename}: {error.strerror}; remove it yourself", 1)
         if count is None:
             said.append(f"cache of {kind}: {folder} is a link and stays; empty it yourself")
         else:

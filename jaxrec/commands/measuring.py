@@ -69,7 +69,7 @@ def measure(
     """Measure and print; `more` are arguments of `score_card`.
 
     After the `last` of several it is said what one may do next. Interrupted by the user, the
-        command ends with what was measured, and status 130.
+    command ends with what was measured, and status 130.
     """
     from jaxrec.console.live import rows_told
     from jaxrec.experiment.rows import rows_of

@@ -40,14 +40,12 @@ def test_all_is_well_and_json_says_what_is_there(tmp_path: Path) -> None:
 
 
 def test_whatever_is_broken_is_a_line_with_its_remedy(tmp_path: Path) -> None:
-    for package in ("rich", "torch", "polars", "psutil"):
+    for package in ("rich", "torch", "polars", "psutil", "platformdirs"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise ImportError('not today')")
-    (tmp_path / "file").write_text("")
     status, lines = doctor(
-        "--clean", PYTHONPATH=f"{tmp_path}:{ROOT}", XDG_CACHE_HOME=str(tmp_path / "file"),
-        JAXREC_DATA=str(tmp_path / "nowhere"), JAX_PLATFORMS="nonsense",
-        JAX_COMPILATION_CACHE_DIR=str(tmp_path / "file" / "jaxrec" / "compiled"),
+        "--clean", PYTHONPATH=f"{tmp_path}:{ROOT}", JAX_PLATFORMS="nonsense",
+        JAXREC_DATA=str(tmp_path / "nowhere"),
     )  # fmt: skip
     assert status == 1
     said = "\n".join(wrong(lines))
@@ -56,10 +54,19 @@ def test_whatever_is_broken_is_a_line_with_its_remedy(tmp_path: Path) -> None:
         "polars does not load: ImportError: not today",
         "memory: not today",
         "JAX_PLATFORMS=nonsense asks for others: unset it",
-        f"cache of data {tmp_path}/file/jaxrec/data: Not a directory; make it writable",
+        "caches: not today",
         f"JAXREC_DATA: {tmp_path}/nowhere is no folder; name another, or unset it",
     ):
         assert what in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG_CACHE_HOME")
+def test_a_cache_that_keeps_nothing_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, lines = doctor(XDG_CACHE_HOME=str(tmp_path / "file"))
+    (line,) = wrong(lines)  # the tests have a cache of their own for what is compiled
+    assert status == 1
+    assert line.startswith(f"cache of data {tmp_path}/file/jaxrec/data: Not a directory; make it")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG_CACHE_HOME")
