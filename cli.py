@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxrec.commands import learning, measuring, serving
+from jaxrec.commands import completion, doctor, learning, measuring, serving
 from jaxrec.commands.learning import train, tune_rows
 from jaxrec.commands.measuring import measure
 from jaxrec.commands.opening import budget_of, open_existing, open_run_of
@@ -62,6 +62,8 @@ for command in (
     serving.similar,
     serving.explain,
     serving.export,
+    doctor.doctor,
+    completion.completion,
 ):
     main.add_command(command)
 
@@ -191,7 +193,7 @@ def run(
         if opened.dataset.synthetic:
             session = replace(session, data=opened.dataset.name)  # for all cells, or for none
         with resumable():
-            card = _do_everything(opened, session.terminal, cell.like, **what)
+            card = _do_everything(opened, session.terminal, cell.like, len(cells) == 1, **what)
     if cells[0].path == session.path:
         if json_path is not None:
             write_card(json_path, card)
@@ -207,6 +209,7 @@ def _do_everything(
     opened: RunFolder,
     terminal: Terminal,
     like: tuple[Path, ...],
+    alone: bool,
     *,
     model: str,
     ks: tuple[int, ...],
@@ -246,7 +249,7 @@ def _do_everything(
                 opened.budget.check(cost)
                 terminal.say(f"{row}: its factors take {cost}")
                 train(opened, missing[row], terminal)
-    return measure(opened, terminal, ks, PUBLISHED_FUSION, only=only)
+    return measure(opened, terminal, ks, PUBLISHED_FUSION, last=alone, only=only)
 
 
 @main.command()

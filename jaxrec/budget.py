@@ -106,11 +106,13 @@ class Budget(NamedTuple):
 
 def machine_memory() -> int:
     """Bytes that this machine, or this container, has."""
-    limits = [psutil.virtual_memory().total]
-    for path in map(Path, GROUPS):
-        if path.exists() and (limit := path.read_text().strip()).isdigit():
-            limits.append(int(limit))
-    return min(limits)
+    return min([psutil.virtual_memory().total, *container_memory()])
+
+
+def container_memory() -> list[int]:
+    """Bytes that this container may use, by each limit that it has."""
+    said = [path.read_text().strip() for path in map(Path, GROUPS) if path.exists()]
+    return [int(limit) for limit in said if limit.isdigit()]
 
 
 def in_bytes(count: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"errors", "files", "budget"}
+GROUND = {"errors", "files", "budget", "caches"}
 DATA = GROUND | {"data", "devices"}
 LISTS = DATA | {"topk", "evaluation"}
 MAY_IMPORT = {
@@ -27,6 +27,7 @@ MAY_IMPORT = {
     | {"sources", "pmf", "models", "fusion", "explanation", "border", "experiment"},
     "report": GROUND | {"evaluation"},
     "console": GROUND,
+    "health": GROUND,
     "commands": LISTS
     | {
         "sources",
@@ -38,6 +39,7 @@ MAY_IMPORT = {
         "serving",
         "report",
         "console",
+        "health",
     },
 }
 OF_TORCH = {

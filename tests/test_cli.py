@@ -83,6 +83,20 @@ def test_eval_writes_the_score_card(run: Path, tmp_path: Path) -> None:
     assert f"mf+minilm is absent: jaxrec embed --run {run} --model minilm" in result.output
 
 
+def test_a_table_comes_first_and_says_what_is_next(run: Path) -> None:
+    common = "eval", "--run", run, "-k", 5, "--row", "popularity", "--row", "mf"
+    result = jaxrec(*common)
+    _, shown = result.stdout.split("protocol published, seed 42\n")
+    assert " leads: P@5 " in shown
+    where = f"protocol card: in {run}/results.json; -v prints it above the table"
+    assert where in shown.splitlines()
+    assert f"next: `jaxrec fit --run {run} --out model`, `jaxrec explain" in result.stderr
+    assert "next: " not in jaxrec(*common, "-q").output
+    whole = jaxrec(*common, "-v").stdout.splitlines()
+    assert whole[0] == "protocol: published"
+    assert where not in whole
+
+
 def test_recommend_shows_what_the_user_liked_and_what_is_new(run: Path) -> None:
     result = jaxrec("recommend", "--run", run, "--user", 7, "-k", 3, "--row", "mf")
     assert result.exit_code == 0, result.output
@@ -136,6 +150,7 @@ def test_a_small_memory_changes_no_list(
             "--interactions needs --model",
         ),
         (["recommend", "--model", "/nowhere", "--user", "1"], "--run is not for --model"),
+        (["recommend", "--all", "--out", "x.csv", "--json", "x.json"], "--json is of one user"),
         (["recommend", "--all", "--out", "x.xlsx"], "give a name that ends in .csv or"),
         (["similar", "--item", "zzz"], "no item 'zzz'; give an id"),
         (["eval", "--row", "bpr"], "no row 'bpr'; there are mf, "),
@@ -191,10 +206,34 @@ def test_somebody_new_gets_what_goes_with_what_is_liked(run: Path) -> None:
     assert len(result.output.splitlines()[start + 1 :]) == 4
 
 
-def test_similar_items_are_listed_by_space(run: Path) -> None:
-    result = jaxrec("similar", "--run", run, "--item", 3, "-k", 2)
+def test_similar_items_are_listed_by_space(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "similar.json"
+    result = jaxrec("similar", "--run", run, "--item", 3, "-k", 2, "--json", out)
     assert result.exit_code == 0, result.output
     assert "by pmf+text:" in result.output
+    found = json.loads(out.read_text())
+    assert found["item"] == "3"
+    assert [place["rank"] for place in found["similar"]["pmf+text"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("asked", "of"),
+    [
+        (("--user", 7, "--row", "mf"), {"user": "7", "row": "mf", "stranger": False}),
+        (("--liked", 3), {"liked": ["3"], "row": "pmf+text", "stranger": False}),
+    ],
+)
+def test_a_list_is_the_same_for_people_and_programs(
+    run: Path, tmp_path: Path, asked: tuple, of: dict
+) -> None:
+    out = tmp_path / "list.json"
+    result = jaxrec("recommend", "--run", run, "-k", 3, "--json", out, *asked)
+    assert result.exit_code == 0, result.output
+    found = json.loads(out.read_text())
+    assert of.items() <= found.items()
+    printed = [line.split()[2] for line in result.output.splitlines()[-3:]]
+    assert [str(place["item_id"]) for place in found["items"]] == printed
+    assert all(set(place) == {"rank", "item_id", "title", "score"} for place in found["items"])
 
 
 def test_several_seeds_make_a_summary(tmp_path: Path) -> None:
@@ -224,10 +263,18 @@ def test_settings_are_searched_unless_told_otherwise(
     assert result.exit_code == 0, result.output
     assert json.loads((tmp_path / "searched/tuned/itemknn.json").read_text())["trials"] == 3
     assert re.search(r"itemknn: 0\.\d+ on validation by .* of 3 trials", result.output)
-    result = jaxrec("run", "--run", tmp_path / "not", *common, "--trials", 0)
+    result = jaxrec("run", "--run", tmp_path / "not", *common, "--trials", 0, "-v")
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "not/tuned").exists()
     assert "tuned on validation: none (defaults)" in result.output
+
+
+def test_what_a_search_found_is_told_to_programs(tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "tuned.json"
+    common = "--run", run, "--data", "synthetic", "--row", "itemknn", "--trials", 2
+    assert jaxrec("tune", *common, "--json", out).exit_code == 0
+    kept = json.loads((run / "tuned" / "itemknn.json").read_text())
+    assert json.loads(out.read_text()) == {"itemknn": kept}
 
 
 def test_each_initialisation_searches_by_itself(tmp_path: Path) -> None:
@@ -307,7 +354,7 @@ def test_an_encoder_is_fine_tuned_and_used(tmp_path: Path) -> None:
     for better, used in ((1, "bert-ft"), (-1, "bert")):
         content["ndcg"]["bert"]["validation_ndcg@25"] = figure - better * 0.1
         (run / "content.json").write_text(json.dumps(content))
-        result = jaxrec("eval", "--run", run, "--row", "text")
+        result = jaxrec("eval", "--run", run, "--row", "text", "-v")
         assert f"text rows read: {used}, year and genres" in result.output
 
 
@@ -329,7 +376,7 @@ def test_a_published_row_is_drawn_again(tmp_path: Path) -> None:
     assert [card["settings"].pop("seed") for card in cards] == [42, 10_042]
     assert [card.pop("name") for card in cards] == list(names)
     assert cards[0]["training"] == cards[1]["training"]
-    result = jaxrec("eval", "--run", run, "--json", tmp_path / "card.json", "-k", 5)
+    result = jaxrec("eval", "--run", run, "--json", tmp_path / "card.json", "-k", 5, "-v")
     assert "mf+bert-ft: 2 fine-tunings" in result.output
     assert "text rows read: bert, year and genres" in result.output
     draws = json.loads((tmp_path / "card.json").read_text())["draws"]
@@ -450,7 +497,8 @@ def test_a_run_that_cannot_embed_goes_on_without_text(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     told = result.output.splitlines()[0]
     assert told.startswith("Going on without text: model 'no/such-model' cannot be loaded")
-    assert "text rows read: no embeddings, year and genres" in result.output
+    protocol = json.loads((tmp_path / "results.json").read_text())["protocol"]
+    assert protocol["text_rows_read"].startswith("no embeddings, year and genres")
 
 
 def test_a_published_row_is_refused_where_somebody_is_new(tmp_path: Path) -> None:
@@ -706,7 +754,7 @@ def test_each_likelihood_makes_the_row_pmf(tmp_path: Path, likelihood: str) -> N
     common = ("--data", "synthetic", "--protocol", "published")
     result = jaxrec("train-pmf", "--run", tmp_path, *common, *arguments)
     assert result.exit_code == 0, result.output
-    result = jaxrec("eval", "--run", tmp_path, "-k", 5, "--row", "mf", "--row", "pmf")
+    result = jaxrec("eval", "--run", tmp_path, "-k", 5, "--row", "mf", "--row", "pmf", "-v")
     assert result.exit_code == 0, result.output
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert [row["name"] for row in rows if "metrics" in row] == ["pmf"]

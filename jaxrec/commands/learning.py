@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 @ask.rows_option
 @click.option("--trials", type=click.IntRange(min=1), default=30, show_default=True, help="A row.")
 @ask.budget_options
+@ask.json_option("the settings that were found")
 def tune(
     session: Session,
     only: tuple[str, ...],
     trials: int,
     memory: int | None,
     minutes: float | None,
+    json_path: Path | None,
 ) -> None:
     """Search settings on validation; interrupted, the same command goes on.
 
@@ -36,25 +39,30 @@ def tune(
     opened = open_run_of(session, budget=budget_of(memory, minutes))
     from jaxrec.experiment.scoring import set_stale_results_aside
     from jaxrec.experiment.tuning import rows_to_tune
+    from jaxrec.files import write_json
 
     rows = rows_to_tune(opened, only, named=True)
-    lost = tune_rows(opened, dict.fromkeys(rows, trials), session.terminal)
-    if len(lost) == len(rows):
+    found = tune_rows(opened, dict.fromkeys(rows, trials), session.terminal)
+    if not found:
         sys.exit(2)
+    if json_path is not None:
+        write_json(json_path, found)
     session.terminal.say(set_stale_results_aside(opened))
     then = f"`{opened.command('train-pmf')}` and `{opened.command('eval')}`"
     session.terminal.say(f"Now {then} use these.")
 
 
-def tune_rows(opened: RunFolder, trials: dict[str, int], terminal: Terminal) -> dict[str, str]:
-    """Tune rows with so many trials each; tells and returns which ones could not be, and why."""
+def tune_rows(
+    opened: RunFolder, trials: dict[str, int], terminal: Terminal
+) -> dict[str, dict[str, Any]]:
+    """Tune rows with so many trials each; tells which could not be, returns what was found."""
     from jaxrec.experiment.tuning import tune_all
 
     with resumable():
-        lost = tune_all(opened, trials, terminal.sweeps, terminal.say)
+        found, lost = tune_all(opened, trials, terminal.sweeps, terminal.say)
     for row, why in lost.items():
         terminal.lost(f"tuning {row}", why)
-    return lost
+    return found
 
 
 @click.command("train-pmf")

@@ -40,7 +40,7 @@ def evaluate(
     plot_path: Path | None,
     library: str | None,
 ) -> None:
-    """Measure every row that can be made, and print the protocol card with the table."""
+    """Measure every row that can be made, and print the table; -v the protocol card above it."""
     weight = ask.alpha_of(alpha)
     opened = open_run_of(session, budget=budget_of(memory, minutes))
     terminal = session.terminal
@@ -59,16 +59,22 @@ def evaluate(
 
 
 def measure(
-    opened: RunFolder, terminal: Terminal, ks: tuple[int, ...], fusion: Fusion, **more: Any
+    opened: RunFolder,
+    terminal: Terminal,
+    ks: tuple[int, ...],
+    fusion: Fusion,
+    last: bool = True,
+    **more: Any,
 ) -> ScoreCard:
     """Measure and print; `more` are arguments of `score_card`.
 
-    Interrupted by the user, the command ends with what was measured, and status 130.
+    After the `last` of several it is said what one may do next. Interrupted by the user, the
+    command ends with what was measured, and status 130.
     """
     from jaxrec.console.live import rows_told
     from jaxrec.experiment.rows import rows_of
     from jaxrec.experiment.scoring import Interrupted, score_card
-    from jaxrec.report.tables import parts
+    from jaxrec.report.tables import first_parts, further_parts
 
     sweeps, interrupted = 0, False
     if fusion.alpha is None:
@@ -92,9 +98,25 @@ def measure(
             card = score_card(opened, tuple(sorted(set(ks))), fusion, on_sweep, on_row, **more)
         except Interrupted as stopped:
             card, interrupted = stopped.card, True
-    terminal.result(*parts(card))
+    terminal.result(*first_parts(card, whole=terminal.verbosity > 0))
+    if last and not interrupted:
+        terminal.say(_next(opened, card))
+    if terminal.verbosity <= 0:
+        terminal.result(f"protocol card: in {opened.results_path}; -v prints it above the table")
+    terminal.result(*further_parts(card))
     if interrupted:
         many = len(card.measured)
         kept = "1 row was measured and is" if many == 1 else f"{many} rows were measured and are"
         stop(f"interrupted; {kept} kept; {GOES_ON}", 130)
     return card
+
+
+def _next(opened: RunFolder, card: ScoreCard) -> str:
+    """What one may do with a score card."""
+    best = () if card.hybrid else ("--row", card.ranked(max(card.ks))[0].name)
+    each = (
+        opened.command("fit", "--out", "model"),
+        opened.command("explain", "--user", "ID", "--item", "ID", *best),
+        opened.command("recommend", "--user", "ID", *best),
+    )
+    return f"next: {', '.join(f'`{command}`' for command in each)}"

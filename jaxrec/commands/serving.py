@@ -14,12 +14,14 @@ from jaxrec.console.session import Session, on_run_folder, speaking
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
     from jaxrec.experiment.folder import RunFolder
+    from jaxrec.serving.lists import Told
     from jaxrec.serving.model import Wanted
 
 
 @click.command()
 @on_run_folder()
 @ask.recommend_options
+@ask.json_option("the list of one user")
 @ask.memory_option
 def recommend(
     session: Session,
@@ -36,6 +38,7 @@ def recommend(
     segment: str | None,
     explain: bool,
     as_evaluated: bool,
+    json_path: Path | None,
     memory: int | None,
 ) -> None:
     """Recommend items to a user, to somebody new, or to all: never one that the user has.
@@ -49,6 +52,8 @@ def recommend(
         raise click.UsageError("--all and --out FILE go together")
     if explain and everyone:
         raise click.UsageError("--explain goes with one user, not with --all")
+    if everyone and json_path is not None:
+        raise click.UsageError("--json is of one user; with --all give --out FILE.jsonl")
     of_model = () if liked else ("--explain",)
     ask.refuse_of_other_source("--interactions", "--segment", *of_model)
     from jaxrec.serving.additions import wishes, with_interactions
@@ -60,7 +65,7 @@ def recommend(
         wanted, said = wishes(*ids, k, only, exclude, user)
         terminal.say(*said)
         if not liked:
-            _of_experiment(opened, wanted, terminal, user, out, row, as_evaluated)
+            _of_experiment(opened, wanted, terminal, user, out, row, as_evaluated, json_path)
             return
         from jaxrec.serving.fit import model_of_train, servable
 
@@ -82,12 +87,21 @@ def recommend(
         terminal.say(f"Recommended by {served.row}: {told} in {out}")
     elif user is not None:
         how = wanted, segment, budget.memory, explain
-        terminal.result(*lists.for_user(served, user, *how))
+        _tell(lists.for_user(served, user, *how), terminal, json_path)
     elif liked:
-        terminal.result(*lists.for_somebody(served, liked, wanted, budget.memory, explain))
+        with_liked = liked, wanted, budget.memory, explain
+        _tell(lists.for_somebody(served, *with_liked), terminal, json_path)
     else:
         how = wanted, segment, budget.memory, explain
-        terminal.result(*lists.for_stranger(served, "somebody new", *how))
+        _tell(lists.for_stranger(served, "somebody new", *how), terminal, json_path)
+
+
+def _tell(told: Told, terminal: Terminal, json_path: Path | None) -> None:
+    from jaxrec.files import write_json
+
+    terminal.result(*told.lines)
+    if json_path is not None:
+        write_json(json_path, told.json)
 
 
 def _of_experiment(
@@ -98,6 +112,7 @@ def _of_experiment(
     out: Path | None,
     row: str | None,
     as_evaluated: bool,
+    json_path: Path | None,
 ) -> None:
     """The lists of a row as it was measured, of one user or of all."""
     from jaxrec.serving import evaluated
@@ -105,7 +120,7 @@ def _of_experiment(
 
     how = wanted, row or evaluated.DEFAULT_ROW, as_evaluated
     if out is None:
-        terminal.result(*evaluated.in_lines_for(opened, str(user), *how))
+        _tell(evaluated.for_user(opened, str(user), *how), terminal, json_path)
         return
     table, by = evaluated.in_table(opened, *how)
     terminal.say(f"{by} {write_table(out, [table], opened.dataset.name)} in {out}")
@@ -116,11 +131,19 @@ def _of_experiment(
 @ask.fitted_option
 @click.option("--item", required=True, help="Id or title.")
 @ask.list_length
+@ask.json_option("the lists")
 @ask.memory_option
-def similar(session: Session, model: Path | None, item: str, k: int, memory: int | None) -> None:
+def similar(
+    session: Session,
+    model: Path | None,
+    item: str,
+    k: int,
+    json_path: Path | None,
+    memory: int | None,
+) -> None:
     """List the items most like one, by the vectors of a row and by text."""
     ask.refuse_of_other_source()
-    from jaxrec.serving.lists import similar_in_lines
+    from jaxrec.serving.lists import similar_to
 
     if model is None:
         from jaxrec.serving.fit import model_of_train, servable
@@ -131,7 +154,7 @@ def similar(session: Session, model: Path | None, item: str, k: int, memory: int
         from jaxrec.serving.folder import read_model
 
         served = read_model(model)
-    session.terminal.result(*similar_in_lines(served, item, k))
+    _tell(similar_to(served, item, k), session.terminal, json_path)
 
 
 @click.command()

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from jaxrec.console import completion
 from jaxrec.console.outputs import Output
 
 cutoffs = click.option(
@@ -44,6 +45,7 @@ rows_option = click.option(
     "--row",
     "only",
     multiple=True,
+    shell_complete=completion.rows,
     help="Only this row; may be given several times.  [default: all but `slim`, `add-ease` and"
     " `l3ae`]",
 )
@@ -53,6 +55,7 @@ model_option = click.option(
     "--model",
     default="minilm",
     show_default=True,
+    shell_complete=completion.models,
     help="minilm, qwen3-0.6b, qwen3-4b, qwen3-8b, a hub id or a local folder.",
 )
 
@@ -146,7 +149,11 @@ def fit_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--out", required=True, help="Folder of the model; one is replaced.", **folder
         ),
-        click.option("--row", help="Row of the score card.  [default: hybrid]"),
+        click.option(
+            "--row",
+            shell_complete=completion.rows,
+            help="Row of the score card.  [default: hybrid]",
+        ),
         click.option(
             "--segments",
             help="Table of users and the segment (country, say) of each: what its members like is"
@@ -172,6 +179,7 @@ def recommend_options(command: Callable[..., None]) -> Callable[..., None]:
         list_length,
         click.option(
             "--row",
+            shell_complete=completion.rows,
             help="Row of the experiment's score card.  [default: hybrid; with --liked pmf+text]",
         ),
         click.option(
@@ -224,7 +232,11 @@ def explain_options(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="So many of the user's items are shown.",
         ),
-        click.option("--row", help="Row of the experiment's score card.  [default: hybrid]"),
+        click.option(
+            "--row",
+            shell_complete=completion.rows,
+            help="Row of the experiment's score card.  [default: hybrid]",
+        ),
         click.option(
             "--interactions",
             help="Table of what users, known or new, have done since the model was fitted.",

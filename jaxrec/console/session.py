@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from jaxrec.console.characters import shown
+from jaxrec.console.completion import data_sets
 from jaxrec.console.outputs import refuse_outputs
 from jaxrec.errors import InputError, excuse
 
@@ -98,6 +99,7 @@ def on_run_folder(
         )
         @click.option(
             "--data",
+            shell_complete=data_sets,
             help="Name, dataset.toml, folder or table of the data set.  [default: ml-latest-small]",
         )
         @strict_option
@@ -169,10 +171,9 @@ def _prepare_jax() -> None:
 
     Read when JAX is imported, later on.
     """
-    import platformdirs
+    from jaxrec.caches import COMPILED, cache
 
-    folder = Path(platformdirs.user_cache_dir("jaxrec")) / "compiled"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault(COMPILED, str(cache("compiled")))
     # the small programs too: a dozen of them are half a second of a command that takes three
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

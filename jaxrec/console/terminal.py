@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxrec.console.characters import shown
+from jaxrec.console.narrow import narrowed
 
 WHOLE = 100_000
-"""Columns in which every table has room: one that is too wide for a terminal goes on below."""
+"""Columns in which every table has room."""
 
 
 class Plain(Console):
@@ -35,7 +36,10 @@ class Terminal:
 
     def __init__(self, verbosity: int):
         self.verbosity = verbosity
-        self.out = Plain(width=WHOLE)
+        self.out = Plain()
+        # a colour may be forced upon a pipe, but not a width
+        self.width = self.out.width if self.out.file.isatty() else WHOLE
+        self.out.width = WHOLE  # whatever is too wide goes on below, uncut
         self.err = Plain(stderr=True)
         if not self.err.is_terminal:
             self.err.width = WHOLE
@@ -61,9 +65,14 @@ class Terminal:
             self.err.print(line)
 
     def result(self, *parts: str | Table) -> None:
-        """Print a result: lines and tables."""
+        """Print a result: lines and tables, of which a narrow terminal gets fewer columns."""
         for part in parts:
+            left_out: list[str] = []
+            if isinstance(part, Table):
+                part, left_out = narrowed(part, self.out, self.width)
             self.out.print(part)
+            if left_out:
+                self.out.print(f"(a wider terminal shows {', '.join(left_out)})")
 
     @contextmanager
     def sweeps(

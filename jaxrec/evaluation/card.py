@@ -314,6 +314,12 @@ class ScoreCard:
         """The cut-offs, ascending."""
         return cut_offs(next(iter(self.measured.values())).figures.metrics)
 
+    def ranked(self, k: int) -> list[RowCard]:
+        """The rows that have figures, the highest precision at a cut-off first."""
+        return sorted(
+            self.measured.values(), key=lambda row: -row.figures.metrics[f"precision@{k}"]
+        )
+
     @property
     def title(self) -> str:
         """Data, protocol and seed."""

@@ -316,19 +316,20 @@ def tune(
 
 def tune_all(
     run: RunFolder, trials: dict[str, int], bar: Bar, say: Callable[[str], None]
-) -> dict[str, str]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """`tune` rows with so many trials each, showing a `bar` of each.
 
     Returns:
-        By row, why it could not be tuned; the others were.
+        By row what `tune` found, and of the others why they could not be tuned.
     """
+    found: dict[str, dict[str, Any]] = {}
     lost: dict[str, str] = {}
     for row, count in trials.items():
         with excused(partial(lost.__setitem__, row)):
             with bar(row, count, f"NDCG@{K}") as on_trial:
-                card = tune(run, row, count, on_trial)
-            say(f"{row}: {_in_words(card)}")
-    return lost
+                found[row] = tune(run, row, count, on_trial)
+            say(f"{row}: {_in_words(found[row])}")
+    return found, lost
 
 
 def _in_words(card: dict[str, Any]) -> str:

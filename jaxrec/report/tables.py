@@ -7,6 +7,7 @@ from math import isnan, nan
 from rich.table import Table
 
 from jaxrec.evaluation.card import AbsentRow, Draws, FusionCard, ScoreCard
+from jaxrec.report.verdict import verdict
 
 TIED = 0.01
 """Share of a row's lists from which on equal scores are told of."""
@@ -22,15 +23,26 @@ BEYOND = (
 """Of the second table: heading, figure, decimal places."""
 
 
-def parts(card: ScoreCard) -> Iterator[str | Table]:
-    """All there is to print, in order.
+def first_parts(card: ScoreCard, whole: bool = False) -> Iterator[str | Table]:
+    """What is seen first: a table for each cut-off, and what it comes to.
 
-    The protocol card, two tables for each cut-off, what is absent and what was chosen, and the same
-    lists as other libraries measure them.
+    Args:
+        card: what was measured.
+        whole: begin with the protocol card.
     """
-    yield from card_lines(card)
+    if whole:
+        yield from card_lines(card)
+    yield from (table(card, k) for k in card.ks)
+    yield from verdict(card)
+
+
+def further_parts(card: ScoreCard) -> Iterator[str | Table]:
+    """The rest, in order.
+
+    What lists are beside their hits, what is absent and what was chosen, and the same lists as
+    other libraries measure them.
+    """
     for k in card.ks:
-        yield table(card, k)
         if (beyond := beyond_table(card, k)) is not None:
             yield beyond
     if line := ties_line(card):

@@ -15,7 +15,7 @@ from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import Row, lacking, rows_of
 from jaxrec.experiment.scoring import PUBLISHED_FUSION, Fusion, made_from, scorer_of
 from jaxrec.serving.fit import DEFAULT_ROW
-from jaxrec.serving.lists import as_table, in_lines, latest
+from jaxrec.serving.lists import Told, as_table, in_lines, latest, places
 from jaxrec.serving.model import Lists, Wanted, ranked_by
 from jaxrec.serving.strangers import of_strangers
 from jaxrec.topk.item_sets import ItemSets
@@ -97,14 +97,14 @@ def in_words(how: dict[str, Any]) -> str:
     return f"Recommended by {', '.join([how['row'], *settings])}:"
 
 
-def in_lines_for(
+def for_user(
     run: RunFolder,
     user: str,
     wanted: Wanted,
     row: str = DEFAULT_ROW,
     as_evaluated: bool = False,
-) -> list[str]:
-    """`of_run` in lines: a user's latest train interactions, then what is recommended."""
+) -> Told:
+    """`of_run` for one: a user's latest train interactions, then what is recommended."""
     dataset = run.dataset
     (position,) = positions = dataset.user_ids.positions([user])
     found, how = of_run(run, positions, wanted, row, as_evaluated)
@@ -113,13 +113,15 @@ def in_lines_for(
     told = in_words(how)
     if found.strange[0]:
         told = f"Nothing of user {user} is in the train part: {how['strangers']}:"
-    return [
+    lines = [
         *(["SYNTHETIC DATA made by jaxrec"] if dataset.synthetic else []),
         f"User {user}, latest interactions:",
         *latest(dataset.catalogue, dataset.feedback, own),
         told,
         *in_lines(dataset.catalogue, found.items[0], found.scores[0]),
     ]
+    strange = {"stranger": bool(found.strange[0])}
+    return Told(lines, {"user": user} | how | strange | {"items": places(dataset.catalogue, found)})
 
 
 def in_table(

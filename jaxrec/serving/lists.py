@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -42,6 +42,18 @@ def in_lines(
     return lines or ["nothing is left that could be listed"]
 
 
+def places(catalogue: Catalogue, found: Lists) -> list[dict[str, Any]]:
+    """A single list as JSON has it: `rank`, `item_id`, `title` and `score` of each place."""
+    return as_table(catalogue, np.zeros(1), found).drop("user_id").to_dicts()
+
+
+class Told(NamedTuple):
+    """A list as people and as programs read it."""
+
+    lines: list[str]
+    json: dict[str, Any]
+
+
 def _listed(
     model: FittedModel, asking: Asking, found: Lists, explain: bool, segment: str | None = None
 ) -> list[str]:
@@ -70,12 +82,13 @@ def for_user(
     segment: str | None,
     memory: int = MEMORY,
     explain: bool = False,
-) -> list[str]:
-    """A user's latest interactions and list in lines; or what those get who are unknown."""
+) -> Told:
+    """A user's latest interactions and list; or what those get who are unknown."""
     (position,) = model.user_ids.find([user])
     if position == NONE:
         segment = segment or model.strangers.segment_of(user)
-        return for_stranger(model, f"user {user}", wanted, segment, memory, explain)
+        told = for_stranger(model, f"user {user}", wanted, segment, memory, explain)
+        return told._replace(json={"user": user} | told.json)
     users = np.array([position], np.int32)
     asking = model.asking(users)
     found = model.recommend(asking, wanted, users, memory=memory)
@@ -83,13 +96,14 @@ def for_user(
     by = f"Recommended by {model.row}{folded}:"
     if found.strange[0]:
         by = f"What is known says nothing to {model.row}: {model.strangers.in_words(None)}:"
-    return [
+    lines = [
         *made_up(model),
         f"User {user}, latest interactions:",
         *latest(model.catalogue, model.feedback, asking.known),
         by,
         *_listed(model, asking, found, explain),
     ]
+    return Told(lines, {"user": user} | _by(model, found))
 
 
 def for_stranger(
@@ -99,15 +113,16 @@ def for_stranger(
     segment: str | None,
     memory: int = MEMORY,
     explain: bool = False,
-) -> list[str]:
+) -> Told:
     """What somebody gets of whom nothing is known, and why."""
     asking = model.somebody(np.zeros(0, np.int32))
     found = model.recommend(asking, wanted, segment=segment, memory=memory)
-    return [
+    lines = [
         *made_up(model),
         f"Nothing is known of {who}: {model.strangers.in_words(segment)}:",
         *_listed(model, asking, found, explain, segment),
     ]
+    return Told(lines, {"segment": segment} | _by(model, found))
 
 
 def for_somebody(
@@ -116,15 +131,22 @@ def for_somebody(
     wanted: Wanted,
     memory: int = MEMORY,
     explain: bool = False,
-) -> list[str]:
+) -> Told:
     """What goes with what somebody from outside likes, items being asked for by id or title."""
     asking, who = somebody_who_likes(model, liked)
     found = model.recommend(asking, wanted, memory=memory)
-    return [
+    lines = [
         *made_up(model),
         f"For {who}, by {model.row}:",
         *_listed(model, asking, found, explain),
     ]
+    return Told(lines, {"liked": list(liked)} | _by(model, found))
+
+
+def _by(model: FittedModel, found: Lists) -> dict[str, Any]:
+    """As JSON by which row, whether that knew nothing to go by, and the items."""
+    of_stranger = bool(found.strange[0])
+    return {"row": model.row, "stranger": of_stranger, "items": places(model.catalogue, found)}
 
 
 def somebody_who_likes(model: FittedModel, liked: tuple[str, ...]) -> tuple[Asking, str]:
@@ -183,14 +205,15 @@ def for_everybody(
         yield as_table(model.catalogue, model.user_ids[some], found)
 
 
-def similar_in_lines(model: FittedModel, asked: str, k: int) -> list[str]:
+def similar_to(model: FittedModel, asked: str, k: int) -> Told:
     """What is most like an item, asked for by id or title, as each signal and the texts see it.
 
     Raises:
         InputError: there is no such item, or the model does not say which items are alike.
     """
     item, lines = model.catalogue.find(asked), list[str]()
-    for space, found in model.similar(item, k).items():
+    like = model.similar(item, k)
+    for space, found in like.items():
         lines.append(f"Most like {model.catalogue.called(item)} by {space}:")
         lines += in_lines(model.catalogue, found.items[0], found.scores[0])
     if not lines:
@@ -198,7 +221,8 @@ def similar_in_lines(model: FittedModel, asked: str, k: int) -> list[str]:
             f"row {model.row} does not say what {model.catalogue.called(item)} is like; fit another"
             " row"
         )
-    return lines
+    by = {space: places(model.catalogue, found) for space, found in like.items()}
+    return Told(lines, {"item": asked, "similar": by})
 
 
 def made_up(model: FittedModel) -> list[str]:

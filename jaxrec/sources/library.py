@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import platformdirs
-
+from jaxrec.caches import cache
 from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
 from jaxrec.files import file_sha256
@@ -115,7 +114,7 @@ def find(name_or_path: str | Path, progress: bool = False) -> Path:
 
 def cache_folder() -> Path:
     """Where downloaded data sets are kept."""
-    return Path(platformdirs.user_cache_dir("jaxrec")) / "data"
+    return cache("data")
 
 
 def download(release: Release, folder: Path, progress: bool = False) -> Path:

@@ -95,15 +95,14 @@ def test_what_is_no_terminal_gets_whole_tables(
     assert "[bold]mf[/]" in lines[4]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX terminals")
-def test_a_narrow_terminal_cuts_no_figure() -> None:
-    code = (
-        "from jaxrec.console.terminal import Terminal; import tests.console.test_terminal as of;"
-        " Terminal(0).result(of.wide_table())"
-    )
+def on_a_terminal(code: str, **environment: str) -> str:
+    """What a program prints on a terminal."""
     ours, theirs = pty.openpty()
-    own = os.environ | {"COLUMNS": "20", "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=own, stdout=theirs, check=True)
+    own = os.environ | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | environment
+    code = f"from tests.console.test_terminal import *; {code}"
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=own, check=True, stdout=theirs, stderr=theirs
+    )
     os.close(theirs)
     found = b""
     try:
@@ -111,8 +110,28 @@ def test_a_narrow_terminal_cuts_no_figure() -> None:
             found += part
     except OSError:
         pass  # so a terminal ends
-    assert found.decode().count("0.12345") == len(HEADINGS)
-    assert "…" not in found.decode()
+    return found.decode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX terminals")
+@pytest.mark.parametrize(("columns", "shown"), [(20, 2), (40, 3), (60, 5), (90, 9)])
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_figures(columns: int, shown: int) -> None:
+    found = on_a_terminal("Terminal(0).result(wide_table())", COLUMNS=str(columns))
+    assert found.count("0.12345") == shown
+    left_out = ", ".join(HEADINGS[shown:])
+    assert (f"(a wider terminal shows {left_out})" in found) is (shown < len(HEADINGS))
+    assert "…" not in found
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX terminals")
+def test_no_color_is_respected() -> None:
+    code = (
+        "terminal = Terminal(0); terminal.result(wide_table());"
+        " bar = terminal.sweeps('fit', 1); bar.__enter__()(1, 0.5); bar.__exit__(*[None] * 3)"
+    )
+    colour = re.compile("\x1b" + r"\[(?:[0-9;]*;)?(?:3[0-8]|9[0-7])[;m]")
+    assert colour.search(on_a_terminal(code))
+    assert not colour.search(on_a_terminal(code, NO_COLOR="1"))
 
 
 def test_a_bar_shows_its_description_as_it_is(

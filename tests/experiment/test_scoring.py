@@ -285,7 +285,7 @@ def test_a_row_that_cannot_be_tuned_costs_no_other(run: RunFolder) -> None:
     from jaxrec.console.terminal import Terminal
 
     said: list[str] = []
-    lost = tune_all(run, {"ease": 1, "rp3beta": 1}, Terminal(-1).sweeps, said.append)
+    _, lost = tune_all(run, {"ease": 1, "rp3beta": 1}, Terminal(-1).sweeps, said.append)
     assert set(lost) == {"ease"}
     assert "give --memory" in lost["ease"]
     assert run.tuned_path("rp3beta").exists()

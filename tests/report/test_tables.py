@@ -5,9 +5,24 @@ from math import nan
 
 from rich.console import Console, RenderableType
 
-from jaxrec.evaluation.card import AbsentRow, Comparison, Draws, FusionCard, Mean, Summary
+from jaxrec.evaluation.card import (
+    AbsentRow,
+    Comparison,
+    Draws,
+    FusionCard,
+    Mean,
+    ScoreCard,
+    Summary,
+)
 from jaxrec.report.summary import tables
-from jaxrec.report.tables import card_lines, figure, half_width, hybrid_line, parts
+from jaxrec.report.tables import (
+    card_lines,
+    figure,
+    first_parts,
+    further_parts,
+    half_width,
+    hybrid_line,
+)
 from tests.cards import figures, row_card, score_card_of
 
 HYBRID = FusionCard(
@@ -33,6 +48,10 @@ def printed(*shown: RenderableType) -> list[str]:
     return [" ".join(line.replace("┃", " ").replace("│", " ").split()) for line in lines]
 
 
+def parts(card: ScoreCard) -> list[RenderableType]:
+    return [*first_parts(card), *further_parts(card)]
+
+
 def test_the_card_is_shown_part_by_part() -> None:
     card = score_card_of(
         row_card("pmf", 0.2),
@@ -40,15 +59,22 @@ def test_the_card_is_shown_part_by_part() -> None:
         row_card("hybrid", 0.4, gains={"mf": {"precision@5": 3.0}, "pmf": {"precision@5": 1.0}}),
         hybrid=HYBRID,
     )
-    lines = printed(*parts(card))
-    assert lines[: len(card.protocol)] == card_lines(card)
-    shown = lines[len(card.protocol) :]
+    shown = printed(*parts(card))
     assert shown[0] == "tiny (SYNTHETIC DATA), protocol strict, seed 7"
     assert shown[2] == "row hits P@5 ± R@5 NDCG@5 tail R tail hits / pmf"
     assert shown[4] == "pmf 10 0.2000 0.100 0.2000 0.2000 0.2000 10"
     assert shown[5] == "mf+minilm absent"
     assert shown[6] == "hybrid 20 0.4000 0.100 0.4000 0.4000 0.4000 20 +100.0%"
-    assert shown[8:] == ["mf+minilm is absent: jaxrec embed", hybrid_line(HYBRID)]
+    verdict, *further = shown[8:]
+    assert verdict.startswith("hybrid leads: P@5 0.4000, +100.0% on pmf; ")
+    assert further == ["mf+minilm is absent: jaxrec embed", hybrid_line(HYBRID)]
+
+
+def test_the_protocol_card_goes_above_the_table_if_it_is_asked_for() -> None:
+    card = score_card_of(row_card("pmf"))
+    protocol = card_lines(card)
+    assert printed(*first_parts(card, whole=True))[: len(protocol)] == protocol
+    assert not set(protocol) & set(printed(*parts(card)))
 
 
 def test_what_lists_are_beside_their_hits_is_a_table_of_its_own() -> None:
