@@ -33,6 +33,7 @@ MAY_IMPORT = {
         "pmf",
         "models",
         "fusion",
+        "explanation",
         "border",
         "experiment",
         "serving",
