@@ -26,12 +26,13 @@ def report(terminal: Terminal, runs: tuple[Path, ...], out: Path, figures: Path 
 
     It needs no network. What is stale or damaged is refused.
     """
+    from jaxrec import __version__
     from jaxrec.report.page import charts_of, write_page
 
     if figures is not None and (owner := owner_of(figures.resolve())) is not None:
         raise InputError(f"--figures {figures}: in {owner}; give a place outside it")
     sections = _sections(runs, terminal)
-    write_page(out, sections)
+    write_page(out, sections, __version__)
     terminal.say(f"written: {out}")
     if figures is not None:
         drawn = charts_of(sections)
@@ -62,7 +63,7 @@ def _sections(paths: tuple[Path, ...], terminal: Terminal) -> list[Section]:
 
 
 def _study(path: Path) -> Section:
-    from jaxrec.commands.cases import commands_of_study
+    from jaxrec.commands.cases import commands_of_study, data_of
     from jaxrec.experiment.scoring import read_fresh_card
     from jaxrec.experiment.study import runs_of, summarise
     from jaxrec.report.chapters import of_study
@@ -70,7 +71,8 @@ def _study(path: Path) -> Section:
     runs = [_opened(run) for run in runs_of(path)]
     cards = [read_fresh_card(run) for run in runs]
     summary = summarise([run.path for run in runs])
-    return of_study(summary, cards[0].protocol, commands_of_study(path, runs, cards[0]))
+    again = commands_of_study(path, runs, cards[0])
+    return of_study(summary, str(path), data_of(runs[0]), cards[0].protocol, again)
 
 
 def _opened(path: Path) -> RunFolder:

@@ -22,7 +22,7 @@ from jaxrec.report.charts import SURE
 from jaxrec.report.page import Cell, Chapter, Section, Table
 from jaxrec.report.summary import LEAD, lead_cells
 from jaxrec.report.tables import BEYOND, draws_line, figure, hybrid_line, ties_line
-from jaxrec.report.verdict import three_lines
+from jaxrec.report.verdict import Standing, three_lines
 
 OF_PMF = "* differs from pmf (p below 0.05 by bootstrap, uncorrected)"
 OF_HYBRID = "† hybrid differs from it (p below 0.05 after Holm)"
@@ -93,10 +93,22 @@ def of_run(run: Evidence, prefix: str = "") -> Section:
     return Section(card.title, [chapter for chapter in every if chapter is not None], synthetic)
 
 
-def of_study(summary: Summary, protocol: Mapping[str, object], commands: Sequence[str]) -> Section:
-    """Means over several run folders, and the leads of `hybrid`; `protocol` is the first's card."""
-    found = [_means(summary, k) for k in cut_offs(next(iter(summary.rows.values())))]
-    k = max(cut_offs(next(iter(summary.rows.values()))))
+def of_study(
+    summary: Summary, path: str, data: str, protocol: Mapping[str, object], commands: Sequence[str]
+) -> Section:
+    """Means over several run folders, and the leads of `hybrid`.
+
+    Args:
+        summary: the study.
+        path: where it is.
+        data: what `--data` takes.
+        protocol: the first run folder's protocol card.
+        commands: that make it again.
+    """
+    ks = cut_offs(next(iter(summary.rows.values())))
+    k = max(ks)
+    verdict = three_lines(Standing.of_study(summary, k), path, data)
+    found = [Chapter("In three lines", verdict), *(_means(summary, k) for k in ks)]
     if summary.against is not None:
         means = {
             row: {name: of.mean for name, of in by.items()} for row, by in summary.rows.items()
@@ -158,7 +170,7 @@ def _scores(run: Evidence, k: int, prefix: str) -> Chapter:
     card = run.card
     absent = [f"{row.name} is absent: {row.why}" for row in card.rows if isinstance(row, AbsentRow)]
     said = [
-        *three_lines(card, k, run.path, run.data),
+        *three_lines(Standing.of_card(card, k), run.path, run.data),
         *filter(None, [ties_line(card)]),
         *(draws_line(name, of, k, card.retrieved_ideal) for name, of in card.draws.items()),
         *absent,

@@ -82,13 +82,14 @@ def leads(
     axes.axvline(0, color=INK, linewidth=0.8)
     _rows(axes, order)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_xlabel(f"lead of hybrid in NDCG@{k} (orange: p after Holm {SURE} or more)")
+    axes.set_xlabel(f"lead of hybrid in NDCG@{k}")
+    title = f"Leads of hybrid; blue: p after Holm is below {SURE}"
     sure = sum(found.p_holm < SURE for found in of.values())
     says = (
         f"hybrid over each of {len(of)} rows in NDCG at {k}: from {lead[order[0]]:+.1%} over"
         f" {order[0]} to {lead[order[-1]]:+.1%} over {order[-1]}; {sure} are significant"
     )
-    return Chart(f"{prefix}leads", "Leads of hybrid", says, figure)
+    return Chart(f"{prefix}leads", title, says, figure)
 
 
 @styled
@@ -278,7 +279,7 @@ def _label(axes: Axes, names: list[str], at: np.ndarray) -> None:
     heights = (np.sort(at[:, 1]) - low) / (high - low)
     for place in range(1, len(heights)):
         heights[place] = max(heights[place], heights[place - 1] + APART)
-    heights -= max(heights[-1] - 1, 0)
+    heights[-1] = min(heights[-1], 1)
     for place in range(len(heights) - 2, -1, -1):
         heights[place] = min(heights[place], heights[place + 1] - APART)
     for point, height in zip(np.argsort(at[:, 1], kind="stable"), heights, strict=True):

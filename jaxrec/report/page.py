@@ -10,7 +10,6 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from jaxrec import __version__
 from jaxrec.files import whole_file
 from jaxrec.report.drawing import Chart
 
@@ -64,7 +63,7 @@ class Section:
     synthetic: bool = False
 
 
-def write_page(out: Path, sections: Sequence[Section]) -> None:
+def write_page(out: Path, sections: Sequence[Section], version: str) -> None:
     """Write the page, whole or not at all; whatever it is told stands there as text.
 
     No part comes from elsewhere, and its policy allows no script but the one it has.
@@ -82,7 +81,7 @@ def write_page(out: Path, sections: Sequence[Section]) -> None:
     )
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = templates.get_template("page.html").render(
-        sections=sections, script=script, style=style, digest=digest, version=__version__
+        sections=sections, script=script, style=style, digest=digest, version=version
     )
     with whole_file(out) as partial:
         partial.write_text(page, encoding="utf-8")

@@ -1,116 +1,166 @@
-"""A score card in three lines: what won and how surely, what text did, what to do next."""
+"""What was measured in three lines: what won and how surely, what text did, what to do next."""
 
-from math import isnan
+from math import isnan, nan
 from shlex import join
+from typing import NamedTuple, Self
 
-from jaxrec.evaluation.card import Comparison, ScoreCard, data_name
+from jaxrec.evaluation.card import Comparison, Interval, Numbers, ScoreCard, Summary
 from jaxrec.report.charts import SURE
 
 
-def three_lines(card: ScoreCard, k: int, run: str, data: str) -> list[str]:
-    """By NDCG at one cut-off.
+class Standing(NamedTuple):
+    """How rows stand at one cut-off, in one run folder or over several."""
+
+    k: int
+    ndcg: Numbers
+    """By row; without rows that have none."""
+    ci95: dict[str, Interval]
+    tail: Numbers
+    """Recall of rare items by row, where there is one."""
+    over_pmf: Numbers
+    """p that a row's NDCG is that of `pmf`, uncorrected."""
+    against: dict[str, Comparison]
+    """Of `hybrid`, by row."""
+    over: str
+    """In words, of what figures are means."""
+    protocol: str
+    synthetic: bool
+    splits: int
+
+    @classmethod
+    def of_card(cls, card: ScoreCard, k: int) -> Self:
+        """In one run folder."""
+        metric, rows = f"ndcg@{k}", card.measured
+        tails = {row: of.by_item_third.get("tail") for row, of in rows.items()}
+        return cls(
+            k=k,
+            ndcg=_known({row: of.figures.metrics[metric] for row, of in rows.items()}),
+            ci95={row: of.figures.ci95[metric] for row, of in rows.items()},
+            tail=_known({row: of.metrics[f"recall@{k}"] for row, of in tails.items() if of}),
+            over_pmf=_known(
+                {row: (of.figures.p_vs_pmf or {}).get(metric, nan) for row, of in rows.items()}
+            ),
+            against={} if card.hybrid is None else card.hybrid.against.get(metric, {}),
+            over=f"{next(iter(rows.values())).users:,} users",
+            protocol=str(card.protocol["protocol"]),
+            synthetic=bool(card.protocol["synthetic"]),
+            splits=1,
+        )
+
+    @classmethod
+    def of_study(cls, summary: Summary, k: int) -> Self:
+        """Over several run folders."""
+        metric, rows = f"ndcg@{k}", summary.rows
+        return cls(
+            k=k,
+            ndcg=_known({row: of[metric].mean for row, of in rows.items()}),
+            ci95={row: of[metric].ci95 for row, of in rows.items()},
+            tail=_known({row: of[f"tail_recall@{k}"].mean for row, of in rows.items()}),
+            over_pmf={},
+            against=(summary.against or {}).get(metric, {}),
+            over=f"{len(summary.runs)} run folders",
+            protocol=summary.protocol,
+            synthetic=summary.synthetic,
+            splits=len(summary.runs),
+        )
+
+    @property
+    def ranked(self) -> list[str]:
+        """Rows, the best first."""
+        return sorted(self.ndcg, key=lambda row: -self.ndcg[row])
+
+
+def three_lines(of: Standing, run: str, data: str) -> list[str]:
+    """The verdict, by NDCG.
 
     Args:
-        card: of the run folder.
-        k: cut-off.
-        run: the run folder, for the command to go on with.
+        of: the rows.
+        run: the run folder or the study, for commands to go on with.
         data: what it was made of, likewise.
     """
-    won, sure = _won(card, k)
-    return [won, _text(card, k), _next(card, k, run, data, sure)]
+    if not of.ndcg:
+        return [f"No row has an NDCG@{of.k}: no user has anything to find."]
+    won, sure = _won(of)
+    return [won, _text(of), _next(of, run, data, sure)]
 
 
-def ranked(card: ScoreCard, k: int) -> list[str]:
-    """The measured rows, the best NDCG first."""
-    ndcg = {name: row.figures.metrics[f"ndcg@{k}"] for name, row in card.measured.items()}
-    known = [name for name, value in ndcg.items() if not isnan(value)]
-    return sorted(known, key=lambda name: -ndcg[name])
-
-
-def _won(card: ScoreCard, k: int) -> tuple[str, bool]:
-    """Which row has the best NDCG, and whether its lead over the next is more than chance."""
-    metric, order = f"ndcg@{k}", ranked(card, k)
-    if not order:
-        return f"No row has an NDCG@{k}: no user has anything to find.", False
-    best, users = order[0], card.measured[order[0]].users
-    of = card.measured[best].figures
-    low, high = of.ci95[metric]
+def _won(of: Standing) -> tuple[str, bool]:
+    """Which row is best, and whether its lead over the next is more than chance."""
+    best, *others = of.ranked
+    low, high = of.ci95[best]
     line = (
-        f"Won: {best}, NDCG@{k} {of.metrics[metric]:.4f} (95 % interval {low:.4f} to {high:.4f},"
-        f" {users:,} users)"
+        f"Won: {best}, NDCG@{of.k} {of.ndcg[best]:.4f} (95 % interval {low:.4f} to {high:.4f}, over"
+        f" {of.over})"
     )
-    if len(order) == 1:
+    if not others:
         return f"{line}; nothing else was measured.", False
-    second = order[1]
-    gain = of.metrics[metric] / card.measured[second].figures.metrics[metric] - 1
-    line += f", {gain:+.1%} over {second}"
-    against = {} if card.hybrid is None else card.hybrid.against.get(metric, {})
-    compared = {best: against.get(second), second: against.get(best)}.get("hybrid")
-    if compared is None:
-        p = None if of.p_vs_pmf is None else of.p_vs_pmf.get(metric)
-        if second != "pmf" or p is None:
-            return f"{line}; the two were not compared by a test.", False
-        return f"{line} (p {_p(p)}{'' if p < SURE else ': it may be chance'}).", p < SURE
-    sure = compared.p_holm < SURE
-    line += f" (p {_p(compared.p_holm)} after Holm{'' if sure else ': it may be chance'})"
-    clear = _first_clear(against, order) if best == "hybrid" and not sure else None
-    return line + (f", and clearly ahead of {clear} and what is below." if clear else "."), sure
+    second = others[0]
+    if of.ndcg[second] > 0:
+        line += f", {of.ndcg[best] / of.ndcg[second] - 1:+.1%} over {second}"
+    compared = {best: of.against.get(second), second: of.against.get(best)}.get("hybrid")
+    if compared is not None:
+        p, by = compared.p_holm, " after Holm"
+    elif second == "pmf" and best in of.over_pmf:
+        p, by = of.over_pmf[best], ""
+    else:
+        return f"{line}; no test has compared the two.", False
+    sure = p < SURE
+    line += f" (p {_p(p)}{by}{'' if sure else ': it may be chance'})"
+    clear = None if sure or best != "hybrid" else _first_clear(of, others)
+    return f"{line}, and surely ahead of {clear} and what is below." if clear else f"{line}.", sure
 
 
-def _first_clear(against: dict[str, Comparison], order: list[str]) -> str | None:
-    """The best row from which on all differ surely."""
+def _first_clear(of: Standing, others: list[str]) -> str | None:
+    """The best row from which on `hybrid` is surely ahead of all."""
     clear = None
-    for row in reversed(order[1:]):
-        if row not in against or against[row].p_holm >= SURE:
+    for row in reversed(others):
+        if row not in of.against or not of.against[row].p_holm < SURE:
             break
         clear = row
     return clear
 
 
-def _text(card: ScoreCard, k: int) -> str:
+def _text(of: Standing) -> str:
     """What rows gain by reading texts."""
-    ndcg, tail = f"ndcg@{k}", f"recall@{k}"
-    measured, told = card.measured, []
-    for name, row in measured.items():
-        base = name.partition("+")[0]
-        if base == name or base not in measured:
+    told = []
+    for row in of.ndcg:
+        base = row.partition("+")[0]
+        if base == row or not of.ndcg.get(base, 0) > 0:
             continue
-        own, other = (of.figures.metrics[ndcg] for of in (row, measured[base]))
-        if not other > 0:
-            continue
-        line = f"{name} {own / other - 1:+.1%} over {base}"
-        p = (row.figures.p_vs_pmf or {}).get(ndcg)
-        if base == "pmf" and p is not None:
-            line += f" (p {_p(p)})"
-        now, before = (of.by_item_third["tail"].metrics.get(tail) for of in (row, measured[base]))
-        if now is not None and before is not None:
-            line += f", recall of tail items {now:.4f} after {before:.4f}"
+        line = f"{row} {of.ndcg[row] / of.ndcg[base] - 1:+.1%} over {base}"
+        if base == "pmf" and row in of.over_pmf:
+            line += f" (p {_p(of.over_pmf[row])})"
+        if row in of.tail and base in of.tail:
+            line += f", recall of rare items {of.tail[row]:.4f} after {of.tail[base]:.4f}"
         told.append(line)
-    if "text" in measured:
-        told.append(f"text alone reaches {measured['text'].figures.metrics[ndcg]:.4f}")
+    if "text" in of.ndcg:
+        told.append(f"text alone reaches {of.ndcg['text']:.4f}")
     if not told:
         return "Text: no row that reads texts was measured beside the same row without."
-    return f"Text, by NDCG@{k}: {'; '.join(told)}."
+    return f"Text, by NDCG@{of.k}: {'; '.join(told)}."
 
 
-def _next(card: ScoreCard, k: int, run: str, data: str, sure: bool) -> str:
+def _next(of: Standing, run: str, data: str, sure: bool) -> str:
     """The command that is worth most now."""
-    if card.protocol["synthetic"]:
-        what = data_name(card.protocol["data"], True)
-        return f"Next: {what} say nothing about yours; `jaxrec run --data YOURS` does."
-    if not any("text" in row or "+" in row for row in card.measured):
+    if of.synthetic:
+        return "Next: made-up data say nothing of yours; `jaxrec run --data YOURS` does."
+    if of.splits == 1 and not any("text" in row or "+" in row for row in of.ndcg):
         return f"Next: let rows read the texts: `{join(['jaxrec', 'embed', '--run', run])}`."
-    protocol = str(card.protocol["protocol"])
-    other = protocol if protocol != "published" else "strict"
-    splits = ["jaxrec", "run", "--seeds", "5", "--data", data, "--protocol", other]
-    seeds = join([*splits, "--run", f"{run}-seeds"])
-    if not sure and other == protocol:
-        return f"Next: settle it over several splits: `{seeds}`."
-    best = [row for row in ranked(card, k) if not row.startswith("mf")]
-    if not best:
-        return f"Next: measure rows that can serve, under protocol strict: `{seeds}`."
-    fit = join(["jaxrec", "fit", "--run", run, "--row", best[0], "--out", "MODEL"])
-    return f"Next: fit {best[0]} on everything, to serve it: `{fit}`."
+    protocol = of.protocol if of.protocol != "published" else "strict"
+    seeds = ["jaxrec", "run", "--seeds", f"{5 * of.splits}", "--data", data]
+    seeds += ["--protocol", protocol, "--run", f"{run}-seeds"]
+    if not sure and protocol == of.protocol:
+        return f"Next: settle it over more splits: `{join(seeds)}`."
+    able = [row for row in of.ranked if row.partition("+")[0] != "mf"]
+    if not able:
+        return f"Next: measure rows that can serve, under protocol strict: `{join(seeds)}`."
+    place = run if of.splits == 1 else "RUN"
+    fit = join(["jaxrec", "fit", "--run", place, "--row", able[0], "--out", "MODEL"])
+    return f"Next: fit {able[0]} on everything, to serve it: `{fit}`."
+
+
+def _known(figures: Numbers) -> Numbers:
+    return {row: value for row, value in figures.items() if not isnan(value)}
 
 
 def _p(p: float) -> str:
