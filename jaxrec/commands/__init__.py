@@ -1,6 +1,7 @@
 """The commands that need no encoder: each parses, calls and prints.
 
 `opening` of run folders; `learning` (tune, train-pmf), `measuring` (eval), `serving` (recommend,
-similar, export). `cli` has those that need both packages, and puts all together. Heavy packages are
-imported inside the commands. Imports everything.
+similar, export), `reporting` (report) on what `cases` finds in run folders. `cli` has those that
+need both packages, and puts all together. Heavy packages are imported inside the commands. Imports
+everything.
 """

@@ -75,7 +75,7 @@ class Evidence:
 
 
 def of_run(run: Evidence, prefix: str = "") -> Section:
-    """All chapters of one run folder; `prefix` begins the names of its charts."""
+    """All chapters of one run folder; beside others `prefix` begins the names of its charts."""
     card, k = run.card, max(run.card.ks)
     every = [
         _scores(run, k, prefix),
@@ -90,7 +90,8 @@ def of_run(run: Evidence, prefix: str = "") -> Section:
         Chapter("The same again", commands=run.commands) if run.commands else None,
     ]
     synthetic = bool(card.protocol["synthetic"])
-    return Section(card.title, [chapter for chapter in every if chapter is not None], synthetic)
+    title = f"{run.path}: {card.title}" if prefix else card.title
+    return Section(title, [chapter for chapter in every if chapter is not None], synthetic)
 
 
 def of_study(

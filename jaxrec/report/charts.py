@@ -120,7 +120,7 @@ def signals(hybrid: FusionCard, prefix: str) -> Chart:
         heights = [of[signal] for signal in hybrid.signals]
         axes.barh(range(len(heights)), heights, 0.6, color=COLOURS[number])
         axes.set_title(title)
-        axes.locator_params(axis="x", nbins=3)
+        axes.locator_params(axis="x", nbins=2)
     _rows(each[0], list(hybrid.signals))
     says = "; ".join(
         f"{name} weighs {hybrid.weights[name]:.2f}, reaches {hybrid.alone[name]:.4f} alone, adds"
