@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxrec.errors import InputError, excused
+from jaxrec.errors import excused
 from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.kept import card_of
@@ -114,32 +114,25 @@ def _cases(run: RunFolder, card: ScoreCard) -> list[Case]:
             model = model_of_train(run, servable(run, "hybrid"))
     own = dataset.interactions.at(run.protocol.split.known)
     liked = dataset.interactions.at(run.protocol.split.test).liked(dataset.feedback)
-    catalogue, found = dataset.catalogue, []
-    for place, user in enumerate(users):
-        of_user = own.at(np.flatnonzero(own.users == user))
+    catalogue = dataset.catalogue
+
+    def case(place: int, user: int) -> Case:
+        told = latest(catalogue, dataset.feedback, own.at(np.flatnonzero(own.users == user)))
         hits = set(liked.items[liked.users == user].tolist())
-        found.append(
-            Case(
-                user=str(dataset.user_ids[user]),
-                known=int(known[user]),
-                relevant=int(relevant[user]),
-                latest=[
-                    " ".join(line.split()) for line in latest(catalogue, dataset.feedback, of_user)
-                ],
-                lists={
-                    row: [
-                        Listed(catalogue.called(item), item in hits)
-                        for item in of.items[place].tolist()
-                        if item >= 0
-                    ]
-                    for row, of in lists.items()
-                },
-                why=[]
-                if model is None
-                else _why(model, int(user), lists["hybrid"].items[place][:EXPLAINED]),
-            )
+        items = {row: [i for i in of.items[place].tolist() if i >= 0] for row, of in lists.items()}
+        return Case(
+            user=str(dataset.user_ids[user]),
+            known=int(known[user]),
+            relevant=int(relevant[user]),
+            latest=[" ".join(line.split()) for line in told],
+            lists={
+                row: [Listed(catalogue.called(item), item in hits) for item in of]
+                for row, of in items.items()
+            },
+            why=[] if model is None else _why(model, user, items["hybrid"][:EXPLAINED]),
         )
-    return found
+
+    return [case(place, user) for place, user in enumerate(users.tolist())]
 
 
 def _shown(card: ScoreCard) -> list[str]:
@@ -151,12 +144,9 @@ def _shown(card: ScoreCard) -> list[str]:
     return [row for row in dict.fromkeys((card.reference, "text", last)) if row in measured]
 
 
-def _why(model: FittedModel, user: int, items: np.ndarray) -> list[str]:
+def _why(model: FittedModel, user: int, items: list[int]) -> list[str]:
     """What speaks for items of a user's list, a line each."""
-    try:
-        explained = model.explain(model.asking(np.array([user], np.int32)), items[items >= 0])
-    except InputError:
-        return []
+    explained = model.explain(model.asking(np.array([user], np.int32)), np.array(items))
     return [
         f"Why {model.catalogue.called(of.item)} (hybrid, rank {of.rank}):"
         f" {in_short(model.catalogue, of)}."
