@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxrec.commands import completion, doctor, learning, measuring, serving
+from jaxrec.commands import completion, doctor, learning, measuring, reporting, serving
 from jaxrec.commands.learning import train, tune_rows
 from jaxrec.commands.measuring import measure
 from jaxrec.commands.opening import budget_of, open_existing, open_run_of
@@ -58,6 +58,7 @@ for command in (
     learning.tune,
     learning.train_pmf,
     measuring.evaluate,
+    reporting.report,
     serving.recommend,
     serving.similar,
     serving.explain,

@@ -34,6 +34,7 @@ MAY_IMPORT = {
         "pmf",
         "models",
         "fusion",
+        "explanation",
         "border",
         "experiment",
         "serving",

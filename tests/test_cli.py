@@ -298,6 +298,49 @@ def test_each_initialisation_searches_by_itself(tmp_path: Path) -> None:
     assert one != other
 
 
+def test_a_report_tells_of_run_folders_and_refuses_what_is_stale(tmp_path: Path) -> None:
+    run, page = tmp_path / "run", tmp_path / "page.html"
+    made = jaxrec("train-pmf", "--run", run, "--data", "synthetic", "--sweeps", 1)
+    assert made.exit_code == 0, made.output
+    report = ("report", "--run", run, "--out", page, "--figures", tmp_path / "figures")
+    refused = jaxrec(*report)
+    assert (refused.exit_code, page.exists()) == (2, False)
+    assert f"has no score card; run `jaxrec eval --run {run}`" in refused.output
+    assert jaxrec("eval", "--run", run, "--row", "pmf", "--row", "popularity").exit_code == 0
+    result = jaxrec(*report)
+    assert result.exit_code == 0, result.output
+    first = page.read_bytes()
+    assert b"jaxrec run --run" in first
+    assert first.count(b"as they were measured") == 3  # users
+    assert (tmp_path / "figures" / "training-pmf.svg").exists() == (b"Factors of pmf" in first)
+    assert jaxrec(*report).exit_code == 0
+    assert page.read_bytes() == first
+    two = jaxrec("report", "--run", run, "--run", run, "--out", page)
+    assert two.exit_code == 0, two.output
+    assert b"Side by side" in page.read_bytes()
+    inside = jaxrec("report", "--run", run, "--out", page, "--figures", run / "figures")
+    assert "in the run folder" in inside.output
+    damaged = json.loads((run / "results.json").read_text())
+    damaged["made_from"]["rows"]["popularity"] = "something else"
+    write_json(run / "results.json", damaged)
+    stale = jaxrec(*report)
+    assert (stale.exit_code, len(stale.output.splitlines())) == (2, 1)
+    assert f"made from something else by now; run `jaxrec eval --run {run}`" in stale.output
+
+
+def test_a_study_is_a_report(tmp_path: Path) -> None:
+    result = jaxrec(
+        "run", "--run", tmp_path / "study", "--data", "synthetic", "--seeds", 2,
+        "--trials", 0, "--row", "pmf", "--row", "popularity",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    page = tmp_path / "page.html"
+    result = jaxrec("report", "--run", tmp_path / "study", "--out", page)
+    assert result.exit_code == 0, result.output
+    assert "Means over 2 run folders" in page.read_text()
+    assert "--seed 1 --seeds 2 -k 25" in page.read_text()
+
+
 def test_cold_items_are_five_folds(tmp_path: Path) -> None:
     result = jaxrec(
         "run", "--run", tmp_path, "--data", "synthetic", "--protocol", "cold-items",

@@ -116,11 +116,34 @@ def eval_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(options, command)
 
 
-list_length = click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
-
-
 file: dict[str, Any] = {"type": click.Path(dir_okay=False, exists=True, path_type=Path)}
 folder: dict[str, Any] = {"type": click.Path(file_okay=False, path_type=Path)}
+
+
+def report_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of a report: on what, and where to."""
+    options = [
+        click.option(
+            "--run",
+            "runs",
+            multiple=True,
+            required=True,
+            help="Run folder, or folder of `jaxrec run --seeds`; run folders may be several.",
+            **folder,
+        ),
+        click.option(
+            "--out",
+            default="report.html",
+            show_default=True,
+            type=Output(".html"),
+            help="The page.",
+        ),
+        click.option("--figures", help="Folder that gets its figures as SVG and PNG.", **folder),
+    ]
+    return _with(options, command)
+
+
+list_length = click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
 
 
 fitted_option = click.option(

@@ -41,8 +41,9 @@ def refuse_outputs(context: click.Context) -> None:
         path = given[name]
         if not isinstance(option.type, Output) or path is None:
             continue
-        place, run = _place(path), given.get("--run")
-        why = _unsuitable(path, option.type.suffixes) or _owned(place, run and _place(run))
+        place, runs = _place(path), given.get("--run") or ()
+        runs = runs if isinstance(runs, tuple) else (runs,)
+        why = _unsuitable(path, option.type.suffixes) or _owned(place, [*map(_place, runs)])
         # a description may take the place of the one that was read
         if why is None and place in taken and not (taken[place] in READ and path.suffix == ".toml"):
             why = f"{taken[place]} names the same file; give another"
@@ -87,9 +88,10 @@ def _try_to_write(place: Path) -> None:
     tempfile.TemporaryFile(dir=folder).close()
 
 
-def _owned(place: Path, run: Path | None) -> str | None:
+def _owned(place: Path, runs: list[Path]) -> str | None:
     """Why a place is not for others to write to, if so."""
-    if run is not None and run in (place, *place.parents):
-        return f"in the run folder {run}, which only jaxrec writes; give a place outside it"
+    for run in runs:
+        if run in (place, *place.parents):
+            return f"in the run folder {run}, which only jaxrec writes; give a place outside it"
     owner = owner_of(place)
     return None if owner is None else f"in {owner}; give a place outside it"

@@ -292,6 +292,19 @@ def results_are_stale(run: RunFolder) -> bool:
         return True  # of another version or damaged, or the embeddings are to be chosen anew
 
 
+def read_fresh_card(run: RunFolder) -> ScoreCard:
+    """The last score card; InputError if there is none with figures, or it is damaged or stale."""
+    remedy = f"run `{run.command('eval')}`"
+    if not run.results_path.exists():
+        raise InputError(f"{run.path} has no score card; {remedy}")
+    card = read_card(run.results_path)
+    if not card.measured:
+        raise InputError(f"{run.results_path}: no row was measured; {remedy}")
+    if results_are_stale(run):
+        raise InputError(f"{run.results_path}: made from something else by now; {remedy}")
+    return card
+
+
 def set_stale_results_aside(run: RunFolder) -> str | None:
     """Rename stale results; return a line that says so."""
     if not results_are_stale(run):

@@ -1,5 +1,6 @@
 """The score card for people.
 
-`tables` and `summary` for the terminal, `plot` for a file. Imports the ground and
-`evaluation.card`.
+`verdict` says it in a few lines; `tables` and `summary` for the terminal, `plot` for a file; for a
+page `charts` and `drawing` draw it, `chapters` put it in order and `page` writes it. Imports the
+ground and `evaluation.card`.
 """

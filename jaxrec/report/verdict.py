@@ -1,12 +1,12 @@
-"""What a score card comes to, in a line or two: which row won, and what text did."""
+"""What a card or a study comes to, in a few lines: for a terminal by precision, for a page by NDCG."""
 
 from collections.abc import Iterator
 from math import isnan, nan
+from shlex import join
+from typing import NamedTuple, Self
 
-from jaxrec.evaluation.card import RowCard, ScoreCard
-
-SURE = 0.05
-"""p from which on a difference may be chance."""
+from jaxrec.evaluation.card import Comparison, Interval, Numbers, RowCard, ScoreCard, Summary
+from jaxrec.report.charts import SURE
 
 
 def verdict(card: ScoreCard) -> Iterator[str]:
@@ -65,3 +65,162 @@ def _how_sure(card: ScoreCard, first: RowCard, second: RowCard, k: int) -> str:
 
 def _chance(p: float) -> str:
     return "" if p < SURE else ": it may be chance"
+
+
+class Standing(NamedTuple):
+    """How rows stand at one cut-off, in one run folder or over several."""
+
+    k: int
+    ndcg: Numbers
+    """By row; without rows that have none."""
+    ci95: dict[str, Interval]
+    tail: Numbers
+    """Recall of rare items by row, where there is one."""
+    over_pmf: Numbers
+    """p that a row's NDCG is that of `pmf`, uncorrected."""
+    against: dict[str, Comparison]
+    """Of `hybrid`, by row."""
+    over: str
+    """In words, of what figures are means."""
+    protocol: str
+    synthetic: bool
+    splits: int
+
+    @classmethod
+    def of_card(cls, card: ScoreCard, k: int) -> Self:
+        """In one run folder."""
+        metric, rows = f"ndcg@{k}", card.measured
+        tails = {row: of.by_item_third.get("tail") for row, of in rows.items()}
+        return cls(
+            k=k,
+            ndcg=_known({row: of.figures.metrics[metric] for row, of in rows.items()}),
+            ci95={row: of.figures.ci95[metric] for row, of in rows.items()},
+            tail=_known({row: of.metrics[f"recall@{k}"] for row, of in tails.items() if of}),
+            over_pmf=_known(
+                {row: (of.figures.p_vs_pmf or {}).get(metric, nan) for row, of in rows.items()}
+            ),
+            against={} if card.hybrid is None else card.hybrid.against.get(metric, {}),
+            over=f"{next(iter(rows.values())).users:,} users",
+            protocol=str(card.protocol["protocol"]),
+            synthetic=bool(card.protocol["synthetic"]),
+            splits=1,
+        )
+
+    @classmethod
+    def of_study(cls, summary: Summary, k: int) -> Self:
+        """Over several run folders."""
+        metric, rows = f"ndcg@{k}", summary.rows
+        return cls(
+            k=k,
+            ndcg=_known({row: of[metric].mean for row, of in rows.items()}),
+            ci95={row: of[metric].ci95 for row, of in rows.items()},
+            tail=_known({row: of[f"tail_recall@{k}"].mean for row, of in rows.items()}),
+            over_pmf={},
+            against=(summary.against or {}).get(metric, {}),
+            over=f"{len(summary.runs)} run folders",
+            protocol=summary.protocol,
+            synthetic=summary.synthetic,
+            splits=len(summary.runs),
+        )
+
+    @property
+    def ranked(self) -> list[str]:
+        """Rows, the best first."""
+        return sorted(self.ndcg, key=lambda row: -self.ndcg[row])
+
+
+def three_lines(of: Standing, run: str, data: str) -> list[str]:
+    """The verdict, by NDCG.
+
+    Args:
+        of: the rows.
+        run: the run folder or the study, for commands to go on with.
+        data: what it was made of, likewise.
+    """
+    if not of.ndcg:
+        return [f"No row has an NDCG@{of.k}: no user has anything to find."]
+    won, sure = _won(of)
+    return [won, _text(of), _next(of, run, data, sure)]
+
+
+def _won(of: Standing) -> tuple[str, bool]:
+    """Which row is best, and whether its lead over the next is more than chance."""
+    best, *others = of.ranked
+    low, high = of.ci95[best]
+    line = (
+        f"Won: {best}, NDCG@{of.k} {of.ndcg[best]:.4f} (95 % interval {low:.4f} to {high:.4f}, over"
+        f" {of.over})"
+    )
+    if not others:
+        return f"{line}; nothing else was measured.", False
+    second = others[0]
+    if of.ndcg[second] > 0:
+        line += f", {of.ndcg[best] / of.ndcg[second] - 1:+.1%} over {second}"
+    compared = {best: of.against.get(second), second: of.against.get(best)}.get("hybrid")
+    if compared is not None:
+        p, by = compared.p_holm, " after Holm"
+    elif second == "pmf" and best in of.over_pmf:
+        p, by = of.over_pmf[best], ""
+    else:
+        return f"{line}; no test has compared the two.", False
+    sure = p < SURE
+    line += f" (p {_p(p)}{by}{'' if sure else ': it may be chance'})"
+    clear = None if sure or best != "hybrid" else _first_clear(of, others)
+    return f"{line}, and surely ahead of {clear} and what is below." if clear else f"{line}.", sure
+
+
+def _first_clear(of: Standing, others: list[str]) -> str | None:
+    """The best row from which on `hybrid` is surely ahead of all."""
+    clear = None
+    for row in reversed(others):
+        if row not in of.against or not of.against[row].p_holm < SURE:
+            break
+        clear = row
+    return clear
+
+
+def _text(of: Standing) -> str:
+    """What rows gain by reading texts."""
+    told = []
+    for row in of.ndcg:
+        base = row.partition("+")[0]
+        if base == row or not of.ndcg.get(base, 0) > 0:
+            continue
+        line = f"{row} {of.ndcg[row] / of.ndcg[base] - 1:+.1%} over {base}"
+        if base == "pmf" and row in of.over_pmf:
+            line += f" (p {_p(of.over_pmf[row])})"
+        if row in of.tail and base in of.tail:
+            line += f", recall of rare items {of.tail[row]:.4f} after {of.tail[base]:.4f}"
+        told.append(line)
+    if "text" in of.ndcg:
+        told.append(f"text alone reaches {of.ndcg['text']:.4f}")
+    if not told:
+        return "Text: no row that reads texts was measured beside the same row without."
+    return f"Text, by NDCG@{of.k}: {'; '.join(told)}."
+
+
+def _next(of: Standing, run: str, data: str, sure: bool) -> str:
+    """The command that is worth most now."""
+    if of.synthetic:
+        return "Next: made-up data say nothing of yours; `jaxrec run --data YOURS` does."
+    if of.splits == 1 and not any("text" in row or "+" in row for row in of.ndcg):
+        return f"Next: let rows read the texts: `{join(['jaxrec', 'embed', '--run', run])}`."
+    protocol = of.protocol if of.protocol != "published" else "strict"
+    seeds = ["jaxrec", "run", "--seeds", f"{5 * of.splits}", "--data", data]
+    seeds += ["--protocol", protocol, "--run", f"{run}-seeds"]
+    if not sure and protocol == of.protocol:
+        return f"Next: settle it over more splits: `{join(seeds)}`."
+    able = [row for row in of.ranked if row.partition("+")[0] != "mf"]
+    if not able:
+        return f"Next: measure rows that can serve, under protocol strict: `{join(seeds)}`."
+    place = run if of.splits == 1 else "RUN"
+    fit = join(["jaxrec", "fit", "--run", place, "--row", able[0], "--out", "MODEL"])
+    return f"Next: fit {able[0]} on everything, to serve it: `{fit}`."
+
+
+def _known(figures: Numbers) -> Numbers:
+    return {row: value for row, value in figures.items() if not isnan(value)}
+
+
+def _p(p: float) -> str:
+    return "below 0.001" if p < 0.001 else f"{p:.3f}"

@@ -43,8 +43,18 @@ def test_every_option_that_writes_is_an_output() -> None:
     options = [option for of in commands for option in of.params]
     writing = [option for option in options if option.opts[0] in ("--json", "--out", "--plot")]
     writing.remove(next(of for of in cli.main.commands["fit"].params if of in writing))  # a folder
-    assert len(writing) == 11
+    assert len(writing) == 13
     assert all(isinstance(option.type, Output) for option in writing)
+
+
+def test_no_run_folder_of_several_is_written_into(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        cli.main,
+        ["report", "--run", str(tmp_path / "a"), "--run", str(tmp_path / "b"),
+         "--out", str(tmp_path / "b" / "page.html")],
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert f"in the run folder {tmp_path / 'b'}" in result.output
 
 
 def test_what_can_be_written_is_left_to_the_command(tmp_path: Path) -> None:

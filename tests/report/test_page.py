@@ -1,0 +1,142 @@
+"""The page: whole by itself, and hostile words are words."""
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from math import nan
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from jaxrec.evaluation.card import ScoreCard
+from jaxrec.report.chapters import Case, Evidence, Listed, Training, of_run, side_by_side
+from jaxrec.report.page import Section, charts_of, write_page
+from tests.cards import row_card, score_card_of
+from tests.report.test_tables import HYBRID
+
+HOSTILE = "</title></svg><script>alert('`$x$`')</script><!-- \"'"
+
+
+def full(row: str = "hybrid") -> ScoreCard:
+    beyond = {"novelty@5": 3.0, "coverage@5": 0.5}
+    rows = [
+        row_card("pmf", 0.2, beyond_accuracy=beyond),
+        row_card(row, 0.3, beyond_accuracy=beyond, gains={"pmf": {"ndcg@5": 0.5}},
+                 alpha=0.5, alpha_curve=((0.0, 0.1), (0.5, 0.2)), all_unseen={"ndcg@5": 0.1}),
+    ]  # fmt: skip
+    return score_card_of(*rows, hybrid=HYBRID)
+
+
+def evidence(card: ScoreCard, title: str = "A title") -> Evidence:
+    trainings = [Training("training-x", f"Fine-tuning of {title}", "epoch",
+                          {"loss": [nan, 1.0, 0.5], "validation": [0.1, 0.2, 0.3]})]  # fmt: skip
+    lists = {"pmf": [Listed(title, True)], "hybrid": [Listed("B", False), Listed("C", True)]}
+    cases = [Case(title, 5, 2, [title], lists, [f"Why {title}"])]
+    return Evidence(title, "songs.csv", card, trainings, cases, [f"jaxrec run --run {title}"])
+
+
+def written(tmp_path: Path, *sections: Section) -> str:
+    write_page(tmp_path / "page.html", sections, "1.0")
+    return (tmp_path / "page.html").read_text()
+
+
+class Tags(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_a_card_with_one_row_is_a_page(tmp_path: Path) -> None:
+    page = written(tmp_path, of_run(Evidence("run", "data", score_card_of(row_card("pmf")))))
+    assert "<h2" in page
+    assert "Users" not in page
+    assert "SYNTHETIC DATA" in page
+
+
+def test_every_chapter_is_there_where_there_is_something_to_show() -> None:
+    titles = [chapter.title for chapter in of_run(evidence(full())).chapters]
+    assert titles == [
+        "Scores", "How scores are fused", "Popular and rare items", "Beyond accuracy", "Cold items",
+        "Training", "User A title, with 5 interactions", "Protocol card", "The same again",
+    ]  # fmt: skip
+
+
+def test_a_page_needs_no_other_file(tmp_path: Path) -> None:
+    tags = Tags(written(tmp_path, of_run(evidence(full())))).found
+    for tag, attributes in tags:
+        assert tag not in ("img", "iframe", "object", "base")
+        places = [attributes.get(name) for name in ("src", "href", "xlink:href")]
+        assert all(place.startswith(("#", "data:")) for place in places if place)
+
+
+def test_hostile_words_stay_words(tmp_path: Path) -> None:
+    page = written(tmp_path, of_run(evidence(full(HOSTILE), HOSTILE)))
+    scripts = [tag for tag, _ in Tags(page).found if tag == "script"]
+    assert len(scripts) == 1
+    assert "alert('" not in re.sub(r"<(text|title)[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ElementTree.fromstring(svg)
+
+
+def test_the_policy_allows_the_one_script(tmp_path: Path) -> None:
+    page = written(tmp_path, of_run(evidence(full())))
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page
+
+
+def test_no_two_parts_share_a_name(tmp_path: Path) -> None:
+    runs = [evidence(full()), Evidence("second", "songs.csv", full())]
+    parts = [of_run(run, f"run-{n}-") for n, run in enumerate(runs)]
+    page = written(tmp_path, side_by_side(runs), *parts)
+    names = [attributes["id"] for _, attributes in Tags(page).found if "id" in attributes]
+    assert len(names) == len(set(names))
+
+
+def test_tables_and_charts_say_what_they_are(tmp_path: Path) -> None:
+    page = written(tmp_path, of_run(evidence(full())))
+    tags = Tags(page).found
+    assert all(attributes.get("scope") for tag, attributes in tags if tag == "th")
+    charts = [attributes for tag, attributes in tags if tag == "svg"]
+    assert charts
+    assert all(of.get("role") == "img" and of.get("aria-label") for of in charts)
+    assert page.count("<caption>") == page.count("<table")
+
+
+def test_charts_are_text_in_the_colour_of_the_page() -> None:
+    (chart,) = of_run(Evidence("r", "d", score_card_of(row_card("pmf")))).chapters[0].charts
+    svg = str(chart.inline())
+    assert "currentColor" in svg
+    assert ">pmf</text>" in svg
+    assert svg == str(chart.inline())
+
+
+def test_figures_are_files_of_two_formats(tmp_path: Path) -> None:
+    chart, *_ = charts_of([of_run(Evidence("r", "d", score_card_of(row_card("pmf"))))])
+    chart.save(tmp_path / "new")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["rows.png", "rows.svg"]
+
+
+def test_run_folders_of_different_protocols_are_told_apart() -> None:
+    other = score_card_of(row_card("ease"), protocol={"protocol": "temporal"})
+    (chapter,) = side_by_side([Evidence("one", "d", full()), Evidence("two", "d", other)]).chapters
+    assert "differ" in chapter.said[0]
+    table = {row[0].text: [cell.text[:6] for cell in row[1:]] for row in chapter.tables[0].rows}
+    assert table == {"pmf": ["0.2000", ""], "hybrid": ["0.3000", ""], "ease": ["", "0.4000"]}
+
+
+def test_what_is_half_written_leaves_the_page_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = written(tmp_path, of_run(evidence(full())))
+    monkeypatch.setattr(Path, "write_text", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_page(tmp_path / "page.html", [of_run(evidence(full()))], "1.0")
+    assert (tmp_path / "page.html").read_text() == page
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]

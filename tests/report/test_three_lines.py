@@ -1,0 +1,61 @@
+"""Three lines that a card is read by."""
+
+from dataclasses import replace
+
+from jaxrec.evaluation.card import Comparison, ScoreCard
+from jaxrec.report.verdict import Standing, three_lines
+from tests.cards import figures, row_card, score_card_of
+from tests.report.test_tables import HYBRID
+
+
+def lines(card: ScoreCard) -> list[str]:
+    return three_lines(Standing.of_card(card, 5), "my run", "songs.csv")
+
+
+def real(*rows: object, p: float = 0.01) -> ScoreCard:
+    compared = Comparison(0.1, 0.25, (0.05, 0.15), p, p, (0.1,))
+    against = {"ndcg@5": {"pmf": compared, "pmf+text": compared}}
+    hybrid = replace(HYBRID, against=against)
+    return score_card_of(*rows, hybrid=hybrid, protocol={"synthetic": False})  # type: ignore[arg-type]
+
+
+def test_a_sure_winner_is_to_be_fitted() -> None:
+    won, _, then = lines(
+        real(row_card("pmf", 0.4), row_card("pmf+text", 0.3), row_card("hybrid", 0.5))
+    )
+    assert won == (
+        "Won: hybrid, NDCG@5 0.5000 (95 % interval 0.4000 to 0.6000, over 10 users), +25.0% over"
+        " pmf (p 0.010 after Holm)."
+    )
+    assert then.endswith("`jaxrec fit --run 'my run' --row hybrid --out MODEL`.")
+
+
+def test_what_may_be_chance_is_said_and_to_be_settled() -> None:
+    won, _, then = lines(real(row_card("pmf+text", 0.4), row_card("hybrid", 0.5), p=0.2))
+    assert won.endswith("(p 0.200 after Holm: it may be chance).")
+    assert "--seeds 5 --data songs.csv --protocol strict --run 'my run-seeds'" in then
+
+
+def test_what_text_did_is_told_pair_by_pair() -> None:
+    row = row_card("pmf+text", 0.3)
+    row.by_item_third["tail"] = figures(0.1)
+    _, text, _ = lines(real(row_card("pmf", 0.2), row, row_card("text", 0.1)))
+    assert text == (
+        "Text, by NDCG@5: pmf+text +50.0% over pmf, recall of rare items 0.1000 after 0.2000; text"
+        " alone reaches 0.1000."
+    )
+
+
+def test_rows_without_text_are_told_how_to_get_it() -> None:
+    _, text, then = lines(real(row_card("pmf"), row_card("ease")))
+    assert text.startswith("Text: no row that reads texts")
+    assert "`jaxrec embed --run 'my run'`" in then
+
+
+def test_made_up_data_lead_to_ones_own() -> None:
+    assert "--data YOURS" in lines(score_card_of(row_card("pmf")))[-1]
+
+
+def test_nobody_to_judge_by_is_one_line() -> None:
+    (line,) = lines(score_card_of(row_card("pmf", float("nan"))))
+    assert line == "No row has an NDCG@5: no user has anything to find."
