@@ -926,7 +926,7 @@ def test_an_interrupted_score_card_keeps_what_was_measured(tmp_path: Path, comma
         "--row", "popularity", "--row", "rp3beta", "--row", "ease",
     ]  # fmt: skip
     if command == "run":
-        arguments += ["--model", "no/such-model"]
+        arguments += ["--model", "no/such-model", "--trials", "0"]
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, *arguments],
         cwd=Path(cli.__file__).parent, capture_output=True, text=True,

@@ -18,11 +18,10 @@ from jaxrec.evaluation.card import (
     cut_offs,
 )
 from jaxrec.report import charts
-from jaxrec.report.charts import SURE
 from jaxrec.report.page import Cell, Chapter, Section, Table
 from jaxrec.report.summary import LEAD, lead_cells
 from jaxrec.report.tables import BEYOND, draws_line, figure, hybrid_line, ties_line
-from jaxrec.report.verdict import Standing, three_lines
+from jaxrec.report.verdict import SURE, Standing, three_lines
 
 OF_PMF = "* differs from pmf (p below 0.05 by bootstrap, uncorrected)"
 OF_HYBRID = "† hybrid differs from it (p below 0.05 after Holm)"

@@ -13,9 +13,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from jaxrec.evaluation.card import Comparison, Figures, FusionCard, Interval, ScoreCard, Summary
 from jaxrec.report.drawing import COLOURS, INK, Chart, panels, styled
 from jaxrec.report.plot import METRICS
+from jaxrec.report.verdict import SURE
 
-SURE = 0.05
-"""p below which a difference is marked."""
 FAR = 0.5
 """What is further away than this share is told and not drawn, that the rest can be read."""
 APART = 0.055

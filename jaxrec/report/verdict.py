@@ -1,4 +1,4 @@
-"""What a card or a study comes to, in a few lines: for a terminal by precision, for a page by NDCG."""
+"""What a card or a study comes to: for a terminal by precision, for a page by NDCG."""
 
 from collections.abc import Iterator
 from math import isnan, nan
@@ -6,7 +6,9 @@ from shlex import join
 from typing import NamedTuple, Self
 
 from jaxrec.evaluation.card import Comparison, Interval, Numbers, RowCard, ScoreCard, Summary
-from jaxrec.report.charts import SURE
+
+SURE = 0.05
+"""p below which a difference is more than chance."""
 
 
 def verdict(card: ScoreCard) -> Iterator[str]:

@@ -43,7 +43,7 @@ def test_every_option_that_writes_is_an_output() -> None:
     options = [option for of in commands for option in of.params]
     writing = [option for option in options if option.opts[0] in ("--json", "--out", "--plot")]
     writing.remove(next(of for of in cli.main.commands["fit"].params if of in writing))  # a folder
-    assert len(writing) == 13
+    assert len(writing) == 12
     assert all(isinstance(option.type, Output) for option in writing)
 
 
