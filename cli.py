@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxrec.commands import learning, measuring, serving
+from jaxrec.commands import learning, measuring, serving, web
 from jaxrec.commands.learning import train, tune_rows
 from jaxrec.commands.measuring import measure
 from jaxrec.commands.opening import budget_of, open_existing, open_run_of
@@ -62,6 +62,7 @@ for command in (
     serving.similar,
     serving.explain,
     serving.export,
+    web.serve,
 ):
     main.add_command(command)
 
