@@ -118,9 +118,9 @@ class Guard:
             )
 
     def _check_token(self, authorization: str) -> None:
-        given = authorization.removeprefix("Bearer ").encode()
+        right = f"Bearer {self.rules.token}"
         if self.rules.token is not None and not secrets.compare_digest(
-            given, self.rules.token.encode()
+            authorization.encode(), right.encode()
         ):
             raise Problem(
                 401, "no token, or another one", "send the header Authorization: Bearer TOKEN"

@@ -1,7 +1,7 @@
 """What is answered, and the page that lists it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,7 +41,7 @@ class Service:
                 ready = await asyncio.to_thread(Ready.read, self.path)
                 for step in ready.warm_up():  # between other requests
                     await self.compute(step)
-            except (InputError, OSError) as error:
+            except (InputError, OSError, Problem) as error:
                 LOG.error("the old model stays: %s", error)
                 return
             except Exception:
@@ -52,8 +52,8 @@ class Service:
             self.meters.generation.set(self.generation)
             LOG.info("model %s, generation %d", ready.sha256[:12], self.generation)
 
-    async def compute(self, work: Any) -> Any:
-        """In the worker's thread."""
+    async def compute(self, work: Callable[[], Any]) -> Any:
+        """What `work` returns, called in the worker's thread."""
         return await asyncio.wrap_future(self.worker.call(work))
 
 

@@ -28,6 +28,8 @@ def test_a_token_is_asked_for_everywhere(service: Service) -> None:
     wrong = client.get("/docs", headers={"Authorization": "Bearer wrong"})
     assert wrong.status_code == 401
     assert wrong.headers["WWW-Authenticate"] == "Bearer"
+    bare = client.get("/docs", headers={"Authorization": "right"})
+    assert bare.status_code == 401
     right = client.get("/health", headers={"Authorization": "Bearer right"})
     assert right.status_code == 200
 
