@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxrec.commands import completion, doctor, learning, measuring, reporting, serving
+from jaxrec.commands import learning, machine, measuring, reporting, serving, web
 from jaxrec.commands.learning import train, tune_rows
 from jaxrec.commands.measuring import measure
 from jaxrec.commands.opening import budget_of, open_existing, open_run_of
@@ -63,8 +63,9 @@ for command in (
     serving.similar,
     serving.explain,
     serving.export,
-    doctor.doctor,
-    completion.completion,
+    machine.doctor,
+    machine.completion,
+    web.serve,
 ):
     main.add_command(command)
 

@@ -1,8 +1,10 @@
 """What there is to compute on, and how work is spread over it."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -49,6 +51,19 @@ def _threads(number: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(number, "jaxrec")
 
 
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextmanager
+def one_program_at_a_time() -> Iterator[None]:
+    """In this thread: a server answers many, and compiled programs side by side may deadlock."""
+    before = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(before)
+
+
 def placement() -> Placement:
     """A thread a core; one thread where an accelerator does the work."""
     devices = workers()
@@ -64,6 +79,8 @@ def workers() -> list[jax.Device]:
     devices = jax.local_devices()
     if devices[0].platform != "cpu":
         return devices
+    if _alone.get():
+        return devices[:1]
     # macOS and Windows cannot confine a process to cores
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return devices[:1] * (cores or 1)

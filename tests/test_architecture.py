@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "experiment": LISTS | {"sources", "pmf", "models", "fusion", "border"},
     "serving": LISTS
     | {"sources", "pmf", "models", "fusion", "explanation", "border", "experiment"},
+    "web": LISTS | {"models", "explanation", "serving"},
     "report": GROUND | {"evaluation"},
     "console": GROUND,
     "health": GROUND,
@@ -38,6 +39,7 @@ MAY_IMPORT = {
         "border",
         "experiment",
         "serving",
+        "web",
         "report",
         "console",
         "health",

@@ -287,6 +287,31 @@ def export_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(options, command)
 
 
+def serve_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of answering over HTTP."""
+    options = [
+        the_model_option,
+        click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen."),
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=8000,
+            show_default=True,
+            help="0 takes one that is free.",
+        ),
+        click.option("--token", envvar="JAXREC_TOKEN", hidden=True),  # a command line is no secret
+        click.option("--token-file", help="What the requests' Bearer token must be.", **file),
+        click.option(
+            "--rate",
+            type=click.IntRange(min=1),
+            default=100,
+            show_default=True,
+            help="Requests of a client in a second.",
+        ),
+    ]
+    return _with(options, command)
+
+
 def columns_of(context: click.Context, option: click.Parameter, value: str) -> dict[str, str]:
     """`user=NAME,item=NAME` as a dictionary; BadParameter if it is something else."""
     pairs = [pair.partition("=") for pair in filter(None, (value or "").split(","))]

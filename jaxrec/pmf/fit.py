@@ -146,6 +146,7 @@ def fold_in(
             order,
             ridge,
             mean,
+            few_shapes=True,
         )
         with ThreadPoolExecutor(len(workers())) as pool:
             other = jnp.asarray(held)

@@ -93,11 +93,13 @@ def lay_out_vectors(
     order: Order,
     ridge: NDArray[np.floating],
     mean: NDArray[np.floating] | None,
+    few_shapes: bool = False,
 ) -> Shards:
     """Lay one side out and send it to its workers; arguments as `jaxrec.pmf.tiles.lay_out`."""
     devices = workers()
     single = devices[0].platform == "cpu"
-    laid = lay_out(vectors, columns, targets, weights, order, workers=len(devices), single=single)
+    how = {"workers": len(devices), "single": single, "few_shapes": few_shapes}
+    laid = lay_out(vectors, columns, targets, weights, order, **how)
     # what is put on a named device is "committed" to it, and so is all that comes of it: a program
     # would be compiled for the first factors and again for later ones
     places = [None] * len(devices) if len(set(devices)) == 1 else devices

@@ -78,6 +78,7 @@ def lay_out(
     *,
     workers: int,
     single: bool,
+    few_shapes: bool = False,
 ) -> list[tuple[Tiles, ...]]:
     """Lay one side's ratings out in tiles.
 
@@ -89,6 +90,7 @@ def lay_out(
         order: of the vectors.
         workers: how many shards.
         single: make tiles of one vector only.
+        few_shapes: leave room up to a power of 2, so that one program serves other ratings too.
 
     Returns:
         For each worker its tiles of 1 vector, then of 4 vectors, and so on, all of one shape.
@@ -101,7 +103,7 @@ def lay_out(
     filled = np.zeros(size * workers, np.int64)
     filled[: len(order.lengths)] = order.lengths
     lengths = filled.reshape(size, workers).T  # each shard's vectors
-    chunks, slots = _room(lengths, plan)
+    chunks, slots = _room(lengths, plan, few_shapes)
 
     # A counting sort by shard and vector, in compiled code; padding goes last within its vector,
     # and a complex number brings scale and target along.
@@ -139,7 +141,7 @@ def lay_out(
 
 
 def _room(
-    lengths: NDArray[np.int64], plan: list[tuple[int, int, int]]
+    lengths: NDArray[np.int64], plan: list[tuple[int, int, int]], few_shapes: bool
 ) -> tuple[list[list[NDArray[np.int64]]], NDArray[np.int64]]:
     """How many chunks each tile has, by shard and part; slots of each vector [shards, size].
 
@@ -154,7 +156,8 @@ def _room(
         of_tile = -(-longest // chunk)
         slots[:, here] = np.repeat(of_tile * chunk, tile_vectors, axis=1)
         total = of_tile.sum(axis=1) * tile_vectors * chunk
-        slots[:, here.stop - 1] += max(total.max(), tile_vectors * chunk) - total
+        most = max(int(total.max()), tile_vectors * chunk)
+        slots[:, here.stop - 1] += (1 << (most - 1).bit_length() if few_shapes else most) - total
         for mine, counts in zip(chunks, of_tile, strict=True):
             mine.append(counts)
         vector = here.stop

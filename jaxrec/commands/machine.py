@@ -1,4 +1,4 @@
-"""What is installed, and whether the commands have what they need."""
+"""The machine and the shell: what is installed and whether that does, what completes a command."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 import click
+from click.shell_completion import get_completion_class
 
 from jaxrec.console import options as ask
 from jaxrec.console.characters import shown
 from jaxrec.console.outputs import refuse_outputs
 from jaxrec.console.session import stop
 from jaxrec.errors import InputError
+
+PROGRAM = "jaxrec"
 
 
 @click.command()
@@ -69,3 +72,22 @@ def _emptied() -> list[str]:
 
 def _say(line: str) -> None:
     click.echo(shown(line, getattr(sys.stdout, "encoding", None) or "ascii"))
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what makes a shell complete jaxrec's commands, options and values.
+
+    \b
+    bash: eval "$(jaxrec completion bash)"                in ~/.bashrc
+    zsh:  eval "$(jaxrec completion zsh)"                 in ~/.zshrc, after compinit
+    fish: jaxrec completion fish > ~/.config/fish/completions/jaxrec.fish
+    """
+    of_shell = get_completion_class(shell)
+    assert of_shell is not None
+    main = context.find_root().command
+    # not `source()`: that of bash runs bash to look at its version, and a script is made anywhere
+    made = of_shell(main, {}, PROGRAM, f"_{PROGRAM.upper()}_COMPLETE")
+    click.echo(made.source_template % made.source_vars())

@@ -1,0 +1,280 @@
+"""What is answered, and the page that lists it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, Query, Response
+from fastapi.responses import HTMLResponse
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from jaxrec.data.ids import NONE
+from jaxrec.errors import InputError
+from jaxrec.web.batches import Worker
+from jaxrec.web.meters import LOG, Meters
+from jaxrec.web.problems import Problem, handle_problems
+from jaxrec.web.ready import One, Ready
+
+MOST = 1_000
+"""Items of a list, liked, or excluded."""
+MOST_EXPLAINED = 50
+STYLE = "body{font:16px sans-serif;max-width:50em;margin:2em auto}code{color:#036}"
+
+
+class Service:
+    """The model in use, and the thread that asks it."""
+
+    def __init__(self, path: Path, ready: Ready, worker: Worker, meters: Meters):
+        self.path, self.ready, self.worker, self.meters = path, ready, worker, meters
+        self.generation = 1
+        self.meters.generation.set(1)
+        self._reloading = asyncio.Lock()
+
+    async def reload(self) -> None:
+        """Take the model folder anew; one that cannot be read or warmed up changes nothing."""
+        async with self._reloading:
+            try:
+                ready = await asyncio.to_thread(Ready.read, self.path)
+                for step in ready.warm_up():  # between other requests
+                    await self.compute(step)
+            except (InputError, OSError, Problem) as error:
+                LOG.error("the old model stays: %s", error)
+                return
+            except Exception:
+                LOG.exception("the old model stays")
+                return
+            self.ready = ready
+            self.generation += 1
+            self.meters.generation.set(self.generation)
+            LOG.info("model %s, generation %d", ready.sha256[:12], self.generation)
+
+    async def compute(self, work: Callable[[], Any]) -> Any:
+        """What `work` returns, called in the worker's thread."""
+        return await asyncio.wrap_future(self.worker.call(work))
+
+
+Asked = Annotated[str | int, Field(description="Id or title.")]
+Exclude = Annotated[
+    list[str], Query(max_length=MOST, description="Ids or titles not to be listed; may be repeated")
+]
+NOTHING: list[str] = []
+Length = Annotated[int, Query(ge=1, le=MOST, description="How many items")]
+Explain = Annotated[bool, Query(description=f"Say why; for k up to {MOST_EXPLAINED}")]
+
+
+class Somebody(BaseModel):
+    """Somebody new, by what they like."""
+
+    model_config = ConfigDict(extra="forbid")
+    liked: list[Asked] = Field(max_length=MOST)
+    k: int = Field(10, ge=1, le=MOST)
+    exclude: list[Asked] = Field([], max_length=MOST)
+    explain: bool = False
+
+
+class Item(BaseModel):
+    """Of the catalogue."""
+
+    item_id: int | str
+    title: str
+
+
+class Why(BaseModel):
+    """What gives an item its score; see `jaxrec explain`."""
+
+    in_words: str
+    signals: list[dict[str, Any]]
+    known: list[dict[str, Any]]
+
+
+class Place(Item):
+    """Of a list."""
+
+    rank: int
+    score: float
+    why: Why | None = None
+
+
+class Recommendations(BaseModel):
+    """Best first, and by what; to a stranger what suits those of whom nothing is known."""
+
+    recommended_by: str
+    items: list[Place]
+
+
+class Health(BaseModel):
+    """Of the server."""
+
+    ready: bool
+    model: str
+    sha256: str
+    written: str
+    row: str
+    generation: int
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """All that is answered."""
+
+    @app.get("/users/{user:path}/recommendations", response_model_exclude_none=True)
+    async def of_user(
+        user: str, k: Length = 10, exclude: Exclude = NOTHING, explain: Explain = False
+    ) -> Recommendations:
+        """Recommend to a user whom the model knows."""
+        ready = service.ready
+        (position,) = ready.model.user_ids.find([user]).tolist()
+        if position == NONE:
+            raise Problem(
+                404,
+                f"no user {user[:80]!r}",
+                "POST /recommendations serves somebody new, by what they like",
+            )
+        return await recommend(ready, ready.user(position), k, exclude, explain)
+
+    @app.post("/recommendations", response_model_exclude_none=True)
+    async def of_somebody(somebody: Somebody) -> Recommendations:
+        """Recommend to somebody new, by what they like."""
+        ready = service.ready
+        one = ready.somebody([_found(ready, asked) for asked in somebody.liked])
+        return await recommend(ready, one, somebody.k, somebody.exclude, somebody.explain)
+
+    async def recommend(
+        ready: Ready, one: One, k: int, exclude: Sequence[Asked], explain: bool
+    ) -> Recommendations:
+        if explain and k > MOST_EXPLAINED:
+            raise Problem(422, f"k is {k}, and explained", f"k of at most {MOST_EXPLAINED}")
+        left_out = {_found(ready, asked) for asked in exclude}
+        asked = min(k + len(left_out), ready.items)
+        found = await asyncio.wrap_future(service.worker.recommend(ready, one, asked))
+        kept = (found.items >= 0) & ~np.isin(found.items, list(left_out))
+        items, scores = found.items[kept][:k], found.scores[kept][:k]
+        why: list[dict[str, Any]] = []
+        if explain and len(items):
+            why = await service.compute(lambda: ready.why(one, items.tolist(), found.strange))
+        model = ready.model
+        by = model.strangers.called(None) if found.strange else model.row
+        return Recommendations(recommended_by=by, items=_places(ready, items, scores, why))
+
+    @app.get("/items/{item:path}/similar", response_model_exclude_none=True)
+    async def similar(item: str, k: Length = 10) -> dict[str, list[Place]]:
+        """List the items most like one, by each signal of the model and by texts."""
+        ready = service.ready
+        position = _found(ready, item)
+        spaces = await service.compute(lambda: ready.model.similar(position, ready.length(k)))
+        if not spaces:
+            title = ready.model.catalogue.called(position)
+            raise Problem(404, f"the model does not say what {title!r} is like", "ask for another")
+        return {
+            name: _places(ready, found.items[0][:k], found.scores[0][:k])
+            for name, found in spaces.items()
+        }
+
+    @app.get("/items")
+    async def items(
+        q: Annotated[str, Query(max_length=200, description="Beginnings of words")] = "",
+        limit: Annotated[int, Query(ge=1, le=100)] = 10,
+    ) -> list[Item]:
+        """Complete a title: items each of whose asked words begins a word of the title."""
+        titles = service.ready.titles
+        return [_item(service.ready, position) for position in titles.starting(q, limit)]
+
+    @app.get("/health")
+    async def health() -> Health:
+        """Which model is in use."""
+        ready = service.ready
+        return Health(
+            ready=True,
+            model=service.path.name,
+            sha256=ready.sha256,
+            written=ready.written,
+            row=ready.model.row,
+            generation=service.generation,
+        )
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Counters for Prometheus."""
+        return Response(service.meters.text(), media_type="text/plain; version=0.0.4")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page(app.openapi()))
+
+    @app.get("/docs.css", include_in_schema=False)
+    async def style() -> Response:
+        return Response(STYLE, media_type="text/css")
+
+
+def application(service: Service) -> FastAPI:
+    """Routes and problems; who may ask is for a `Guard` around it."""
+    app = FastAPI(title="jaxrec", docs_url=None, redoc_url=None)
+    handle_problems(app)
+    add_routes(app, service)
+    return app
+
+
+def _found(ready: Ready, asked: Asked) -> int:
+    """Position of an item that is asked for by id or title."""
+    text = str(asked)
+    found = ready.titles.find(text)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = [_item(ready, item).model_dump() for item in ready.titles.starting(text, 10)]
+        raise Problem(422, f"{text[:80]!r} is several items", "give an id", items=several)
+    close = ready.titles.close_to(text)
+    remedy = "give an id or a title, as GET /items?q= completes it"
+    raise Problem(404, f"no item {text[:80]!r}", remedy, close=close)
+
+
+def _item(ready: Ready, position: int) -> Item:
+    catalogue = ready.model.catalogue
+    name = catalogue.ids.names[position].item()
+    return Item(item_id=name, title=catalogue.titles[position])
+
+
+def _places(
+    ready: Ready,
+    items: NDArray[np.int32],
+    scores: NDArray[np.floating],
+    why: Sequence[dict[str, Any]] = (),
+) -> list[Place]:
+    named = zip(items[items >= 0].tolist(), scores.tolist(), strict=False)
+    return [
+        Place(
+            **_item(ready, item).model_dump(),
+            rank=place + 1,
+            score=score,
+            why=Why(**why[place]) if why else None,
+        )
+        for place, (item, score) in enumerate(named)
+    ]
+
+
+def page(openapi: dict[str, Any]) -> str:
+    """The routes as a page that needs no script and no other host."""
+    parts = []
+    for path, methods in openapi["paths"].items():
+        for method, of in methods.items():
+            takes = [
+                f"<li><code>{escape(one['name'])}</code> {escape(one.get('description', ''))}</li>"
+                for one in of.get("parameters", [])
+            ]
+            body = of.get("requestBody", {}).get("content", {}).get("application/json", {})
+            if name := body.get("schema", {}).get("$ref", "").rpartition("/")[2]:
+                fields = ", ".join(openapi["components"]["schemas"][name]["properties"])
+                takes.append(f"<li>JSON of <code>{escape(fields)}</code></li>")
+            what = escape(of.get("description", ""))
+            parts.append(
+                f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{what}</p>"
+                f"<ul>{''.join(takes)}</ul>"
+            )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxrec</title>'
+        '<link rel="stylesheet" href="docs.css"><h1>jaxrec</h1>'
+        f'<p>All of it: <a href="openapi.json">openapi.json</a></p>{"".join(parts)}</html>'
+    )

@@ -1,0 +1,98 @@
+"""The process: a port, a warm model, signals."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from jaxrec.errors import InputError
+from jaxrec.web.batches import Worker
+from jaxrec.web.guard import Guard, Rules
+from jaxrec.web.meters import LOG, Metered, Meters
+from jaxrec.web.ready import Ready
+from jaxrec.web.routes import Service, application
+
+PATIENCE = 30
+"""Seconds that what is under way has when the server is to end."""
+
+
+def serving(path: Path, ready: Ready) -> Service:
+    """A model that is warm, and the thread that answers by it."""
+    meters = Meters()
+    worker = Worker(meters.batches.observe)
+    for step in ready.warm_up():
+        worker.call(step).result()
+    return Service(path, ready, worker, meters)
+
+
+def guarded(service: Service, rules: Rules) -> ASGIApp:
+    """The whole application."""
+    return Metered(Guard(application(service), rules), service.meters)
+
+
+def serve(path: Path, host: str, port: int, rules: Rules, tell: Callable[[str], None]) -> None:
+    """Answer until SIGTERM or SIGINT; SIGHUP takes the model folder anew.
+
+    Args:
+        path: of the model folder.
+        host: to listen on.
+        port: to listen on; 0 for one that is free.
+        rules: who may ask; see `jaxrec.web.guard.rules`.
+        tell: of where it listens.
+
+    Raises:
+        InputError: the port cannot be had, or the model folder not be read.
+    """
+    with _bound(host, port) as listener:
+        service = serving(path, Ready.read(path))
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+        LOG.setLevel(logging.INFO)
+        config = uvicorn.Config(
+            guarded(service, rules),
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=PATIENCE,
+        )
+        port = listener.getsockname()[1]
+        tell(f"{path}: http://{f'[{host}]' if ':' in host else host}:{port}, routes at /docs")
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_until_told(uvicorn.Server(config), listener, service))
+        service.worker.close()
+
+
+async def _until_told(server: uvicorn.Server, listener: socket.socket, service: Service) -> None:
+    reloads = set[asyncio.Task[None]]()
+
+    def reload() -> None:
+        reloads.add(task := asyncio.create_task(service.reload()))
+        task.add_done_callback(reloads.discard)
+
+    if hasattr(signal, "SIGHUP"):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+    # uvicorn raises the signal that ended it once more, when all is done
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    await server.serve(sockets=[listener])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Not listening yet: whoever asks before the model is warm is refused, and may ask again."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise InputError(f"--host {host} --port {port}: {error.strerror}; give another") from None
+    return listener

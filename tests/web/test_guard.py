@@ -1,0 +1,50 @@
+"""Who may ask."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from jaxrec.errors import InputError
+from jaxrec.web.guard import Rules, rules
+from jaxrec.web.routes import Service
+from tests.web.conftest import client_of
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("http://localhost:8000", 200),
+        ("http://[::1]:8000", 200),
+        ("http://evil.example", 421),
+        ("http://127.0.0.1.evil.example", 421),
+    ],
+)
+def test_on_loopback_the_host_is_checked(service: Service, host: str, status: int) -> None:
+    assert client_of(service, Rules(), host).get("/health").status_code == status
+
+
+def test_a_token_is_asked_for_everywhere(service: Service) -> None:
+    client = client_of(service, Rules(loopback=False, token="right"), "http://some.example")
+    assert client.get("/health").status_code == 401
+    wrong = client.get("/docs", headers={"Authorization": "Bearer wrong"})
+    assert wrong.status_code == 401
+    assert wrong.headers["WWW-Authenticate"] == "Bearer"
+    bare = client.get("/docs", headers={"Authorization": "right"})
+    assert bare.status_code == 401
+    right = client.get("/health", headers={"Authorization": "Bearer right"})
+    assert right.status_code == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "some.example"])
+def test_other_machines_need_a_token(host: str) -> None:
+    with pytest.raises(InputError, match="needs a token; give --token-file"):
+        rules(host, None, 100)
+    assert not rules(host, "secret", 100).loopback
+
+
+@pytest.mark.parametrize("path", ["/docs", "/health", "/nowhere"])
+def test_every_answer_is_secured(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"

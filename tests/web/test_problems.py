@@ -1,0 +1,86 @@
+"""Each way to be refused."""
+
+import logging
+
+import pytest
+from starlette.testclient import TestClient
+
+from jaxrec.web.guard import MOST_BYTES, Rules
+from jaxrec.web.routes import Service
+from tests.web.conftest import client_of
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "detail"),
+    [
+        ("/users/nobody/recommendations", 404, "no user 'nobody'"),
+        ("/items/nix/similar", 404, "no item 'nix'"),
+        ("/users/7/recommendations?exclude=nix", 404, "no item 'nix'"),
+        ("/nowhere", 404, "Not Found"),
+        ("/recommendations", 405, "Method Not Allowed"),
+        ("/users/7/recommendations?k=1001", 422, "query.k"),
+        ("/users/7/recommendations?k=51&explain=1", 422, "k is 51"),
+    ],
+)
+def test_a_problem_has_one_form(client: TestClient, path: str, status: int, detail: str) -> None:
+    response = client.get(path)
+    problem = response.json()
+    assert response.status_code == problem["status"] == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert detail in problem["detail"]
+    assert problem["title"]
+    assert problem["remedy"]
+
+
+def test_an_unknown_item_has_close_titles(client: TestClient, service: Service) -> None:
+    title = service.ready.model.catalogue.titles[3]
+    first, *rest = title.split()
+    typo = " ".join([first, *rest[:-1], "zzz"])
+    assert title in client.get(f"/items/{typo}/similar").json()["close"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"{}", b'{"liked": [3], "more": 1}', b'{"liked": [' + b"3," * 1000 + b"3]}"]
+)
+def test_a_body_that_is_not_understood_is_told_where(client: TestClient, body: bytes) -> None:
+    response = client.post(
+        "/recommendations", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["where"].startswith("body")
+
+
+def test_a_body_is_bounded_whether_it_says_its_length_or_not(client: TestClient) -> None:
+    large = b" " * (MOST_BYTES + 1)
+    assert client.post("/recommendations", content=large).status_code == 413
+    response = client.post("/recommendations", content=iter([large[:-9], large[-9:]]))
+    assert response.status_code == 413
+    assert response.json()["remedy"] == "send fewer items"
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_come_back(service: Service) -> None:
+    client = client_of(service, Rules(rate=2))
+    found = [client.get("/health") for _ in range(4)]
+    assert [response.status_code for response in found[:2]] == [200, 200]
+    assert found[-1].status_code == 429
+    assert found[-1].headers["Retry-After"] == "1"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_mistake_is_logged_under_an_id_and_not_shown(
+    client: TestClient,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("secret")
+
+    monkeypatch.setattr(service.ready.titles, "starting", broken)
+    with caplog.at_level(logging.ERROR, "jaxrec.web"):
+        response = client.get("/items", headers={"X-Request-ID": "mine"})
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "secret" not in response.text
+    assert response.headers["X-Request-ID"] == "mine"
+    assert "mine failed" in caplog.text

@@ -1,0 +1,85 @@
+"""A real process: signals, the port, what is refused at the start."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from shutil import copytree
+from time import monotonic, sleep
+from typing import Any
+
+import httpx2
+import pytest
+from click.testing import CliRunner
+
+import cli
+
+
+def asked(url: str, until: Any, seconds: float = 120) -> Any:
+    """What GET answers, once it is as it should be."""
+    end = monotonic() + seconds
+    while True:
+        try:
+            found = httpx2.get(url).json()
+            if until(found):
+                return found
+        except httpx2.TransportError:
+            pass
+        assert monotonic() < end, "the server does not come to answer so"
+        sleep(0.2)
+
+
+def test_a_model_is_taken_anew_and_a_bad_one_is_not(folder: Path, tmp_path: Path) -> None:
+    model = copytree(folder, tmp_path / "model")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jaxrec.cli", "serve", "--model", str(model)]
+    told = tmp_path / "log"
+    with told.open("w") as log:  # a pipe that nobody reads would fill up
+        process = subprocess.Popen([*command, "--port", str(port)], stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        asked(f"{url}/health", lambda health: health["generation"] == 1)
+        process.send_signal(signal.SIGHUP)
+        while asked(f"{url}/health", lambda _: True)["generation"] == 1:
+            assert httpx2.get(f"{url}/users/7/recommendations").status_code == 200
+        (model / "users.parquet").write_bytes(b"damaged")
+        process.send_signal(signal.SIGHUP)
+        sleep(1)
+        assert asked(f"{url}/health", lambda _: True)["generation"] == 2
+        assert httpx2.get(f"{url}/users/7/recommendations").status_code == 200
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+    assert process.returncode == 0
+    assert told.read_text().count("the old model stays") == 1
+    assert "Traceback" not in told.read_text()
+
+
+def test_what_cannot_be_served_is_one_line(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for more, message in (
+            (["--host", "0.0.0.0"], "needs a token; give --token-file FILE or JAXREC_TOKEN"),
+            (["--token-file", tmp_path / "empty"], "is empty; write a token into it"),
+            (["--port", port], "Address already in use; give another"),
+            (["--port", 0, "--model", tmp_path], "is no model folder; `jaxrec fit"),
+        ):
+            arguments = ["serve", "--model", str(folder), *map(str, more)]
+            result = CliRunner().invoke(cli.main, arguments, env={"JAXREC_TOKEN": ""})
+            assert result.exit_code == 2, result.output
+            assert message in result.output
+
+
+def test_what_is_not_installed_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("jaxrec.web.guard", "jaxrec.web.server"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    result = CliRunner().invoke(cli.main, ["serve", "--model", str(folder)])
+    assert result.exit_code == 2
+    assert "pip install 'jaxrec[serve]'" in result.output
