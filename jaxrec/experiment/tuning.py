@@ -234,7 +234,8 @@ def tune(
 ) -> dict[str, Any]:
     """Search the settings of a row by TPE (Bergstra et al. 2011).
 
-    The defaults come first, then what other data prefer (`Model.tried`). A row is fitted on train
+    The defaults come first, then what other data prefer (`Model.tried`), one after the other with
+    the best settings until then. A row is fitted on train
     without validation and judged by validation (see `Trials`); the test part is not touched. The
     defaults stay where nothing leads them by more than chance. Trials of the same row, data, split
     and embeddings that were made before count.
@@ -269,14 +270,8 @@ def tune(
         n_startup_trials=1 + len(model.tried),
     )
     begun = any(trial.params == default for trial in before)
-    queued = [trial.params for trial in before] + [
-        trial.system_attrs["fixed_params"]
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    ]
-    for other in model.tried:
-        differs = run.dataset.feedback.has_grades or "target" not in other
-        if differs and default | other not in queued:
-            study.enqueue_trial(default | other)
+    graded = run.dataset.feedback.has_grades
+    tried = [other for other in model.tried if graded or "target" not in other]
     start, first_cost = time.monotonic(), cost_of(run, row)
     judged = None
     while (done := len(study.get_trials(deepcopy=False, states=FINISHED))) < trials:
@@ -286,6 +281,10 @@ def tune(
             break
         judged = judged or Trials(run, row)
         if begun:
+            if done <= len(tried):
+                best = _best(study, default)
+                so_far = default if best is None else best.params
+                study.enqueue_trial(so_far | tried[done - 1])
             _one_more(study, judged)
         else:
             study.add_trial(judged.of_defaults())

@@ -88,6 +88,23 @@ def test_the_defaults_stay_where_the_lead_may_be_chance(
     assert card["settings"]["lambda_"] == 200.0
 
 
+def test_what_is_tried_keeps_what_was_found(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[float, int]] = []
+
+    def of(trials: Trials, settings: dict[str, Any], goes_on: Any) -> np.ndarray:
+        told.append((settings["shrinkage"], settings["neighbours"]))
+        return np.linspace(0, 0.1, USERS) + 0.1 * (settings["shrinkage"] == 30.0)
+
+    model = MODELS["itemknn"]._replace(tried=({"shrinkage": 30.0}, {"neighbours": 300}))
+    monkeypatch.setitem(MODELS, "itemknn", model)
+    monkeypatch.setattr(Trials, "figures", of)
+    monkeypatch.setattr(Trials, "lead", lambda trials, found: 100 * (np.mean(found[0]) - 0.05))
+    tune(run, "itemknn", 3)
+    assert told == [(0.65, 84), (30.0, 84), (30.0, 300)]
+
+
 @pytest.mark.parametrize("trials", [1, 3, 14])
 def test_chance_leads_as_rarely_however_many_trials_there_are(trials: int) -> None:
     best = np.random.default_rng(0).normal(size=(100_000, trials)).max(axis=1)
