@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -140,8 +140,8 @@ class Trials:
 
     A trial is fitted on each validation part's train and judged by NDCG@25 of `JUDGES` users at
     most: a `GLANCE` at a few of them first, then the others. It ends as soon as it is below the
-    defaults for sure, by `SURE` standard errors of the difference over the users seen until then
-    (a race against the defaults, after Maron and Moore 1994).
+    defaults by `SURE` standard errors of the difference over the users seen until then (a race
+    against the defaults, after Maron and Moore 1994).
     """
 
     def __init__(self, run: RunFolder, row: str):
@@ -159,6 +159,9 @@ class Trials:
                 for users in np.split(some, glance)
             ]
             self.parts.append((evidence(run, split, row), shown))
+        # first, so that no trial's arrays are held beside theirs
+        self.defaults = self._of_defaults()
+        """[judges] of the default settings; None where they cannot be fitted."""
 
     def figures(
         self, settings: Settings, goes_on: Callable[[list[NDArray[Any]]], None]
@@ -172,9 +175,7 @@ class Trials:
                 goes_on(found)
         return np.concatenate(found)
 
-    @cached_property
-    def defaults(self) -> NDArray[np.floating] | None:
-        """[judges] of the default settings; None where they cannot be fitted."""
+    def _of_defaults(self) -> NDArray[np.floating] | None:
         try:
             return self.figures(MODELS[self.row].settings, lambda found: None)
         except InputError:
@@ -191,7 +192,7 @@ class Trials:
         error = float(np.std(difference)) / len(figures) ** 0.5
         return float(np.mean(difference)) / error if error > 0 else 0.0
 
-    def of_defaults(self) -> FrozenTrial:
+    def trial_of_defaults(self) -> FrozenTrial:
         """The trial of the default settings; pruned where they cannot be fitted."""
         model, found = MODELS[self.row], self.defaults
         return optuna.trial.create_trial(
@@ -235,10 +236,10 @@ def tune(
     """Search the settings of a row by TPE (Bergstra et al. 2011).
 
     The defaults come first, then what other data prefer (`Model.tried`), one after the other with
-    the best settings until then. A row is fitted on train
-    without validation and judged by validation (see `Trials`); the test part is not touched. The
-    defaults stay where nothing leads them by more than chance. Trials of the same row, data, split
-    and embeddings that were made before count.
+    the best settings until then. A row is fitted on train without validation and judged by
+    validation (see `Trials`); the test part is not touched. The defaults stay where nothing leads
+    them by more than chance. Trials of the same row, data, split and embeddings that were made
+    before count.
 
     Args:
         run: where `tuned/` is written.
@@ -287,7 +288,7 @@ def tune(
                 study.enqueue_trial(so_far | tried[done - 1])
             _one_more(study, judged)
         else:
-            study.add_trial(judged.of_defaults())
+            study.add_trial(judged.trial_of_defaults())
             begun = True
         best = _best(study, default)
         on_trial(done + 1, float("nan") if best is None else best.values[0])
