@@ -39,6 +39,9 @@ from threadpoolctl import ThreadpoolController
 from jaxrec.devices import workers
 from jaxrec.pmf.tiles import Order, Tiles, lay_out
 
+AMONG_THREADS = 2**19
+"""Bytes of an operation's arrays from where on XLA's CPU compiler gives parts of it to several
+threads, which one that is compiled into one function cannot have."""
 HALVINGS = 4
 """A Gauss-Newton step that does not descend is halved; the last time it is dropped instead."""
 
@@ -116,7 +119,8 @@ def hold(
 
     The sum over all pairs runs over the vectors of `paired`, if that is given, instead of S. The
     eigenbasis saves each vector a product with S^T S per step, and a step, and costs a product of
-    all f_j with it: it is taken where that is cheaper. The eigenproblem is solved on the host.
+    all f_j with it: it is taken where that is cheaper, and where S^T S is too large to be read in
+    one function. The eigenproblem is solved on the host.
     """
     others, columns = S.shape
     zeros = np.zeros(columns, S.dtype)
@@ -127,7 +131,8 @@ def hold(
     held = Held(S, offset, None, pairs, linear, float(squares))
     vectors = len(shards.ridge)
     without = 2 * columns * shards.ratings + 4 * columns**2 * vectors  # multiplications
-    if columns**2 * (others + 2 * vectors) + 5 * columns**3 > without:
+    small = pairs.nbytes < AMONG_THREADS or shards.devices[0].platform != "cpu"
+    if small and columns**2 * (others + 2 * vectors) + 5 * columns**3 > without:
         return held
     if not np.isfinite(pairs).all():
         raise FloatingPointError("the factors are not finite")

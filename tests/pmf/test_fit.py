@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -319,6 +320,15 @@ def test_with_and_without_the_eigenbasis_the_end_is_the_same(
     assert losses[-1] == pytest.approx(expected, rel=1e-5)
     again, _ = fit(ratings, settings._replace(float64=True, sweeps=200), item_means=means)
     assert expected <= objective(again, ratings, settings, item_means=means) * 1.001
+
+
+@pytest.mark.parametrize("of", [{}, {"float64": True}, {"biases": True}], ids=repr)
+def test_so_many_factors_that_their_gramian_would_be_read_by_several_threads(
+    ratings: Interactions, of: dict[str, Any]
+) -> None:
+    settings = GRADED._replace(factors=400, sweeps=2, **of)
+    factors, losses = fit(ratings, settings)
+    assert losses[-1] == pytest.approx(objective(factors, ratings, settings), rel=1e-5)
 
 
 def test_the_same_seed_gives_the_same_bytes(ratings: Interactions) -> None:
