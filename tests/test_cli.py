@@ -87,11 +87,12 @@ def test_a_table_comes_first_and_says_what_is_next(run: Path) -> None:
     common = "eval", "--run", run, "-k", 5, "--row", "popularity", "--row", "mf"
     result = jaxrec(*common)
     _, shown = result.stdout.split("protocol published, seed 42\n")
-    assert " leads: P@5 " in shown
+    lines = [line.partition(":")[0] for line in shown.splitlines()]
+    assert lines[lines.index("Won") :][:3] == ["Won", "Text", "Next"]
     where = f"protocol card: in {run}/results.json; -v prints it above the table"
     assert where in shown.splitlines()
-    assert f"next: `jaxrec fit --run {run} --out model`, `jaxrec explain" in result.stderr
-    assert "next: " not in jaxrec(*common, "-q").output
+    assert f"See also `jaxrec report --run {run}`, `jaxrec recommend" in result.stderr
+    assert "See also" not in jaxrec(*common, "-q").output
     whole = jaxrec(*common, "-v").stdout.splitlines()
     assert whole[0] == "protocol: published"
     assert where not in whole

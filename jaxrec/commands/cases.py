@@ -39,7 +39,9 @@ def evidence(run: RunFolder, card: ScoreCard, say: Callable[[str], None]) -> Evi
     cases: list[Case] = []
     with excused(lambda why: say(f"Going on without users' lists: {why}")):
         cases = _cases(run, card)
-    return Evidence(str(run.path), data_of(run), card, _trainings(run), cases, commands(run, card))
+    return Evidence(
+        str(run.path), run.data_argument, card, _trainings(run), cases, commands(run, card)
+    )
 
 
 def commands(run: RunFolder, card: ScoreCard) -> list[str]:
@@ -62,16 +64,11 @@ def commands_of_study(path: Path, runs: list[RunFolder], card: ScoreCard) -> lis
 def _made(path: Path, run: RunFolder, card: ScoreCard, *grid: str) -> str:
     dataset, protocol = run.dataset, run.protocol
     made = ["jaxrec", "run", "--run", str(path)]
-    made += ["--data", data_of(run)]
+    made += ["--data", run.data_argument]
     made += ["--protocol", protocol.name]
     made += ["--seed", str(protocol.seed)] if protocol.rules.seeded else []
     made += ["--core", str(dataset.core)] if dataset.core else []
     return shlex.join([*made, *grid, *_cutoffs(card)])
-
-
-def data_of(run: RunFolder) -> str:
-    """What `--data` takes to make the run folder again."""
-    return "synthetic" if run.dataset.synthetic else run.dataset.source
 
 
 def _cutoffs(card: ScoreCard) -> list[str]:

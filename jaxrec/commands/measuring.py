@@ -98,9 +98,10 @@ def measure(
             card = score_card(opened, tuple(sorted(set(ks))), fusion, on_sweep, on_row, **more)
         except Interrupted as stopped:
             card, interrupted = stopped.card, True
-    terminal.result(*first_parts(card, whole=terminal.verbosity > 0))
+    made = str(opened.path), opened.data_argument
+    terminal.result(*first_parts(card, *made, whole=terminal.verbosity > 0))
     if last and not interrupted:
-        terminal.say(_next(opened, card))
+        terminal.say(_other_commands(opened, card))
     if terminal.verbosity <= 0:
         terminal.result(f"protocol card: in {opened.results_path}; -v prints it above the table")
     terminal.result(*further_parts(card))
@@ -111,12 +112,12 @@ def measure(
     return card
 
 
-def _next(opened: RunFolder, card: ScoreCard) -> str:
-    """What one may do with a score card."""
+def _other_commands(opened: RunFolder, card: ScoreCard) -> str:
+    """What else one may do with a score card."""
     best = () if card.hybrid else ("--row", card.ranked(max(card.ks))[0].name)
     each = (
-        opened.command("fit", "--out", "model"),
-        opened.command("explain", "--user", "ID", "--item", "ID", *best),
+        opened.command("report"),
         opened.command("recommend", "--user", "ID", *best),
+        opened.command("explain", "--user", "ID", "--item", "ID", *best),
     )
-    return f"next: {', '.join(f'`{command}`' for command in each)}"
+    return f"See also {', '.join(f'`{command}`' for command in each)}"

@@ -63,7 +63,7 @@ def _sections(paths: tuple[Path, ...], terminal: Terminal) -> list[Section]:
 
 
 def _study(path: Path) -> Section:
-    from jaxrec.commands.cases import commands_of_study, data_of
+    from jaxrec.commands.cases import commands_of_study
     from jaxrec.experiment.scoring import read_fresh_card
     from jaxrec.experiment.study import runs_of, summarise
     from jaxrec.report.chapters import of_study
@@ -72,7 +72,7 @@ def _study(path: Path) -> Section:
     cards = [read_fresh_card(run) for run in runs]
     summary = summarise([run.path for run in runs])
     again = commands_of_study(path, runs, cards[0])
-    return of_study(summary, str(path), data_of(runs[0]), cards[0].protocol, again)
+    return of_study(summary, str(path), runs[0].data_argument, cards[0].protocol, again)
 
 
 def _opened(path: Path) -> RunFolder:

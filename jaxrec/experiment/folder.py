@@ -270,6 +270,11 @@ class RunFolder:
         """For which of the rows `mf` and `pmf` factors are there."""
         return [row for row in FACTORS_OPTIONS if self.factors_path(row).exists()]
 
+    @property
+    def data_argument(self) -> str:
+        """What `--data` takes to make the run folder again."""
+        return "synthetic" if self.dataset.synthetic else self.dataset.source
+
     def command(self, name: str, *options: str) -> str:
         """A command on this run folder, as a shell reads it."""
         return shlex.join(["jaxrec", name, "--run", str(self.path), *options])

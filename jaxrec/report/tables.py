@@ -7,7 +7,7 @@ from math import isnan, nan
 from rich.table import Table
 
 from jaxrec.evaluation.card import AbsentRow, Draws, FusionCard, ScoreCard
-from jaxrec.report.verdict import verdict
+from jaxrec.report.verdict import Standing, three_lines
 
 TIED = 0.01
 """Share of a row's lists from which on equal scores are told of."""
@@ -23,17 +23,19 @@ BEYOND = (
 """Of the second table: heading, figure, decimal places."""
 
 
-def first_parts(card: ScoreCard, whole: bool = False) -> Iterator[str | Table]:
+def first_parts(card: ScoreCard, run: str, data: str, whole: bool = False) -> Iterator[str | Table]:
     """What is seen first: a table for each cut-off, and what it comes to.
 
     Args:
         card: what was measured.
+        run: the run folder, for commands to go on with.
+        data: what it was made of, likewise.
         whole: begin with the protocol card.
     """
     if whole:
         yield from card_lines(card)
     yield from (table(card, k) for k in card.ks)
-    yield from verdict(card)
+    yield from three_lines(Standing.of_card(card, max(card.ks)), run, data)
 
 
 def further_parts(card: ScoreCard) -> Iterator[str | Table]:

@@ -1,72 +1,13 @@
-"""What a card or a study comes to: for a terminal by precision, for a page by NDCG."""
+"""What a card or a study comes to, by NDCG: what won, what text did, what to do next."""
 
-from collections.abc import Iterator
 from math import isnan, nan
 from shlex import join
 from typing import NamedTuple, Self
 
-from jaxrec.evaluation.card import Comparison, Interval, Numbers, RowCard, ScoreCard, Summary
+from jaxrec.evaluation.card import Comparison, Numbers, ScoreCard, Summary
 
 SURE = 0.05
 """p below which a difference is more than chance."""
-
-
-def verdict(card: ScoreCard) -> Iterator[str]:
-    """Lines at the largest cut-off; none of a card that has nothing to compare."""
-    k = max(card.ks)
-    if len(card.measured) > 1:
-        yield lead_line(card, k)
-    if line := text_line(card, k):
-        yield line
-
-
-def lead_line(card: ScoreCard, k: int) -> str:
-    """Which row has the highest precision, how far it leads the next, and how sure that is."""
-    metric = f"precision@{k}"
-    first, second = card.ranked(k)[:2]
-    highest, next_to_it = (row.figures.metrics[metric] for row in (first, second))
-    lead = f", {highest / next_to_it - 1:+.1%} on {second.name}" if next_to_it > 0 else ""
-    return f"{first.name} leads: P@{k} {highest:.4f}{lead}; {_how_sure(card, first, second, k)}"
-
-
-def text_line(card: ScoreCard, k: int) -> str:
-    """What each row gains that is on the card without text too; empty if there is none.
-
-    Of several fine-tunings of an encoder the first is told of.
-    """
-    metric, gains = f"precision@{k}", []
-    for name, row in card.measured.items():
-        base, plus, _ = name.partition("+")
-        without = card.measured.get(base)
-        if not plus or without is None or base == "text" or "-draw" in name:
-            continue
-        if (before := without.figures.metrics[metric]) > 0:
-            p = (row.figures.p_vs_pmf or {}).get(metric, nan) if base == "pmf" else nan
-            sure = "" if isnan(p) else f" (p {p:.4f})"
-            gains.append(f"{name} {row.figures.metrics[metric] / before - 1:+.1%}{sure}")
-    return f"text changes P@{k}: {', '.join(gains)}" if gains else ""
-
-
-def _how_sure(card: ScoreCard, first: RowCard, second: RowCard, k: int) -> str:
-    """Of a lead; a card compares `hybrid` with every row and every row with `pmf`, no others."""
-    metric = f"precision@{k}"
-    compared = {} if card.hybrid is None else card.hybrid.against.get(metric, {})
-    pair = {first.name, second.name}
-    (other,) = pair - {"hybrid"} if "hybrid" in pair else ("",)
-    if other in compared:
-        lead, mean = compared[other], second.figures.metrics[metric]
-        low, high = sorted(lead.ci95) if first.name == "hybrid" else sorted(-x for x in lead.ci95)
-        interval = f"95 % interval {low / mean:+.1%} to {high / mean:+.1%}, " if mean > 0 else ""
-        return f"{interval}Holm's p {lead.p_holm:.4f}{_chance(lead.p_holm)}"
-    if "pmf" in pair:
-        (of,) = (row for row in (first, second) if row.name != "pmf")
-        if (p := (of.figures.p_vs_pmf or {}).get(metric)) is not None:
-            return f"p {p:.4f}{_chance(p)}"
-    return "how sure that is was not tested: only `hybrid` is compared with every row"
-
-
-def _chance(p: float) -> str:
-    return "" if p < SURE else ": it may be chance"
 
 
 class Standing(NamedTuple):
@@ -75,7 +16,6 @@ class Standing(NamedTuple):
     k: int
     ndcg: Numbers
     """By row; without rows that have none."""
-    ci95: dict[str, Interval]
     tail: Numbers
     """Recall of rare items by row, where there is one."""
     over_pmf: Numbers
@@ -96,7 +36,6 @@ class Standing(NamedTuple):
         return cls(
             k=k,
             ndcg=_known({row: of.figures.metrics[metric] for row, of in rows.items()}),
-            ci95={row: of.figures.ci95[metric] for row, of in rows.items()},
             tail=_known({row: of.metrics[f"recall@{k}"] for row, of in tails.items() if of}),
             over_pmf=_known(
                 {row: (of.figures.p_vs_pmf or {}).get(metric, nan) for row, of in rows.items()}
@@ -115,7 +54,6 @@ class Standing(NamedTuple):
         return cls(
             k=k,
             ndcg=_known({row: of[metric].mean for row, of in rows.items()}),
-            ci95={row: of[metric].ci95 for row, of in rows.items()},
             tail=_known({row: of[f"tail_recall@{k}"].mean for row, of in rows.items()}),
             over_pmf={},
             against=(summary.against or {}).get(metric, {}),
@@ -141,32 +79,31 @@ def three_lines(of: Standing, run: str, data: str) -> list[str]:
     """
     if not of.ndcg:
         return [f"No row has an NDCG@{of.k}: no user has anything to find."]
-    won, sure = _won(of)
-    return [won, _text(of), _next(of, run, data, sure)]
+    won, sure = what_won(of)
+    return [won, what_text_did(of), what_next(of, run, data, sure)]
 
 
-def _won(of: Standing) -> tuple[str, bool]:
-    """Which row is best, and whether its lead over the next is more than chance."""
+def what_won(of: Standing) -> tuple[str, bool]:
+    """Which row is best, how far it leads the next, and whether that is more than chance."""
     best, *others = of.ranked
-    low, high = of.ci95[best]
-    line = (
-        f"Won: {best}, NDCG@{of.k} {of.ndcg[best]:.4f} (95 % interval {low:.4f} to {high:.4f}, over"
-        f" {of.over})"
-    )
+    line = f"Won: {best}, NDCG@{of.k} {of.ndcg[best]:.4f} over {of.over}"
     if not others:
         return f"{line}; nothing else was measured.", False
     second = others[0]
-    if of.ndcg[second] > 0:
-        line += f", {of.ndcg[best] / of.ndcg[second] - 1:+.1%} over {second}"
+    mean = of.ndcg[second]
+    if mean > 0:
+        line += f", {of.ndcg[best] / mean - 1:+.1%} on {second}"
     compared = {best: of.against.get(second), second: of.against.get(best)}.get("hybrid")
     if compared is not None:
-        p, by = compared.p_holm, " after Holm"
+        p, by, sign = compared.p_holm, " after Holm", 1 if best == "hybrid" else -1
+        low, high = sorted(sign * bound for bound in compared.ci95)
+        within = f"95 % interval {low / mean:+.1%} to {high / mean:+.1%}, " if mean > 0 else ""
     elif second == "pmf" and best in of.over_pmf:
-        p, by = of.over_pmf[best], ""
+        p, by, within = of.over_pmf[best], "", ""
     else:
-        return f"{line}; no test has compared the two.", False
+        return f"{line}; how sure that is was not tested.", False
     sure = p < SURE
-    line += f" (p {_p(p)}{by}{'' if sure else ': it may be chance'})"
+    line += f" ({within}p {_p(p)}{by}{'' if sure else ': it may be chance'})"
     clear = None if sure or best != "hybrid" else _first_clear(of, others)
     return f"{line}, and surely ahead of {clear} and what is below." if clear else f"{line}.", sure
 
@@ -181,14 +118,14 @@ def _first_clear(of: Standing, others: list[str]) -> str | None:
     return clear
 
 
-def _text(of: Standing) -> str:
-    """What rows gain by reading texts."""
+def what_text_did(of: Standing) -> str:
+    """What rows gain by reading texts; of several fine-tunings of an encoder the first."""
     told = []
     for row in of.ndcg:
         base = row.partition("+")[0]
-        if base == row or not of.ndcg.get(base, 0) > 0:
+        if base == row or "-draw" in row or not of.ndcg.get(base, 0) > 0:
             continue
-        line = f"{row} {of.ndcg[row] / of.ndcg[base] - 1:+.1%} over {base}"
+        line = f"{row} {of.ndcg[row] / of.ndcg[base] - 1:+.1%} on {base}"
         if base == "pmf" and row in of.over_pmf:
             line += f" (p {_p(of.over_pmf[row])})"
         if row in of.tail and base in of.tail:
@@ -201,7 +138,7 @@ def _text(of: Standing) -> str:
     return f"Text, by NDCG@{of.k}: {'; '.join(told)}."
 
 
-def _next(of: Standing, run: str, data: str, sure: bool) -> str:
+def what_next(of: Standing, run: str, data: str, sure: bool) -> str:
     """The command that is worth most now."""
     if of.synthetic:
         return "Next: made-up data say nothing of yours; `jaxrec run --data YOURS` does."

@@ -49,7 +49,7 @@ def printed(*shown: RenderableType) -> list[str]:
 
 
 def parts(card: ScoreCard) -> list[RenderableType]:
-    return [*first_parts(card), *further_parts(card)]
+    return [*first_parts(card, "run", "songs.csv"), *further_parts(card)]
 
 
 def test_the_card_is_shown_part_by_part() -> None:
@@ -65,15 +65,16 @@ def test_the_card_is_shown_part_by_part() -> None:
     assert shown[4] == "pmf 10 0.2000 0.100 0.2000 0.2000 0.2000 10"
     assert shown[5] == "mf+minilm absent"
     assert shown[6] == "hybrid 20 0.4000 0.100 0.4000 0.4000 0.4000 20 +100.0%"
-    verdict, *further = shown[8:]
-    assert verdict.startswith("hybrid leads: P@5 0.4000, +100.0% on pmf; ")
+    won, text, then, *further = shown[8:]
+    assert won.startswith("Won: hybrid, NDCG@5 0.4000 over 10 users, +100.0% on pmf; ")
+    assert [text[:5], then[:5]] == ["Text:", "Next:"]
     assert further == ["mf+minilm is absent: jaxrec embed", hybrid_line(HYBRID)]
 
 
 def test_the_protocol_card_goes_above_the_table_if_it_is_asked_for() -> None:
     card = score_card_of(row_card("pmf"))
     protocol = card_lines(card)
-    assert printed(*first_parts(card, whole=True))[: len(protocol)] == protocol
+    assert printed(*first_parts(card, "run", "songs.csv", whole=True))[: len(protocol)] == protocol
     assert not set(protocol) & set(printed(*parts(card)))
 
 
