@@ -177,7 +177,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
     ) -> list[Item]:
         """Complete a title: items each of whose asked words begins a word of the title."""
         titles = service.ready.titles
-        return [item_of(service.ready, position) for position in titles.starting(q, limit)]
+        return [_item(service.ready, position) for position in titles.starting(q, limit)]
 
     @app.get("/health")
     async def health() -> Health:
@@ -213,14 +213,14 @@ def found_item(ready: Ready, asked: Asked) -> int:
     if len(found) == 1:
         return found[0]
     if found:
-        several = [item_of(ready, item).model_dump() for item in ready.titles.starting(text, 10)]
+        several = [_item(ready, item).model_dump() for item in ready.titles.starting(text, 10)]
         raise Problem(422, f"{text[:80]!r} is several items", "give an id", items=several)
     close = ready.titles.close_to(text)
     remedy = "give an id or a title, as GET /items?q= completes it"
     raise Problem(404, f"no item {text[:80]!r}", remedy, close=close)
 
 
-def item_of(ready: Ready, position: int) -> Item:
+def _item(ready: Ready, position: int) -> Item:
     catalogue = ready.model.catalogue
     name = catalogue.ids.names[position].item()
     return Item(item_id=name, title=catalogue.titles[position])
@@ -235,7 +235,7 @@ def places_of(
     named = zip(items[items >= 0].tolist(), scores.tolist(), strict=False)
     return [
         Place(
-            **item_of(ready, item).model_dump(),
+            **_item(ready, item).model_dump(),
             rank=place + 1,
             score=score,
             why=Why(**why[place]) if why else None,

@@ -123,12 +123,17 @@ def id_of(service: Service, item: int) -> Any:
     return service.ready.model.catalogue.ids.names[item].item()
 
 
-def expected(service: Service, liked: list[int], view: str = "model", **how: Any) -> list[str]:
-    """The titles that the API lists."""
+def places(service: Service, liked: list[int], view: str = "model", **how: Any) -> list[Any]:
+    """What the API lists."""
     names = service.ready.model.catalogue.ids.names[liked].tolist()
     client = client_of(service, Rules(rate=1_000))
     found = client.post("/explore", json={"liked": names, "views": [view], **how}).json()
-    return [item["title"] for item in found["views"][0]["items"]]
+    return found["views"][0]["items"]
+
+
+def expected(service: Service, liked: list[int], view: str = "model", **how: Any) -> list[str]:
+    """The titles of that."""
+    return [place["title"] for place in places(service, liked, view, **how)]
 
 
 def test_titles_are_completed_by_keys(visit: Visit, hybrid: Service) -> None:
@@ -193,8 +198,9 @@ def test_weights_rank_again_as_the_api_does(
     expect(visit.titles("model")).to_have_text(moved)
     expect(visit.page.get_by_role("status").last).to_contain_text(f"Hybrid: {moved[0]}")
     visit.page.get_by_role("checkbox", name="Vary them by item, as learned").press("Space")
-    how = {"weights": {"rp3beta": float(slider.input_value())}, "gate": False}
-    expect(visit.titles("model")).to_have_text(expected(hybrid, liked, **how))
+    weights = {"rp3beta": float(slider.input_value())}
+    levelled = expected(hybrid, liked, weights=weights, gate=False)
+    expect(visit.titles("model")).to_have_text(levelled)
     visit.page.get_by_role("button", name="As learned").press("Enter")
     expect(visit.titles("model")).to_have_text(own)
     expect(slider).to_have_attribute("aria-valuetext", re.compile(", as learned$"))
@@ -207,18 +213,19 @@ def test_the_panel_opens_and_closes_by_keys(
     page, titles = visit.page, expected(hybrid, liked)
     expect(visit.titles("model")).to_have_text(titles)
     page.locator("#weight-0").press("ArrowLeft")
-    how = {"weights": {"pmf+text": float(page.locator("#weight-0").input_value())}}
-    titles = expected(hybrid, liked, **how)
+    weights = {"pmf+text": float(page.locator("#weight-0").input_value())}
+    moved = places(hybrid, liked, weights=weights)
+    titles, score = [place["title"] for place in moved], moved[1]["score"]
+    expect(page.locator("#lists .score").nth(1)).to_have_text(f"{score:.3f}")
     expect(visit.titles("model")).to_have_text(titles)
     second = visit.titles("model").nth(1)
-    score = page.locator("#lists .score").nth(1).inner_text()
     second.press("Enter")
     panel = page.get_by_role("dialog", name=titles[1])
     expect(panel.get_by_role("heading", name=titles[1])).to_be_focused()
     expect(panel.locator("#why-line")).to_contain_text("Rank 2 of 197 by hybrid, by your weights")
     for table in panel.locator("table").all():
         parts = [float(text) for text in table.locator("tbody td:last-child").all_inner_texts()]
-        assert sum(parts) == pytest.approx(float(score), abs=5e-3)
+        assert sum(parts) == pytest.approx(score, abs=1e-3)
     names = panel.locator("table").last.locator("th[scope=row]").all_inner_texts()
     assert set(called(hybrid, liked)) <= set(names)
     expect(panel.locator("#similar li")).to_have_count(8)

@@ -192,7 +192,7 @@ def _why(ready: Ready, liked: list[int], item: int, asked: Wondering) -> dict[st
     model = _view(ready, asked.view, liked, asked)
     asking = model.somebody(np.array(liked, np.int32))
     try:
-        (found,) = model.explain(asking, np.array([item], np.int32))
+        (found,) = ready.seen_as(model).model.explain(asking, np.array([item], np.int32))
     except InputError as error:
         raise Problem(422, str(error), "ask for another item") from None
     return as_json(model.catalogue, found) | {"liked": item in liked}
