@@ -127,6 +127,27 @@ class Learned(NamedTuple):
         own = {name: [self.weights[name][signal] for signal in kept] for name in "abd"}
         return self._replace(weights=self.weights | own)
 
+    @property
+    def varied(self) -> bool:
+        """Does a weight differ between users or items?"""
+        return any(np.any(self.weights[name]) for name in "bd")
+
+    def weighing(self, known: Familiarity) -> NDArray[np.float64]:
+        """[signals, items] what each signal weighs for the one user of `known`."""
+        a, b, d = (np.array(self.weights[name], np.float64) for name in "abd")
+        of_user = a + b @ np.asarray(known.users, np.float64)[0]
+        return of_user[:, None] + d @ np.asarray(known.items, np.float64).T
+
+    def moved(self, by: NDArray[np.floating]) -> "Learned":
+        """The signals' weights by so much [signals] more, of all users and items."""
+        a = np.array(self.weights["a"], np.float64) + by
+        return self._replace(weights=self.weights | {"a": a.tolist()})
+
+    def levelled(self, a: NDArray[np.floating]) -> "Learned":
+        """The weights [signals] alone, the same for all users and items."""
+        nothing = {name: np.zeros_like(self.weights[name]).tolist() for name in "bdhH"}
+        return self._replace(weights=nothing | {"a": a.tolist()})
+
 
 def fused_scorer(
     learned: Learned, signals: tuple[AnyScorer, ...], familiarity: Familiarity

@@ -226,6 +226,13 @@ class FittedModel:
     def _shares(self, row: str, asking: Asking, items: NDArray[np.integer]) -> Shares:
         return shares(row, self.learned[row], asking, items, self.settings[row])
 
+    def weights(self, asking: Asking) -> dict[str, NDArray[np.float64]]:
+        """By signal, what it weighs [items] for the one user who asks; empty if none are fused."""
+        if self.fusion is None:
+            return {}
+        found = self.fusion.weighing(self._familiarity(asking))
+        return dict(zip(self.learned, found, strict=True))
+
     def vectors(self) -> dict[str, NDArray[np.floating]]:
         """By signal that is a product of two, the items' side [items, dim]."""
         found = {}

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import ip_address
 from time import monotonic
@@ -19,8 +20,9 @@ BODY_SECONDS = 10
 MOST_CLIENTS = 10_000
 """Whose rates are remembered; the one that was silent longest is forgotten first."""
 SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none';"
-    " base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
+    " img-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none';"
+    " form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -63,8 +65,9 @@ def _is_loopback(host: str) -> bool:
 class Guard:
     """Refuses, or passes on with the body read."""
 
-    def __init__(self, app: ASGIApp, rules: Rules):
-        self.app, self.rules = app, rules
+    def __init__(self, app: ASGIApp, rules: Rules, without_token: Collection[str] = ()):
+        """`without_token` are paths at which no data are."""
+        self.app, self.rules, self.without_token = app, rules, without_token
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,7 +85,8 @@ class Guard:
             headers = Headers(scope=scope)
             self._check_host(headers.get("host", ""))
             self._check_rate((scope.get("client") or ("", 0))[0])
-            self._check_token(headers.get("authorization", ""))
+            if scope["path"] not in self.without_token:
+                self._check_token(headers.get("authorization", ""))
             body = await _read(headers, receive)
         except Problem as problem:
             await problem.response()(scope, receive, send_secured)

@@ -5,6 +5,7 @@ thrown away: they have an item that everybody has, the last of them as often as 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from jaxrec.models.model import NOBODY, Asking
 from jaxrec.serving.folder import CARD, read_model
 from jaxrec.serving.model import FittedModel, Lists, Wanted
 from jaxrec.topk.blocks import CACHED
+from jaxrec.web.pages.views import views
 from jaxrec.web.titles import Titles
 
 SIZES = (4, 16, 64)
@@ -53,6 +55,7 @@ class Ready:
         self.written = written
         """When, as ISO 8601."""
         self.titles = Titles(model.catalogue, model.item_counts)
+        self.views = views(model)
         self.items = len(model.item_counts)
         self._by_user = np.argsort(model.known.users, kind="stable")
         counts = np.bincount(model.known.users, minlength=len(model.user_ids))
@@ -150,6 +153,12 @@ class Ready:
             told.append({"in_words": words, "signals": signals, "known": best})
         return told
 
+    def seen_as(self, model: FittedModel) -> "Ready":
+        """The same, answering by another view of the model; see `jaxrec.web.pages.views`."""
+        other = copy(self)
+        other.model = model
+        return other
+
     def warm_up(self) -> Iterator[Callable[[], object]]:
         """What is to be done once, in the thread that will answer, so that no request compiles."""
         one = self.somebody([self._everybodys])
@@ -162,3 +171,7 @@ class Ready:
             yield partial(self.model.similar, self._everybodys, length)
         other = (self._everybodys + 1) % self.items  # an item that one has is explained otherwise
         yield partial(self.why, one, [other], False)
+        for view in list(self.views.values())[1:]:  # one at a time asks for these
+            seen = self.seen_as(view)
+            yield partial(seen.lists, [one], self.lengths[0])
+            yield partial(seen.why, one, [other], False)

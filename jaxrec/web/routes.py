@@ -1,14 +1,12 @@
-"""What is answered, and the page that lists it."""
+"""What is answered to programs."""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, Query, Response
-from fastapi.responses import HTMLResponse
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +20,6 @@ from jaxrec.web.ready import One, Ready
 MOST = 1_000
 """Items of a list, liked, or excluded."""
 MOST_EXPLAINED = 50
-STYLE = "body{font:16px sans-serif;max-width:50em;margin:2em auto}code{color:#036}"
 
 
 class Service:
@@ -139,7 +136,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
     async def of_somebody(somebody: Somebody) -> Recommendations:
         """Recommend to somebody new, by what they like."""
         ready = service.ready
-        one = ready.somebody([_found(ready, asked) for asked in somebody.liked])
+        one = ready.somebody([found_item(ready, asked) for asked in somebody.liked])
         return await recommend(ready, one, somebody.k, somebody.exclude, somebody.explain)
 
     async def recommend(
@@ -147,7 +144,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
     ) -> Recommendations:
         if explain and k > MOST_EXPLAINED:
             raise Problem(422, f"k is {k}, and explained", f"k of at most {MOST_EXPLAINED}")
-        left_out = {_found(ready, asked) for asked in exclude}
+        left_out = {found_item(ready, asked) for asked in exclude}
         asked = min(k + len(left_out), ready.items)
         found = await asyncio.wrap_future(service.worker.recommend(ready, one, asked))
         kept = (found.items >= 0) & ~np.isin(found.items, list(left_out))
@@ -157,19 +154,19 @@ def add_routes(app: FastAPI, service: Service) -> None:
             why = await service.compute(lambda: ready.why(one, items.tolist(), found.strange))
         model = ready.model
         by = model.strangers.called(None) if found.strange else model.row
-        return Recommendations(recommended_by=by, items=_places(ready, items, scores, why))
+        return Recommendations(recommended_by=by, items=places_of(ready, items, scores, why))
 
     @app.get("/items/{item:path}/similar", response_model_exclude_none=True)
     async def similar(item: str, k: Length = 10) -> dict[str, list[Place]]:
         """List the items most like one, by each signal of the model and by texts."""
         ready = service.ready
-        position = _found(ready, item)
+        position = found_item(ready, item)
         spaces = await service.compute(lambda: ready.model.similar(position, ready.length(k)))
         if not spaces:
             title = ready.model.catalogue.called(position)
             raise Problem(404, f"the model does not say what {title!r} is like", "ask for another")
         return {
-            name: _places(ready, found.items[0][:k], found.scores[0][:k])
+            name: places_of(ready, found.items[0][:k], found.scores[0][:k])
             for name, found in spaces.items()
         }
 
@@ -200,24 +197,16 @@ def add_routes(app: FastAPI, service: Service) -> None:
         """Counters for Prometheus."""
         return Response(service.meters.text(), media_type="text/plain; version=0.0.4")
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(page(app.openapi()))
-
-    @app.get("/docs.css", include_in_schema=False)
-    async def style() -> Response:
-        return Response(STYLE, media_type="text/css")
-
 
 def application(service: Service) -> FastAPI:
-    """Routes and problems; who may ask is for a `Guard` around it."""
+    """Routes and problems; pages are added to it, and a `Guard` around it says who may ask."""
     app = FastAPI(title="jaxrec", docs_url=None, redoc_url=None)
     handle_problems(app)
     add_routes(app, service)
     return app
 
 
-def _found(ready: Ready, asked: Asked) -> int:
+def found_item(ready: Ready, asked: Asked) -> int:
     """Position of an item that is asked for by id or title."""
     text = str(asked)
     found = ready.titles.find(text)
@@ -237,7 +226,7 @@ def _item(ready: Ready, position: int) -> Item:
     return Item(item_id=name, title=catalogue.titles[position])
 
 
-def _places(
+def places_of(
     ready: Ready,
     items: NDArray[np.int32],
     scores: NDArray[np.floating],
@@ -253,28 +242,3 @@ def _places(
         )
         for place, (item, score) in enumerate(named)
     ]
-
-
-def page(openapi: dict[str, Any]) -> str:
-    """The routes as a page that needs no script and no other host."""
-    parts = []
-    for path, methods in openapi["paths"].items():
-        for method, of in methods.items():
-            takes = [
-                f"<li><code>{escape(one['name'])}</code> {escape(one.get('description', ''))}</li>"
-                for one in of.get("parameters", [])
-            ]
-            body = of.get("requestBody", {}).get("content", {}).get("application/json", {})
-            if name := body.get("schema", {}).get("$ref", "").rpartition("/")[2]:
-                fields = ", ".join(openapi["components"]["schemas"][name]["properties"])
-                takes.append(f"<li>JSON of <code>{escape(fields)}</code></li>")
-            what = escape(of.get("description", ""))
-            parts.append(
-                f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{what}</p>"
-                f"<ul>{''.join(takes)}</ul>"
-            )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxrec</title>'
-        '<link rel="stylesheet" href="docs.css"><h1>jaxrec</h1>'
-        f'<p>All of it: <a href="openapi.json">openapi.json</a></p>{"".join(parts)}</html>'
-    )

@@ -15,6 +15,8 @@ from jaxrec.errors import InputError
 from jaxrec.web.batches import Worker
 from jaxrec.web.guard import Guard, Rules
 from jaxrec.web.meters import LOG, Metered, Meters
+from jaxrec.web.pages.docs import add_docs
+from jaxrec.web.pages.explore import FILES, add_explore
 from jaxrec.web.ready import Ready
 from jaxrec.web.routes import Service, application
 
@@ -33,7 +35,10 @@ def serving(path: Path, ready: Ready) -> Service:
 
 def guarded(service: Service, rules: Rules) -> ASGIApp:
     """The whole application."""
-    return Metered(Guard(application(service), rules), service.meters)
+    app = application(service)
+    add_explore(app, service)
+    add_docs(app)
+    return Metered(Guard(app, rules, FILES), service.meters)
 
 
 def serve(path: Path, host: str, port: int, rules: Rules, tell: Callable[[str], None]) -> None:
@@ -62,7 +67,8 @@ def serve(path: Path, host: str, port: int, rules: Rules, tell: Callable[[str], 
             timeout_graceful_shutdown=PATIENCE,
         )
         port = listener.getsockname()[1]
-        tell(f"{path}: http://{f'[{host}]' if ':' in host else host}:{port}, routes at /docs")
+        here = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        tell(f"{path}: {here} to explore, routes at /docs")
         with suppress(KeyboardInterrupt):
             asyncio.run(_until_told(uvicorn.Server(config), listener, service))
         service.worker.close()

@@ -191,8 +191,11 @@ def _slim(evidence: Evidence, settings: Settings) -> Arrays:
 
 
 def _content(evidence: Evidence, settings: Settings) -> Arrays:
+    return of_content(evidence.features(settings["metadata"]))
+
+
+def of_content(features: NDArray[np.floating]) -> Arrays:
     """`right` [items, features]: features less their `mean`, of norm 1 (or 0)."""
-    features = evidence.features(settings["metadata"])
     mean = features.mean(axis=0)
     return {"right": _directions(features - mean), "mean": mean}
 
