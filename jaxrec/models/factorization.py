@@ -310,7 +310,7 @@ def confidences(interactions: Interactions, feedback: Feedback, settings: PmfSet
 
 
 PMF_SPACE: dict[str, Range | tuple] = {
-    "factors": (32, 64, 128, 192, 256),
+    "factors": (32, 64, 128, 192, 256, 512, 1024),
     "lambda_": Range(0.01, 3.0),
     "nu": Range(0.0, 1.0, log=False),
     "unobserved": Range(0.5, 100.0),
@@ -350,7 +350,11 @@ MODELS = {
         text=True,
         needs="irspack",
         place=_place_factors,
-        tried=({"target": "graded"}, {"unobserved": 15.0}, {"factors": 256}),
+        tried=(
+            {"target": "graded"},
+            {"factors": 256, "lambda_": 0.13, "unobserved": 15.0},
+            {"factors": 256, "lambda_": 0.27},
+        ),
         vectors=item_factors,
     ),
     "pmf": Model(
@@ -387,7 +391,12 @@ MODELS = {
         _shares,
         text=True,
         place=_place_factors,
-        tried=({"factors": 256}, {"text_ridge": 1.0}, {"text_ridge": 1000.0}),
+        tried=(
+            {"factors": 256, "lambda_": 0.15},
+            {"unobserved": 15.0, "text_ridge": 0.05},
+            {"lambda_": 0.3, "text_ridge": 1.0},
+            {"lambda_": 0.3, "text_ridge": 1000.0},
+        ),
         vectors=item_factors,
     ),
 }
