@@ -25,11 +25,21 @@ from urllib.request import urlopen
 
 import click
 import numpy as np
+import polars as pl
 import psutil
 from harness import machine
+from large import ITEMS, USERS, power_law
 
-from jaxrec.serving.folder import read_model
+from jaxrec.data.dataset import Catalogue
+from jaxrec.data.features import FeatureSpace
+from jaxrec.data.feedback import Feedback
+from jaxrec.data.ids import Ids
+from jaxrec.models.factorization import of_factors
+from jaxrec.models.registry import MODELS
+from jaxrec.pmf.objective import Factors
+from jaxrec.serving.folder import read_model, write_model
 from jaxrec.serving.model import FittedModel
+from jaxrec.serving.strangers import Strangers
 
 LUA = """
 local lines, mean = {}, 1000
@@ -116,15 +126,62 @@ def bytes_of(model: FittedModel) -> int:
     )
 
 
+def large_model() -> FittedModel:
+    """Of made factors: row `pmf` of the large matrix, with 20 million interactions."""
+    rng, known = np.random.default_rng(0), power_law(typical=4.22)
+    U, V = (rng.normal(0, 0.125, (n, 64)).astype(np.float32) for n in (USERS, ITEMS))
+    counts = np.bincount(known.items, minlength=ITEMS)
+    figures = dict.fromkeys(("precision@25", "recall@25", "ndcg@25"), 0.0)
+    none = {"metrics": figures, "ci95": dict.fromkeys(figures, (0.0, 0.0))}
+    size = {"users": USERS, "items": ITEMS, "interactions": len(known.users)}
+    data = size | {"name": "large", "synthetic": True, "licence": None}
+    protocol = {"protocol": "none", "seed": 0, "train_interactions": 0, "test_interactions": 0}
+    return FittedModel(
+        row="pmf",
+        settings={"pmf": MODELS["pmf"].settings | {"factors": 64}},
+        learned={"pmf": of_factors(Factors(U, V), counts > 0, 0.01)},
+        fusion=None,
+        feedback=Feedback.of("stars", np.arange(1.0, 6.0)),
+        user_ids=Ids(range(USERS), "user"),
+        catalogue=Catalogue(
+            Ids(range(ITEMS), "item"),
+            pl.DataFrame({"title": [f"Item {item}" for item in range(ITEMS)]}),
+            title="title",
+            text="{title}",
+        ),
+        known=known,
+        trained=np.arange(USERS, dtype=np.int32),
+        item_counts=counts,
+        candidates=np.ones(ITEMS, bool),
+        tie_order=rng.permutation(ITEMS).astype(np.int32),
+        strangers=Strangers("most liked", {}, counts[:, None].astype(np.float32), None),
+        space=FeatureSpace({}, {}),
+        E=None,
+        card={
+            "jaxrec": "benchmark",
+            "row": "pmf",
+            "label": "made factors",
+            "encoder": None,
+            "data": data,
+            "experiment": {"figures": {"pmf": none}, "protocol": protocol},
+        },
+    )
+
+
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--rate", default=300, help="Requests a second of known users.")
 @click.option("--new-rate", default=30, help="Requests a second of somebody new.")
 @click.option("--seconds", default=60, help="Of each kind.")
 @click.option("--liked", default=8, help="Items that somebody new likes.")
 @click.option("--reload", is_flag=True, help="Send SIGHUP a third into the load.")
-def main(folder: Path, rate: int, new_rate: int, seconds: int, liked: int, reload: bool) -> None:
+@click.option("--large", is_flag=True, help="Make the FOLDER first, of 138,493 x 26,744.")
+def main(
+    folder: Path, rate: int, new_rate: int, seconds: int, liked: int, reload: bool, large: bool
+) -> None:
     """Load a server of the model FOLDER."""
+    if large and not folder.exists():
+        write_model(folder, large_model())
     model, rng = read_model(folder), np.random.default_rng(0)
     drawn = rng.choice(model.user_ids.names, 50_000).tolist()
     names = model.catalogue.ids.names[model.item_counts > 0]

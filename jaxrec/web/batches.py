@@ -10,24 +10,11 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from jaxrec.devices import one_program_at_a_time
 from jaxrec.web.problems import Problem
-from jaxrec.web.ready import One, Ready
+from jaxrec.web.ready import Listed, One, Ready
 
 MOST_WAITING = 1_000
-
-
-class Listed(NamedTuple):
-    """The list of one who asked, best first."""
-
-    items: NDArray[np.int32]
-    """[k] positions."""
-    scores: NDArray[np.floating]
-    """[k]"""
-    strange: bool
 
 
 class _Ask(NamedTuple):

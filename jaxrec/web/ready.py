@@ -31,6 +31,10 @@ SIZES = (1, 4, 16, 64)
 """Users of a batch."""
 LENGTHS = (64, 2048)
 """Of lists, before what is excluded is taken off."""
+MOST_REMEMBERED = 2**14
+"""Known users whose lists are kept, which are the same each time; at most 20 MB."""
+BEFOREHAND = 2**11
+"""If there are no more users than this, their lists are made before the first request."""
 FEW = 3
 """Items of a user's that are named beside an item."""
 
@@ -46,6 +50,16 @@ class One(NamedTuple):
     """Position of a user the model was fitted on, or `NOBODY`."""
     user: int = NOBODY
     """Position of a user whom the model knows, or `NOBODY`."""
+
+
+class Listed(NamedTuple):
+    """The list of one who asked, best first."""
+
+    items: NDArray[np.int32]
+    """[k] positions."""
+    scores: NDArray[np.floating]
+    """[k]"""
+    strange: bool
 
 
 class Ready:
@@ -65,6 +79,8 @@ class Ready:
         self._candidates = jnp.asarray(model.candidates)
         order = model.tie_order
         self._tie_order = None if order is None else jnp.asarray(order)
+        self.remembered: dict[int, Listed] = {}
+        """By known user, of the first of `lengths`."""
         self._everybodys = int(np.argmax(model.item_counts))
         self.sizes = [size for size in SIZES if size <= max(CACHED // self.items, SIZES[0])]
         self.lengths = [length for length in LENGTHS if length < self.items] or [self.items]
@@ -88,7 +104,7 @@ class Ready:
         own = slice(self._starts[position], self._starts[position + 1])
         known = self.model.known
         trained = int(self.model.trained[position])
-        return One(known.items[own], known.values[own], trained, position)
+        return One(known.items[own], known.values[own].astype(np.float64), trained, position)
 
     def somebody(self, liked: Sequence[int]) -> One:
         """Somebody who likes these items."""
@@ -121,6 +137,17 @@ class Ready:
             listed = np.where(rows, instead[0][:n], listed)
             scores = np.where(rows, instead[1][:n], scores)
         return Lists(listed, scores, strange)
+
+    def remember(self, user: int, listed: Listed) -> None:
+        """Keep a known user's list; the first that was kept goes first."""
+        self.remembered[user] = listed
+        if len(self.remembered) > MOST_REMEMBERED:
+            del self.remembered[next(iter(self.remembered))]
+
+    def _remember(self, users: range) -> None:
+        found = self.lists([self.user(user) for user in users], self.lengths[0])
+        for user, items, scores, strange in zip(users, *found, strict=True):
+            self.remember(user, Listed(items.copy(), scores.copy(), bool(strange)))
 
     def _ranked(
         self, scorer: AnyScorer, seen: NDArray[np.bool_], k: int
@@ -160,11 +187,22 @@ class Ready:
             yield partial(self.model.similar, self._everybodys, length)
         other = (self._everybodys + 1) % self.items  # an item that one has is explained otherwise
         yield partial(self.why, one, [other], False)
+        users = range(len(self.model.user_ids))
+        for start in range(0, len(users) if len(users) <= BEFOREHAND else 0, self.sizes[-1]):
+            yield partial(self._remember, users[start : start + self.sizes[-1]])
 
 
 def _by_user(known: Interactions, users: int) -> tuple[Interactions, NDArray[np.int64]]:
-    """Interactions user by user, without times, and where each user's begin [users + 1]."""
+    """Interactions user by user, and where each user's begin [users + 1]; in little memory.
+
+    They are without times, which no row asks for, and of values in single precision if that is
+    exact.
+    """
+    known = known._replace(times=None)
     if np.any(known.users[1:] < known.users[:-1]):
         known = known.at(np.argsort(known.users, kind="stable"))
+    values = known.values.astype(np.float32)
+    if np.array_equal(values, known.values):
+        known = known._replace(values=values)
     counts = np.bincount(known.users, minlength=users)
-    return known._replace(times=None), np.concatenate([[0], np.cumsum(counts)])
+    return known, np.concatenate([[0], np.cumsum(counts)])

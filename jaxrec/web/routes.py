@@ -15,16 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from jaxrec.data.ids import NONE
 from jaxrec.errors import InputError
 from jaxrec.models.model import NOBODY
-from jaxrec.web.batches import Listed, Worker
+from jaxrec.web.batches import Worker
 from jaxrec.web.meters import LOG, Meters
 from jaxrec.web.problems import Problem, handle_problems
-from jaxrec.web.ready import One, Ready
+from jaxrec.web.ready import Listed, One, Ready
 
 MOST = 1_000
 """Items of a list, liked, or excluded."""
 MOST_EXPLAINED = 50
-MOST_REMEMBERED = 2**14
-"""Known users whose lists are kept as long as the model is in use: at most 20 MB."""
 STYLE = "body{font:16px sans-serif;max-width:50em;margin:2em auto}code{color:#036}"
 
 
@@ -36,7 +34,6 @@ class Service:
         self.generation = 1
         self.meters.generation.set(1)
         self._reloading = asyncio.Lock()
-        self._remembered: dict[int, Listed] = {}
 
     async def reload(self) -> None:
         """Take the model folder anew; one that cannot be read or warmed up changes nothing."""
@@ -52,21 +49,19 @@ class Service:
                 LOG.exception("the old model stays")
                 return
             self.ready = ready
-            self._remembered.clear()
             self.generation += 1
             self.meters.generation.set(self.generation)
             LOG.info("model %s, generation %d", ready.sha256[:12], self.generation)
 
     async def listed(self, ready: Ready, one: One, k: int) -> Listed:
         """The best items, `k` at the least; a known user's are the same until a reload."""
-        remembered, length = self._remembered, ready.length(k)
-        if ready is self.ready and one.user in remembered and length == ready.lengths[0]:
-            return remembered[one.user]
+        length = ready.length(k)
+        kept = one.user != NOBODY and length == ready.lengths[0]
+        if kept and (found := ready.remembered.get(one.user)) is not None:
+            return found
         found = await asyncio.wrap_future(self.worker.recommend(ready, one, length))
-        if ready is self.ready and one.user != NOBODY and length == ready.lengths[0]:
-            remembered[one.user] = found
-            if len(remembered) > MOST_REMEMBERED:
-                del remembered[next(iter(remembered))]
+        if kept:
+            ready.remember(one.user, found)
         return found
 
     async def compute(self, work: Callable[[], Any]) -> Any:
