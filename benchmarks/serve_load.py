@@ -1,9 +1,9 @@
 """What `jaxrec serve` bears. Run: python benchmarks/serve_load.py MODEL --rate 300 --seconds 600
 
-`wrk` asks on loopback, at random times (each connection waits for one second on average, so that
-who has to wait longer hardly asks less often): first for lists of random known users, then, as POST
-/recommendations, for those of somebody new who likes some random items. Every request is a miss of
-nothing but what the server itself remembers: with as many users as requests, of little.
+`wrk` asks on loopback, at random times: a connection for every four requests a second, which waits a quarter
+of a second on average, so that who has to wait longer hardly asks less often. First for
+lists of random known users, then, as POST /recommendations, for those of somebody new who likes
+some random items. The server remembers the lists of known users; those of somebody new it makes.
 
 The last line is JSON: per kind the rate that was asked and reached, milliseconds and errors; the
 server's memory before, at its most and after; and the bytes of the model's arrays.
@@ -108,8 +108,10 @@ class Server:
 
 def load(server: Server, lines: Path, rate: int, seconds: int, script: Path) -> dict[str, Any]:
     """What `wrk` finds."""
-    command = ["wrk", "-t", "1", "-c", str(rate), "-d", f"{seconds}s", "--timeout", "10s"]
-    command += ["-s", str(script), server.url, "--", str(lines), "1000"]
+    connections = -(-rate // 4)
+    pause = str(1000 * connections / rate)
+    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s"]
+    command += ["-s", str(script), server.url, "--", str(lines), pause]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = json.loads(next(line for line in told.splitlines() if line.startswith("JSON"))[5:])
     return {"asked_per_s": rate, "reached_per_s": found["requests"] / found["seconds"]} | found

@@ -39,7 +39,7 @@ def evidence(run: RunFolder, card: ScoreCard, say: Callable[[str], None]) -> Evi
     cases: list[Case] = []
     with excused(lambda why: say(f"Going on without users' lists: {why}")):
         cases = _cases(run, card)
-    return Evidence(str(run.path), data_of(run), card, _trainings(run), cases, commands(run, card))
+    return Evidence(str(run.path), data_of(run), card, trainings(run), cases, commands(run, card))
 
 
 def commands(run: RunFolder, card: ScoreCard) -> list[str]:
@@ -78,7 +78,8 @@ def _cutoffs(card: ScoreCard) -> list[str]:
     return [part for k in card.ks for part in ("-k", str(k))]
 
 
-def _trainings(run: RunFolder) -> list[Training]:
+def trainings(run: RunFolder) -> list[Training]:
+    """What was trained, and how it went."""
     found = []
     for row in run.factors_rows():
         losses = card_of(run.factors_path(row)).get("losses", [])
