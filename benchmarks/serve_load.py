@@ -1,7 +1,7 @@
 """What `jaxrec serve` bears. Run: python benchmarks/serve_load.py MODEL --rate 300 --seconds 600
 
-`wrk` asks on loopback, at random times: a connection for every four requests a second, which waits a quarter
-of a second on average, so that who has to wait longer hardly asks less often. First for
+`wrk` asks on loopback, at random times: a connection for every four requests a second, which waits
+a quarter of a second on average, so that who has to wait longer hardly asks less often. First for
 lists of random known users, then, as POST /recommendations, for those of somebody new who likes
 some random items. The server remembers the lists of known users; those of somebody new it makes.
 
