@@ -201,7 +201,7 @@ def _by_user(known: Interactions, users: int) -> tuple[Interactions, NDArray[np.
     known = known._replace(times=None)
     if np.any(known.users[1:] < known.users[:-1]):
         known = known.at(np.argsort(known.users, kind="stable"))
-    values = known.values.astype(np.float32)
+    values: NDArray[Any] = known.values.astype(np.float32)
     if np.array_equal(values, known.values):
         known = known._replace(values=values)
     counts = np.bincount(known.users, minlength=users)
