@@ -18,7 +18,7 @@ import click
 
 from jaxrec.commands import learning, machine, measuring, reporting, serving, web
 from jaxrec.commands.learning import train, tune_rows
-from jaxrec.commands.measuring import measure
+from jaxrec.commands.measuring import measure, tracked
 from jaxrec.commands.opening import budget_of, open_existing, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import (
@@ -30,6 +30,7 @@ from jaxrec.console.session import (
     strict_option,
 )
 from jaxrec.errors import InputError, excuse, excused
+from jaxrec.tracking import check_tracker
 
 if TYPE_CHECKING:
     from jaxrec.budget import Budget
@@ -165,6 +166,7 @@ def _cost_of_run(dataset: Dataset) -> dict[str, float]:
 @ask.rows_option
 @ask.grid_options
 @ask.budget_options
+@ask.track_option
 @ask.json_option("the score card or the summary")
 def run(
     session: Session,
@@ -172,6 +174,7 @@ def run(
     inits: int,
     memory: int | None,
     minutes: float | None,
+    track: str | None,
     json_path: Path | None,
     **what: Any,
 ) -> None:
@@ -187,6 +190,7 @@ def run(
     from jaxrec.files import write_json
     from jaxrec.report.summary import tables
 
+    check_tracker(track)
     budget = budget_of(memory, minutes)
     cells = grid(session.path, session.protocol, session.seed, seeds, inits)
     for cell in cells:
@@ -196,6 +200,7 @@ def run(
             session = replace(session, data=opened.dataset.name)  # for all cells, or for none
         with resumable():
             card = _do_everything(opened, session.terminal, cell.like, len(cells) == 1, **what)
+        tracked(opened, card, track, session.terminal)
     if cells[0].path == session.path:
         if json_path is not None:
             write_card(json_path, card)

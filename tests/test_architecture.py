@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"errors", "files", "budget", "caches"}
+GROUND = {"errors", "files", "budget", "caches"}  # and `tracking`, for commands alone
 DATA = GROUND | {"data", "devices"}
 LISTS = DATA | {"topk", "evaluation"}
 MAY_IMPORT = {
@@ -43,6 +43,7 @@ MAY_IMPORT = {
         "report",
         "console",
         "health",
+        "tracking",
     },
 }
 OF_TORCH = {

@@ -40,7 +40,7 @@ def evidence(run: RunFolder, card: ScoreCard, say: Callable[[str], None]) -> Evi
     with excused(lambda why: say(f"Going on without users' lists: {why}")):
         cases = _cases(run, card)
     return Evidence(
-        str(run.path), run.data_argument, card, _trainings(run), cases, commands(run, card)
+        str(run.path), run.data_argument, card, trainings(run), cases, commands(run, card)
     )
 
 
@@ -75,7 +75,8 @@ def _cutoffs(card: ScoreCard) -> list[str]:
     return [part for k in card.ks for part in ("-k", str(k))]
 
 
-def _trainings(run: RunFolder) -> list[Training]:
+def trainings(run: RunFolder) -> list[Training]:
+    """What was trained, and how it went."""
     found = []
     for row in run.factors_rows():
         losses = card_of(run.factors_path(row)).get("losses", [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from jaxrec.commands.opening import budget_of, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import GOES_ON, Session, on_run_folder, resumable, stop
 from jaxrec.errors import excused
+from jaxrec.tracking import TRACKERS, Record, check_tracker
 
 if TYPE_CHECKING:
     from jaxrec.budget import Stage
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 @ask.rows_option
 @ask.budget_options
 @ask.eval_options
+@ask.track_option
 @ask.json_option("the score card")
 def evaluate(
     session: Session,
@@ -39,9 +42,11 @@ def evaluate(
     json_path: Path | None,
     plot_path: Path | None,
     library: str | None,
+    track: str | None,
 ) -> None:
     """Measure every row that can be made, and print the table; -v the protocol card above it."""
     weight = ask.alpha_of(alpha)
+    check_tracker(track)
     opened = open_run_of(session, budget=budget_of(memory, minutes))
     terminal = session.terminal
     from jaxrec.evaluation.card import write_card
@@ -56,6 +61,47 @@ def evaluate(
 
         plot_card(card, max(ks), plot_path)
         terminal.say(f"drawn: {plot_path}")
+    tracked(opened, card, track, terminal, () if plot_path is None else (plot_path,))
+
+
+def tracked(
+    opened: RunFolder,
+    card: ScoreCard,
+    name: str | None,
+    terminal: Terminal,
+    files: tuple[Path, ...] = (),
+) -> None:
+    """Tell a tracker of what was measured; if it fails, a line says so, and all else is kept."""
+    if name is None:
+        return
+    record = _record(opened, card, files)
+    try:
+        TRACKERS[name](record)
+    except Exception as error:  # of a package of others, a server, a network
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        again = opened.command("eval", "--track", name)
+        terminal.say(f"{name} was not told ({reason}); what was measured is kept: `{again}`")
+        return
+    terminal.say(f"{name} was told: {record.title}")
+
+
+def _record(opened: RunFolder, card: ScoreCard, files: tuple[Path, ...]) -> Record:
+    from jaxrec.commands.cases import trainings
+
+    settings = {f"protocol/{name}": value for name, value in card.protocol.items()}
+    figures: dict[str, float] = {}
+    for name, row in card.measured.items():
+        settings |= {f"{name}/{key}": value for key, value in (row.settings or {}).items()}
+        figures |= {f"{name}/{key}": value for key, value in row.figures.metrics.items()}
+    curves = {
+        f"{training.name}/{figure}": [value for value in values if isfinite(value)]
+        for training in trainings(opened)
+        for figure, values in training.series.items()
+    }
+    names = ("experiment.json", "results.json", "per_user.parquet", "hybrid.json")
+    there = [place for place in (opened.path / name for name in names) if place.exists()]
+    figures = {name: value for name, value in figures.items() if isfinite(value)}
+    return Record(opened.path, card.title, settings, figures, curves, [*there, *files])
 
 
 def measure(

@@ -83,6 +83,13 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(options, command)
 
 
+track_option = click.option(
+    "--track",
+    type=click.Choice(["mlflow", "tensorboard", "wandb"]),
+    help="Tell settings, figures, curves and files to a tracker, when all is measured.",
+)
+
+
 def eval_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of measuring: the fusion of the published rows, what else is made of the lists."""
     options = [

@@ -40,11 +40,18 @@ class Familiarity(NamedTuple):
 
 def familiarity(user_counts: NDArray[np.integer], item_counts: NDArray[np.integer]) -> Familiarity:
     """Decimal logarithms of the numbers of ratings, and for items their square and whether none."""
-    user = np.log10(1 + user_counts) - 2
-    item = np.log10(1 + item_counts) - 1
-    return Familiarity(
-        single(user[:, None]), single(np.stack([item, item**2, item_counts == 0], axis=1))
-    )
+    return Familiarity(of_users(user_counts), of_items(item_counts))
+
+
+def of_users(counts: NDArray[np.integer]) -> Array:
+    """`Familiarity.users`."""
+    return single((np.log10(1 + counts) - 2)[:, None])
+
+
+def of_items(counts: NDArray[np.integer]) -> Array:
+    """`Familiarity.items`."""
+    item = np.log10(1 + counts) - 1
+    return single(np.stack([item, item**2, counts == 0], axis=1))
 
 
 def standardise(scores: Array, over: Array) -> Array:
@@ -153,7 +160,14 @@ def fused_scorer(
     learned: Learned, signals: tuple[AnyScorer, ...], familiarity: Familiarity
 ) -> Partial:
     """The fusion as a scorer; signals and familiarity may be of another fit than learning was."""
-    return Partial(_fuse, learned.gate, signals, familiarity)
+    return gated_scorer(learned.gate, signals, familiarity)
+
+
+def gated_scorer(
+    weights: Weights, signals: tuple[AnyScorer, ...], familiarity: Familiarity
+) -> Partial:
+    """`fused_scorer` of weights that are arrays already."""
+    return Partial(_fuse, weights, signals, familiarity)
 
 
 def _fuse(

@@ -7,6 +7,7 @@ from io import StringIO
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 from scipy.sparse import csr_matrix
 
 from jaxrec.data.dataset import Interactions
@@ -23,6 +24,7 @@ from jaxrec.models.model import (
     Settings,
     Shares,
     appended,
+    resident,
     ridge_map,
 )
 from jaxrec.pmf.fit import fit_pmf, fold_in
@@ -30,6 +32,8 @@ from jaxrec.pmf.objective import Factors, Observed, PmfSettings, observe, ridges
 from jaxrec.pmf.text_prior import TextPrior
 from jaxrec.topk.scorer import Product, product
 
+FEW = 64
+"""Users who are folded in one by one on the host, where nothing is to be compiled for them."""
 KEPT = 8
 """Fits of PMF without text that are remembered of a split; a search makes many."""
 
@@ -100,8 +104,55 @@ def user_factors(
     own = place[pairs.users] != NOBODY
     pairs = Observed(*(column[own] for column in pairs))
     pairs = pairs._replace(users=place[pairs.users].astype(np.int32))
-    U[new] = fold_in(pairs, len(new), factors, settings, paired=arrays["rated"] > 0)
+    if len(new) <= FEW and settings.likelihood != "logistic":
+        U[new] = _few_folded_in(arrays, pairs, len(new), settings)
+    else:
+        U[new] = fold_in(pairs, len(new), factors, settings, paired=arrays["rated"] > 0)
     return U
+
+
+def _few_folded_in(
+    arrays: Arrays, pairs: Observed, users: int, settings: PmfSettings
+) -> NDArray[np.floating]:
+    """What `fold_in` is for, of an objective that is quadratic: a linear system a user."""
+    V, squares = arrays["V"], _squares(arrays)
+    lengths = np.bincount(pairs.users, minlength=users)
+    ridge = ridges(lengths, len(V), settings, "users")
+    order = np.argsort(pairs.users, kind="stable")
+    found = np.zeros((users, V.shape[1]))
+    for user, of_user in enumerate(np.split(order, np.cumsum(lengths)[:-1])):
+        if not len(of_user):
+            continue
+        own, weights = V[pairs.items[of_user]].astype(np.float64), pairs.weights[of_user]
+        A = (own * weights[:, None]).T @ own + settings.w0 * squares
+        A[np.diag_indices_from(A)] += ridge[user]
+        b = (weights * pairs.targets[of_user]) @ own
+        try:
+            found[user] = linalg.cho_solve(linalg.cho_factor(A, overwrite_a=True), b)
+        except linalg.LinAlgError:  # without a ridge it may have no inverse
+            found[user] = linalg.lstsq(A, b)[0]
+    return found
+
+
+def _squares(arrays: Arrays) -> NDArray[np.floating]:
+    """[factors, factors] the sum over all `rated` of V V^T."""
+    if "squares" in arrays:
+        return arrays["squares"]
+    counted = arrays["V"][arrays["rated"] > 0].astype(np.float64)
+    return counted.T @ counted
+
+
+def _prepared(arrays: Arrays) -> Arrays:
+    """With V on the device, as `right` where scores are of no other, and what fold-in sums up."""
+    found = resident({"right": arrays["V"]} | arrays)
+    if "right" not in arrays and arrays["V"].dtype == np.float32:
+        found["V"] = np.asarray(found["right"])  # of one memory, on a processor
+    return found | {"squares": _squares(arrays)}
+
+
+def _right(arrays: Arrays) -> NDArray[np.floating]:
+    """V, wherever it lies."""
+    return arrays.get("right", arrays["V"])
 
 
 def shares_of_factors(
@@ -128,7 +179,7 @@ def shares_of_factors(
     """
     V, known = arrays["V"], asking.known.items
     pairs = observe(asking.known, asking.feedback, settings)
-    own, counted = V[pairs.items].astype(np.float64), V[arrays["rated"] > 0]
+    own = V[pairs.items].astype(np.float64)
     (ridge,) = ridges(np.array([len(own)]), len(V), settings, "users")
     slope, offset = np.ones(len(own)), np.zeros(len(own))  # offset: of g_j from g'_j x_j
     if settings.likelihood == "logistic":
@@ -137,7 +188,7 @@ def shares_of_factors(
         slope = g * (1 - g)
         offset = g - slope * x
     A = (own * (pairs.weights * slope**2)[:, None]).T @ own + ridge * np.eye(V.shape[1])
-    A += settings.w0 * (counted.T @ counted)
+    A += settings.w0 * _squares(arrays)
     inverse = np.linalg.pinv(A, 1e-12, hermitian=True)  # without a ridge it may have none
     towards = inverse @ right.T.astype(np.float64)
     said = (pairs.weights * slope * (pairs.targets - offset))[:, None] * (own @ towards)
@@ -170,7 +221,7 @@ def _plain_factors(evidence: Evidence, settings: Settings) -> Arrays:
 
 def ask_factors(arrays: Arrays, asking: Asking, settings: PmfSettings) -> Product:
     """U_u . V_i of whoever asks."""
-    return product(user_factors(arrays, asking, settings), arrays["V"])
+    return product(user_factors(arrays, asking, settings), _right(arrays))
 
 
 def _ask(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
@@ -278,7 +329,7 @@ def _placing(
 def _ask_ials(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     """Its objective for a user is that of all-pairs PMF (Rendle 2021), and so is her minimum."""
     how = _ials_as_learned(arrays, settings)
-    return product(user_factors(arrays, asking, how, confidences), arrays["V"])
+    return product(user_factors(arrays, asking, how, confidences), _right(arrays))
 
 
 def _shares_of_ials(
@@ -356,6 +407,7 @@ MODELS = {
             {"factors": 256, "lambda_": 0.27},
         ),
         vectors=item_factors,
+        prepared=_prepared,
     ),
     "pmf": Model(
         "PMF of train-pmf",
@@ -367,6 +419,7 @@ MODELS = {
         _shares,
         tried=({"factors": 256}, {"unobserved": 15.0}, {"unobserved": 3.0}),
         vectors=item_factors,
+        prepared=_prepared,
     ),
     "text": Model(
         "text mapped to factors",
@@ -380,6 +433,7 @@ MODELS = {
         place=_place_text,
         tried=({"ridge": 2.0}, {"ridge": 0.02}),
         vectors=_mapped,
+        prepared=_prepared,
     ),
     "pmf+text": Model(
         "PMF with text prior",
@@ -398,5 +452,6 @@ MODELS = {
             {"lambda_": 0.3, "text_ridge": 1000.0},
         ),
         vectors=item_factors,
+        prepared=_prepared,
     ),
 }

@@ -20,7 +20,7 @@ from jaxrec.data.feedback import Feedback
 from jaxrec.evaluation.split import Split
 from jaxrec.models.cost import Settings, Size
 from jaxrec.pmf.objective import Factors, PmfSettings
-from jaxrec.topk.scorer import Linear, Product
+from jaxrec.topk.scorer import Linear, Product, single
 
 Arrays = dict[str, NDArray[Any]]
 """What a row has learned, by name; the first axis of `right` and `V` is that of the items."""
@@ -132,6 +132,16 @@ def _none(arrays: Arrays) -> None:
     """No vectors."""
 
 
+def _same(arrays: Arrays) -> Arrays:
+    """As they are."""
+    return arrays
+
+
+def resident(arrays: Arrays) -> dict[str, Any]:
+    """With `right`, the items' side of scores that are products, where it is computed with."""
+    return arrays | {"right": single(arrays["right"])}
+
+
 class Model(NamedTuple):
     """A row that learns."""
 
@@ -165,6 +175,8 @@ class Model(NamedTuple):
     """What a search tries right after the settings above: what is better on some other data."""
     vectors: Callable[[Arrays], NDArray[Any] | None] = _none
     """[items, dim] the items' side of scores that are products of two; None where they are not."""
+    prepared: Callable[[Arrays], Arrays] = _same
+    """The same, and what is worth making once for those who ask one after the other."""
 
     @property
     def lacks(self) -> str | None:

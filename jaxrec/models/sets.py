@@ -13,6 +13,7 @@ from jaxrec.models.model import (
     Settings,
     Shares,
     appended,
+    resident,
     ridge_map,
     said,
 )
@@ -90,5 +91,6 @@ MODELS = {
         place=_place,
         tried=({"apart": 0.1}, {"temperature": 0.1}),
         vectors=_right,
+        prepared=resident,
     ),
 }

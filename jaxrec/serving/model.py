@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
+from jax import Array
 from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Catalogue, Interactions
@@ -21,7 +22,15 @@ from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
 from jaxrec.explanation.parts import Explanation
 from jaxrec.explanation.split import Field, Signal, explained
-from jaxrec.fusion.gate import Familiarity, Learned, familiarity, fused_scorer, gated
+from jaxrec.fusion.gate import (
+    Familiarity,
+    Learned,
+    Weights,
+    gated,
+    gated_scorer,
+    of_items,
+    of_users,
+)
 from jaxrec.models.model import NOBODY, Arrays, Asking, Settings, Shares, appended
 from jaxrec.models.registry import MODELS, Scored, ask, shares
 from jaxrec.serving.strangers import Strangers
@@ -135,7 +144,7 @@ class FittedModel:
         signals = self._signals(asking)
         if self.fusion is None:
             return signals[self.row]
-        return fused_scorer(self.fusion, tuple(signals.values()), self._familiarity(asking))
+        return gated_scorer(self._gate, tuple(signals.values()), self._familiarity(asking))
 
     def _signals(self, asking: Asking) -> dict[str, Scored]:
         return {
@@ -145,7 +154,29 @@ class FittedModel:
 
     def _familiarity(self, asking: Asking) -> Familiarity:
         counts = np.bincount(asking.known.users, minlength=asking.users)
-        return familiarity(counts, self.item_counts)
+        return Familiarity(of_users(counts), self._of_items)
+
+    @cached_property
+    def _gate(self) -> Weights:
+        assert self.fusion is not None
+        return self.fusion.gate
+
+    @cached_property
+    def _of_items(self) -> Array:
+        return of_items(self.item_counts)
+
+    def prepared(self) -> "FittedModel":
+        """The same for those who ask one after the other: what items bring is on the device."""
+        learned = {row: MODELS[row].prepared(arrays) for row, arrays in self.learned.items()}
+        return replace(self, learned=learned)
+
+    def on_host(self) -> "FittedModel":
+        """The same with NumPy's arrays alone, which on a processor are of one memory."""
+        learned = {
+            row: {name: np.asarray(array) for name, array in arrays.items()}
+            for row, arrays in self.learned.items()
+        }
+        return replace(self, learned=learned)
 
     def recommend(
         self,
@@ -214,7 +245,7 @@ class FittedModel:
             }
             fusion = None
             if self.fusion is not None:
-                fusion = self.fusion.gate, self._familiarity(asking)
+                fusion = self._gate, self._familiarity(asking)
             found = explained(self.row, signals, fusion, *of)
             if strange is not None or any(one.best != 0 for one in found):
                 return found
@@ -259,7 +290,7 @@ class FittedModel:
             return self._scores(self.row, asking, items)[0]
         z = np.stack([self._standardised(row, asking, items, counts) for row in self.learned])
         known = self._familiarity(asking)
-        return np.asarray(gated(self.fusion.gate, jnp.asarray(z), known.users, known.items[items]))
+        return np.asarray(gated(self._gate, jnp.asarray(z), known.users, known.items[items]))
 
     def _scores(
         self, row: str, asking: Asking, items: NDArray[np.integer]

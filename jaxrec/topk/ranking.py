@@ -27,15 +27,22 @@ FEWEST = 16
 """If fewer users than this fit the budget, items are cut into blocks too."""
 
 
-def membership(pairs: tuple[Array, Array], block: int, items: int) -> Array:
-    """[block, items] bool: is (place in the block, item) among `pairs` (see `ItemSets.pairs`)?"""
-    return jnp.zeros((block, items), bool).at[pairs].set(True, mode="drop")
+Seen = tuple[Array, Array] | Array
+"""Pairs of (place in a block, item), see `ItemSets.pairs`; or [block, items] bool, for few users,
+so that one program serves them whatever they have."""
+
+
+def membership(seen: Seen, block: int, items: int) -> Array:
+    """[block, items] bool: is (place in the block, item) among `seen`?"""
+    if not isinstance(seen, tuple):
+        return seen
+    return jnp.zeros((block, items), bool).at[seen].set(True, mode="drop")
 
 
 def rank(
     scorer: Scorer,
     users: Array,
-    seen: tuple[Array, Array],
+    seen: Seen,
     catalogue: Array,
     k: int,
     tie_order: Array | None = None,
@@ -46,7 +53,7 @@ def rank(
     Args:
         scorer: see `jaxrec.topk.scorer`.
         users: [block].
-        seen: pairs of (place in the block, item), see `ItemSets.pairs`.
+        seen: see `Seen`.
         catalogue: [items] bool.
         k: how many.
         tie_order: [items] in the order in which equal scores are ranked; by index if it is None.
@@ -76,12 +83,13 @@ def broken(scorer: Scorer, users: Array, scores: Array, catalogue: Array) -> Arr
     return jnp.any(jnp.isnan(scorer.left[users]), axis=1) | jnp.any(of_items)
 
 
-def unseen_scores(
-    scorer: Scorer, users: Array, seen: tuple[Array, Array], catalogue: Array
-) -> Array:
+def unseen_scores(scorer: Scorer, users: Array, seen: Seen, catalogue: Array) -> Array:
     """[block, items] scores, -inf where an item is among `seen`; arguments as `rank`."""
     candidates = catalogue & ~membership(seen, len(users), len(catalogue))
-    return scorer(users, candidates).at[seen].set(-jnp.inf, mode="drop")
+    scores = scorer(users, candidates)
+    if not isinstance(seen, tuple):
+        return jnp.where(seen, -jnp.inf, scores)
+    return scores.at[seen].set(-jnp.inf, mode="drop")
 
 
 def rank_by_item_blocks(
@@ -180,7 +188,7 @@ def _maxima(scores: Array, size: int) -> Array:
 def _rank_unseen(
     scorer: Scorer,
     users: Array,
-    seen: tuple[Array, Array],
+    seen: Seen,
     catalogue: Array,
     k: int,
     width: int | None,
@@ -190,6 +198,7 @@ def _rank_unseen(
     if width is None:
         return rank(scorer, users, seen, catalogue, k, tie_order, allowed)
     assert isinstance(scorer, Product)
+    assert isinstance(seen, tuple)
     if allowed is not None:
         catalogue = catalogue & allowed
     return rank_by_item_blocks(scorer, users, seen, catalogue, k, width, tie_order)
@@ -245,6 +254,33 @@ def top_k(
     lists, scores = over_users(serve, users, width or items, (seen,), memory, place)
     check_scores(np.isnan(scores))
     return lists, scores
+
+
+def top_k_of_block(
+    scorer: AnyScorer,
+    seen: NDArray[np.bool_],
+    catalogue: Array,
+    k: int,
+    tie_order: Array | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
+    """`top_k` of one block of users, in one compiled call that is the same for all of that size.
+
+    Args:
+        scorer: of these users and no others.
+        seen: [users, items] what each of them has.
+        catalogue: [items] which items may be recommended.
+        k: how many.
+        tie_order: see `top_k`.
+
+    Raises:
+        ValueError: a score is not a number.
+    """
+    users = np.arange(len(seen), dtype=np.int32)
+    here = worked_out(scorer, users)
+    found = _rank_unseen(here, users, seen, catalogue, k, None, tie_order, None)
+    items, scores = (np.asarray(part) for part in found)
+    check_scores(np.isnan(scores))
+    return items, scores
 
 
 def check_k(k: int) -> None:

@@ -8,29 +8,13 @@ from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from time import monotonic
 from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from jaxrec.devices import one_program_at_a_time
 from jaxrec.web.problems import Problem
-from jaxrec.web.ready import One, Ready
+from jaxrec.web.ready import Listed, One, Ready
 
-PATIENCE = 0.002
-"""Seconds that a request waits for others."""
 MOST_WAITING = 1_000
-
-
-class Listed(NamedTuple):
-    """The list of one who asked, best first."""
-
-    items: NDArray[np.int32]
-    """[k] positions."""
-    scores: NDArray[np.floating]
-    """[k]"""
-    strange: bool
 
 
 class _Ask(NamedTuple):
@@ -97,26 +81,20 @@ class Worker:
                     job = self._batch(job)
 
     def _batch(self, first: _Ask) -> _Ask | _Call | None:
-        """Answer all who wait with the first, and get the job that comes next."""
-        batch, ready, until = [first], first.ready, monotonic() + PATIENCE
-        room = ready.room - ready.sizes[-1] - len(first.one.items)
-        while len(batch) < ready.sizes[-1] - 1:
+        """Answer all who wait with the first, and get the job that comes next.
+
+        Nobody waits for others to come: who comes while a batch is worked off is of the next.
+        """
+        batch, ready = [first], first.ready
+        while len(batch) < ready.sizes[-1]:
             try:
-                job = self._jobs.get(timeout=max(until - monotonic(), 0))
+                job = self._jobs.get_nowait()
             except Empty:
                 break
-            fits = (
-                isinstance(job, _Ask)
-                and job.ready is ready
-                and ready.kind(job.one) == ready.kind(first.one)
-                and len(job.one.items) <= room
-            )
-            if not fits:
+            if not isinstance(job, _Ask) or job.ready is not ready:
                 self._answer(batch)
                 return job
-            assert isinstance(job, _Ask)
             batch.append(job)
-            room -= len(job.one.items)
         self._answer(batch)
         return self._jobs.get()
 

@@ -7,15 +7,17 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, Query, Response
+from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from jaxrec.data.ids import NONE
 from jaxrec.errors import InputError
+from jaxrec.models.model import NOBODY
 from jaxrec.web.batches import Worker
 from jaxrec.web.meters import LOG, Meters
 from jaxrec.web.problems import Problem, handle_problems
-from jaxrec.web.ready import One, Ready
+from jaxrec.web.ready import Listed, One, Ready
 
 MOST = 1_000
 """Items of a list, liked, or excluded."""
@@ -48,6 +50,17 @@ class Service:
             self.generation += 1
             self.meters.generation.set(self.generation)
             LOG.info("model %s, generation %d", ready.sha256[:12], self.generation)
+
+    async def listed(self, ready: Ready, one: One, k: int) -> Listed:
+        """The best items, `k` at the least; a known user's are the same until a reload."""
+        length = ready.length(k)
+        kept = one.user != NOBODY and length == ready.lengths[0]
+        if kept and (found := ready.remembered.get(one.user)) is not None:
+            return found
+        found = await asyncio.wrap_future(self.worker.recommend(ready, one, length))
+        if kept:
+            ready.remember(one.user, found)
+        return found
 
     async def compute(self, work: Callable[[], Any]) -> Any:
         """What `work` returns, called in the worker's thread."""
@@ -117,10 +130,11 @@ class Health(BaseModel):
 def add_routes(app: FastAPI, service: Service) -> None:
     """All that is answered."""
 
-    @app.get("/users/{user:path}/recommendations", response_model_exclude_none=True)
+    # models describe the answers; to build and check one each time would take longer than to answer
+    @app.get("/users/{user:path}/recommendations", response_model=Recommendations)
     async def of_user(
         user: str, k: Length = 10, exclude: Exclude = NOTHING, explain: Explain = False
-    ) -> Recommendations:
+    ) -> JSONResponse:
         """Recommend to a user whom the model knows."""
         ready = service.ready
         (position,) = ready.model.user_ids.find([user]).tolist()
@@ -132,8 +146,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
             )
         return await recommend(ready, ready.user(position), k, exclude, explain)
 
-    @app.post("/recommendations", response_model_exclude_none=True)
-    async def of_somebody(somebody: Somebody) -> Recommendations:
+    @app.post("/recommendations", response_model=Recommendations)
+    async def of_somebody(somebody: Somebody) -> JSONResponse:
         """Recommend to somebody new, by what they like."""
         ready = service.ready
         one = ready.somebody([found_item(ready, asked) for asked in somebody.liked])
@@ -141,12 +155,12 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     async def recommend(
         ready: Ready, one: One, k: int, exclude: Sequence[Asked], explain: bool
-    ) -> Recommendations:
+    ) -> JSONResponse:
         if explain and k > MOST_EXPLAINED:
             raise Problem(422, f"k is {k}, and explained", f"k of at most {MOST_EXPLAINED}")
         left_out = {found_item(ready, asked) for asked in exclude}
         asked = min(k + len(left_out), ready.items)
-        found = await asyncio.wrap_future(service.worker.recommend(ready, one, asked))
+        found = await service.listed(ready, one, asked)
         kept = (found.items >= 0) & ~np.isin(found.items, list(left_out))
         items, scores = found.items[kept][:k], found.scores[kept][:k]
         why: list[dict[str, Any]] = []
@@ -154,10 +168,11 @@ def add_routes(app: FastAPI, service: Service) -> None:
             why = await service.compute(lambda: ready.why(one, items.tolist(), found.strange))
         model = ready.model
         by = model.strangers.called(None) if found.strange else model.row
-        return Recommendations(recommended_by=by, items=places_of(ready, items, scores, why))
+        places = places_of(ready, items, scores, why)
+        return JSONResponse({"recommended_by": by, "items": places})
 
-    @app.get("/items/{item:path}/similar", response_model_exclude_none=True)
-    async def similar(item: str, k: Length = 10) -> dict[str, list[Place]]:
+    @app.get("/items/{item:path}/similar", response_model=dict[str, list[Place]])
+    async def similar(item: str, k: Length = 10) -> JSONResponse:
         """List the items most like one, by each signal of the model and by texts."""
         ready = service.ready
         position = found_item(ready, item)
@@ -165,19 +180,22 @@ def add_routes(app: FastAPI, service: Service) -> None:
         if not spaces:
             title = ready.model.catalogue.called(position)
             raise Problem(404, f"the model does not say what {title!r} is like", "ask for another")
-        return {
-            name: places_of(ready, found.items[0][:k], found.scores[0][:k])
-            for name, found in spaces.items()
-        }
+        return JSONResponse(
+            {
+                name: places_of(ready, found.items[0][:k], found.scores[0][:k])
+                for name, found in spaces.items()
+            }
+        )
 
-    @app.get("/items")
+    @app.get("/items", response_model=list[Item])
     async def items(
         q: Annotated[str, Query(max_length=200, description="Beginnings of words")] = "",
         limit: Annotated[int, Query(ge=1, le=100)] = 10,
-    ) -> list[Item]:
+    ) -> JSONResponse:
         """Complete a title: items each of whose asked words begins a word of the title."""
         titles = service.ready.titles
-        return [_item(service.ready, position) for position in titles.starting(q, limit)]
+        found = titles.starting(q, limit)
+        return JSONResponse([_item(service.ready, position) for position in found])
 
     @app.get("/health")
     async def health() -> Health:
@@ -213,17 +231,18 @@ def found_item(ready: Ready, asked: Asked) -> int:
     if len(found) == 1:
         return found[0]
     if found:
-        several = [_item(ready, item).model_dump() for item in ready.titles.starting(text, 10)]
+        several = [_item(ready, item) for item in ready.titles.starting(text, 10)]
         raise Problem(422, f"{text[:80]!r} is several items", "give an id", items=several)
     close = ready.titles.close_to(text)
     remedy = "give an id or a title, as GET /items?q= completes it"
     raise Problem(404, f"no item {text[:80]!r}", remedy, close=close)
 
 
-def _item(ready: Ready, position: int) -> Item:
+def _item(ready: Ready, position: int) -> dict[str, Any]:
+    """An `Item`."""
     catalogue = ready.model.catalogue
     name = catalogue.ids.names[position].item()
-    return Item(item_id=name, title=catalogue.titles[position])
+    return {"item_id": name, "title": catalogue.titles[position]}
 
 
 def places_of(
@@ -231,14 +250,12 @@ def places_of(
     items: NDArray[np.int32],
     scores: NDArray[np.floating],
     why: Sequence[dict[str, Any]] = (),
-) -> list[Place]:
+) -> list[dict[str, Any]]:
+    """A `Place` each."""
     named = zip(items[items >= 0].tolist(), scores.tolist(), strict=False)
     return [
-        Place(
-            **_item(ready, item).model_dump(),
-            rank=place + 1,
-            score=score,
-            why=Why(**why[place]) if why else None,
-        )
+        _item(ready, item)
+        | {"rank": place + 1, "score": score}
+        | ({"why": why[place]} if why else {})
         for place, (item, score) in enumerate(named)
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
+from threadpoolctl import threadpool_limits
 
 from jaxrec.errors import InputError
 from jaxrec.web.batches import Worker
@@ -22,6 +23,8 @@ from jaxrec.web.routes import Service, application
 
 PATIENCE = 30
 """Seconds that what is under way has when the server is to end."""
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept: longer than by proxies, which may ask as it closes."""
 
 
 def serving(path: Path, ready: Ready) -> Service:
@@ -65,12 +68,18 @@ def serve(path: Path, host: str, port: int, rules: Rules, tell: Callable[[str], 
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=PATIENCE,
+            timeout_keep_alive=KEEP_ALIVE,
         )
         port = listener.getsockname()[1]
         here = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         tell(f"{path}: {here} to explore, routes at /docs")
-        with suppress(KeyboardInterrupt):
-            asyncio.run(_until_told(uvicorn.Server(config), listener, service))
+        # BLAS's idle threads would spin on the cores that the event loop and XLA need
+        with (
+            suppress(KeyboardInterrupt),
+            threadpool_limits(1),
+            asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+        ):
+            runner.run(_until_told(uvicorn.Server(config), listener, service))
         service.worker.close()
 
 
@@ -91,8 +100,10 @@ async def _until_told(server: uvicorn.Server, listener: socket.socket, service: 
 def _bound(host: str, port: int) -> socket.socket:
     """Not listening yet: whoever asks before the model is warm is refused, and may ask again."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = found
+        # asyncio sends what is small at once (TCP_NODELAY) only if the socket names its protocol
+        listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)

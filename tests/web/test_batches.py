@@ -1,11 +1,12 @@
 """Many requests, few compiled calls."""
 
+from collections.abc import Callable
 from concurrent.futures import wait
-from typing import Any
+from functools import partial
 
 import numpy as np
+import pytest
 
-from jaxrec.topk import ranking
 from jaxrec.web.batches import Worker
 from jaxrec.web.routes import Service
 
@@ -30,14 +31,17 @@ def test_those_who_wait_together_are_answered_together_and_alike(service: Servic
         np.testing.assert_allclose(one.scores, other.scores, rtol=1e-4, atol=1e-6)
 
 
-def test_nothing_is_compiled_for_a_request(service: Service) -> None:
-    programs: Any = ranking._rank_unseen
-    before, ready = programs._cache_size(), service.ready
+def test_nothing_is_compiled_for_a_request(
+    service: Service, compiled: Callable[[str], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    ready, worker = service.ready, service.worker
     for n in (1, 5, 40):
-        asked = [service.worker.recommend(ready, ready.user(user), n) for user in range(n)]
-        asked += [service.worker.recommend(ready, ready.somebody([n, 9]), n) for _ in range(n)]
+        asked = [worker.recommend(ready, ready.user(user), 3 * n) for user in range(n)]
+        asked += [worker.recommend(ready, ready.somebody(range(9, 10 + n)), 3) for _ in range(n)]
+        asked += [worker.recommend(ready, ready.somebody([]), 3) for _ in range(n)]
         wait(asked)
-    assert programs._cache_size() == before
+        worker.call(partial(ready.model.similar, n, ready.length(n))).result()
+    assert compiled(".*") == 0, [record.getMessage() for record in caplog.records]
 
 
 def test_what_waits_is_answered_before_the_end(service: Service) -> None:

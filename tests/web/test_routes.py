@@ -20,6 +20,16 @@ def test_a_known_user_gets_the_list_of_the_model(client: TestClient, service: Se
     assert [place["rank"] for place in asked["items"]] == [1, 2, 3, 4, 5]
 
 
+def test_a_known_users_list_is_made_once(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.ready, "remembered", {})
+    first = client.get("/users/7/recommendations").json()
+    monkeypatch.setattr(service, "worker", None)
+    assert client.get("/users/7/recommendations", params={"k": 10}).json() == first
+    assert client.get("/users/7/recommendations?k=4").json()["items"] == first["items"][:4]
+
+
 def test_somebody_new_is_folded_in(client: TestClient, service: Service) -> None:
     model = service.ready.model
     title = model.catalogue.called(11)

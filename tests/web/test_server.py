@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
+from jaxrec.web.server import _bound
 
 
 def asked(url: str, until: Any, seconds: float = 120) -> Any:
@@ -56,6 +57,11 @@ def test_a_model_is_taken_anew_and_a_bad_one_is_not(folder: Path, tmp_path: Path
     assert process.returncode == 0
     assert told.read_text().count("the old model stays") == 1
     assert "Traceback" not in told.read_text()
+
+
+def test_what_is_small_is_sent_at_once() -> None:
+    with _bound("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP  # else asyncio leaves Nagle's algorithm on
 
 
 def test_what_cannot_be_served_is_one_line(folder: Path, tmp_path: Path) -> None:

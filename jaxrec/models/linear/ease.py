@@ -18,6 +18,7 @@ from jaxrec.models.model import (
     Settings,
     appended,
     linear_shares,
+    resident,
 )
 from jaxrec.topk.scorer import Linear, Product, product
 
@@ -223,6 +224,10 @@ def _ease_with_text(evidence: Evidence, settings: Settings) -> Arrays:
     return ease(X, settings["lambda_"], E, settings["text_weight"])
 
 
+def _prepared(arrays: Arrays) -> Arrays:
+    return arrays if "weights" in arrays else resident(arrays)
+
+
 SPACE: dict[str, Range | tuple] = {"lambda_": Range(10.0, 2000.0)}
 TEXT_SPACE = SPACE | {"metadata": Range(0.1, 10.0), "text_weight": Range(0.05, 50.0)}
 TRIED: tuple[Settings, ...] = ({"lambda_": 600.0}, {"lambda_": 60.0})
@@ -239,6 +244,7 @@ MODELS = {
         linear_shares(ask),
         tried=TRIED,
         vectors=_vectors,
+        prepared=_prepared,
     ),
     "ease-graded": Model(
         "EASE, graded",
@@ -251,6 +257,7 @@ MODELS = {
         ungraded="ease",
         tried=TRIED,
         vectors=_vectors,
+        prepared=_prepared,
     ),
     "ease+text": Model(
         "EASE, liked, with text",
@@ -264,6 +271,7 @@ MODELS = {
         place=_place,
         tried=TRIED_WITH_TEXT,
         vectors=_vectors,
+        prepared=_prepared,
     ),
     "ease-graded+text": Model(
         "EASE, graded, with text",
@@ -278,5 +286,6 @@ MODELS = {
         place=_place,
         tried=TRIED_WITH_TEXT,
         vectors=_vectors,
+        prepared=_prepared,
     ),
 }

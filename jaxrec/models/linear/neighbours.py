@@ -24,6 +24,7 @@ from jaxrec.models.model import (
     Shares,
     appended,
     linear_shares,
+    resident,
     said,
 )
 from jaxrec.topk.scorer import Linear, Product, product
@@ -208,7 +209,8 @@ def _directions(rows: NDArray[np.floating]) -> NDArray[np.float32]:
 def _ask_content(arrays: Arrays, asking: Asking, settings: Settings) -> Product:
     """Cosines with the mean of what a user has, weighted by X."""
     right = arrays["right"]
-    return product(_directions(asking.matrix(len(right), settings["target"]) @ right), right)
+    X = asking.matrix(len(right), settings["target"])
+    return product(_directions(X @ np.asarray(right)), right)
 
 
 def _shares_of_content(
@@ -327,5 +329,6 @@ MODELS = {
         place=_place_content,
         tried=({"target": "graded"},),
         vectors=_right,
+        prepared=resident,
     ),
 }

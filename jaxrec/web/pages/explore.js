@@ -208,7 +208,7 @@ function onKey(event) {
     event.preventDefault();
     if (open && state.fresh) return choose(state.active);
     state.entered = true;
-    if (!state.fresh) complete();
+    complete();
   } else if (event.key === "Escape") {
     if (open) close();
     else $("title").value = "";
