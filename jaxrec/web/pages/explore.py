@@ -157,7 +157,7 @@ def _explored(ready: Ready, liked: list[int], asked: Exploring) -> Explored:
                 heading=HEADINGS.get(model.row, model.row),
                 told=_told(model),
                 recommended_by=model.strangers.called(None) if found.strange[0] else model.row,
-                items=places_of(ready, items, scores),
+                items=[Place(**place) for place in places_of(ready, items, scores)],
             )
         )
     model = ready.model
