@@ -27,7 +27,7 @@ GENRES = ("crime", "romance", "travel", "history", "fantasy", "family")
 def books_and_ratings(readers: int = 200, seed: int = 1) -> tuple[list[dict], list[dict]]:
     """A row for each book, and one for each rating."""
     rng = random.Random(seed)
-    books = []
+    books: list[dict] = []
     for subject in SUBJECTS:
         for title in TITLES:
             book = {"item": f"b{len(books) + 1:03}", "title": title.format(subject)}

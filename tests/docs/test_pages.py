@@ -2,7 +2,8 @@
 
 A page begins in an empty folder with docs/books.py, or, where its front matter has `folder: PAGE`,
 in what that page leaves. A block of `bash` or `python` runs, or its title says why not in CI; a
-block of `text` below one that ran holds lines that were printed, but for their numbers.
+block of `text` holds lines that the block before it printed, but for their numbers, and lines of
+README.md, to the digit, where nothing ran before it.
 """
 
 import os
@@ -22,7 +23,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-DOCS = ROOT / "docs"
+DOCS, README = ROOT / "docs", ROOT / "README.md"
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 FENCE = re.compile(r"^```(\w*) ?(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
@@ -128,17 +129,18 @@ def test_a_block_runs_or_says_why_not(page: str) -> None:
             assert not block.says or WHY_NOT.fullmatch(block.says), block
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(b.runs for b in blocks_of(page))])
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_does_what_it_shows(page: str, follow: Follow) -> None:
-    printed = iter(follow(page).printed)
-    last = ""
-    for block in blocks_of(page):
+    blocks = blocks_of(page)
+    printed = iter(follow(page).printed if any(block.runs for block in blocks) else [])
+    found = README.read_text().splitlines()
+    told: Callable[[str], str] = str
+    for block in blocks:
         if block.runs:
-            last = next(printed)
+            found, told = [words(line) for line in next(printed).splitlines()], words
         elif block.language == "text":
-            found = [words(line) for line in last.splitlines()]
-            for line in map(words, block.text.splitlines()):
-                assert line in found or line == "...", f"{line!r} is not in\n{last}"
+            for line in block.text.splitlines():
+                assert told(line) in found or line == "...", f"{line!r} is not in {found}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
