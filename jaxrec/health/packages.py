@@ -20,6 +20,8 @@ ADDS = {
     "embed": "encoders of item texts, and their fine-tuning; without it no row reads texts",
     "cuda": "JAX on NVIDIA GPUs",
     "index": "`jaxrec export --format faiss` and `usearch`",
+    "serve": "`jaxrec serve`",
+    "docs": "what builds the pages of docs/",
     "bench": "the libraries that the benchmarks run beside",
     "dev": "tests and checks",
 }
