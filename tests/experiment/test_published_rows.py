@@ -17,8 +17,8 @@ def run(movielens: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("published") / "run"
     result = CliRunner().invoke(
         cli.main,
-        [*"run --protocol published --trials 0 -q --run".split(), str(folder)]
-        + ["--data", movielens.source]
+        ["run", "--protocol", "published", "--trials", "0", "-q"]
+        + ["--run", str(folder), "--data", movielens.source]
         + [part for row in ("mf", "mf+minilm", "pmf", "hybrid") for part in ("--row", row)],
     )
     assert result.exit_code == 0, result.output
