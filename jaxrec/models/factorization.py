@@ -439,15 +439,17 @@ MODELS = {
         "PMF with text prior",
         _pmf_with_text,
         _ask,
-        ALL_PAIRS | {"metadata": 1.0, "text_ridge": 0.1, "item_lambda": 0.3, "item_nu": 0.5},
+        ALL_PAIRS
+        | {"factors": 256, "lambda_": 0.15, "metadata": 1.0}
+        | {"text_ridge": 0.1, "item_lambda": 0.3, "item_nu": 0.5},
         PMF_SPACE | TEXT_SPACE,
         cost.pmf,
         _shares,
         text=True,
         place=_place_factors,
         tried=(
-            {"factors": 256, "lambda_": 0.15},
             {"unobserved": 15.0, "text_ridge": 0.05},
+            {"factors": 512},
             {"lambda_": 0.3, "text_ridge": 1.0},
             {"lambda_": 0.3, "text_ridge": 1000.0},
         ),
