@@ -137,6 +137,17 @@ def test_what_cannot_be_explained_is_one_line(
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    "command", [("similar", "--item"), ("explain", "--user", 7, "--item"), ("recommend", "--liked")]
+)
+def test_a_misspelt_item_has_close_titles(model: Path, command: tuple[object, ...]) -> None:
+    items = pl.read_parquet(model / "items.parquet")
+    item, title = items["item_id"][3], items["title"][3]
+    refused = jaxrec(command[0], "--model", model, *command[1:], f"{title[:-1]}x")
+    assert refused.exit_code == 2
+    assert f"; close to it: {item} {title}" in " ".join(refused.output.split())
+
+
 def test_lists_of_an_experiment_are_not_explained() -> None:
     result = jaxrec("recommend", "--user", 7, "--explain")
     assert result.exit_code == 2
