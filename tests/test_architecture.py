@@ -47,8 +47,9 @@ MAY_IMPORT = {
     },
 }
 OF_TORCH = {
-    "encoding": GROUND | {"processes", "hub", "bert"},
-    "training": GROUND | {"processes", "hub", "encoding"},
+    "encoding": GROUND | {"processes", "names", "hub", "bert"},
+    "training": GROUND | {"processes", "names", "hub", "encoding"},
+    "hub.py": GROUND | {"names"},
     "learn.py": GROUND | {"processes", "encoding", "training"},
 }
 PEERS = {"cornac", "implicit", "irspack", "lenskit", "libmf", "ranx", "sentence_transformers"}

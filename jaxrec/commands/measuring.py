@@ -102,13 +102,13 @@ def measure(
     terminal: Terminal,
     ks: tuple[int, ...],
     fusion: Fusion,
-    last: bool = True,
+    alone: bool = True,
     **more: Any,
 ) -> ScoreCard:
     """Measure and print; `more` are arguments of `score_card`.
 
-    After the `last` of several it is said what one may do next. Interrupted by the user, the
-    command ends with what was measured, and status 130.
+    Of a run folder that stands `alone` it is said what that comes to, and what one may do next.
+    Interrupted by the user, the command ends with what was measured, and status 130.
     """
     from jaxrec.console.live import rows_told
     from jaxrec.experiment.rows import rows_of
@@ -138,8 +138,8 @@ def measure(
         except Interrupted as stopped:
             card, interrupted = stopped.card, True
     made = str(opened.path), opened.data_argument
-    terminal.result(*first_parts(card, *made, whole=terminal.verbosity > 0))
-    if last and not interrupted:
+    terminal.result(*first_parts(card, *made, whole=terminal.verbosity > 0, alone=alone))
+    if alone and not interrupted:
         terminal.say(_other_commands(opened))
     if terminal.verbosity <= 0:
         terminal.result(f"protocol card: in {opened.results_path}; -v prints it above the table")
