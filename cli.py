@@ -189,6 +189,7 @@ def run(
     from jaxrec.experiment.study import grid, summarise
     from jaxrec.files import write_json
     from jaxrec.report.summary import tables
+    from jaxrec.report.verdict import Standing, three_lines
 
     check_tracker(track)
     budget = budget_of(memory, minutes)
@@ -210,6 +211,8 @@ def run(
         write_json(place, summary.to_json())
     for k in what["ks"]:
         session.terminal.result(*tables(summary, k))
+    standing = Standing.of_study(summary, max(what["ks"]))
+    session.terminal.result(*three_lines(standing, str(session.path), opened.data_argument))
 
 
 def _do_everything(
@@ -256,7 +259,7 @@ def _do_everything(
                 opened.budget.check(cost)
                 terminal.say(f"{row}: its factors take {cost}")
                 train(opened, missing[row], terminal)
-    return measure(opened, terminal, ks, PUBLISHED_FUSION, last=alone, only=only)
+    return measure(opened, terminal, ks, PUBLISHED_FUSION, alone, only=only)
 
 
 @main.command()
@@ -293,12 +296,6 @@ def _embed(
     loading: dict[str, Any] | None = None,
 ) -> None:
     """Encode the texts; those that a run folder of `like` has encoded are taken from there."""
-    try:
-        from torch_embed.encoding.encode import embed_file, expected_time, in_words
-        from torch_embed.encoding.encoder import load_encoder
-        from torch_embed.encoding.layout import lesson_of
-    except ModuleNotFoundError as missing:
-        raise InputError(f"embedding needs {missing.name}; pip install 'jaxrec[embed]'") from None
     name = _name_in(opened, model)
     paths = [opened.embeddings_path(name, kind) for kind in opened.kinds_of_texts]
     there = all(path.exists() for path in paths)
@@ -306,6 +303,12 @@ def _embed(
         opened.read_embeddings(name)  # refuses what is damaged
         terminal.say(f"{name}: embeddings are there already")
         return
+    try:
+        from torch_embed.encoding.encode import embed_file, expected_time, in_words
+        from torch_embed.encoding.encoder import load_encoder
+        from torch_embed.encoding.layout import lesson_of
+    except ModuleNotFoundError as missing:
+        raise InputError(f"embedding needs {missing.name}; pip install 'jaxrec[embed]'") from None
     from jaxrec.budget import Cost, in_time
     from jaxrec.experiment.fitting import refuse_taught_elsewhere
     from jaxrec.experiment.rows import unchosen
@@ -336,7 +339,7 @@ def _embed(
 
 def _name_in(opened: RunFolder, model: str) -> str:
     """What a model is called in a run folder."""
-    from torch_embed.hub import model_id, names_of
+    from torch_embed.names import model_id, names_of
 
     return opened.name_for(model_id(model), names_of(model))
 
@@ -438,7 +441,7 @@ def _prepare(
     from jaxrec.border.lesson import LessonSettings
     from jaxrec.experiment.fitting import write_lesson
     from jaxrec.experiment.rows import unread
-    from torch_embed.hub import model_id
+    from torch_embed.names import model_id
     from torch_embed.training.preflight import preflight
 
     wanted = LessonSettings(*recipe.lesson)
@@ -454,7 +457,7 @@ def _finetune_once(
     """Fine-tune by the preset `best`, if neither this run folder nor one of `like` has done so."""
     from jaxrec.border.draws import Taught
     from jaxrec.experiment.study import adopt_taught
-    from torch_embed.hub import model_id
+    from torch_embed.names import model_id
 
     name = Taught(_name_in(opened, model)).name
     there = adopt_taught(opened, name, model_id(model), like)

@@ -19,7 +19,7 @@ from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.scoring import results_are_stale, score_card
 from torch_embed.encoding.encode import embed_file
 from torch_embed.encoding.encoder import load_encoder
-from torch_embed.hub import names_of
+from torch_embed.names import names_of
 
 SPLITS = {"warm": ("strict", 42, None), "cold": ("cold-items", 106, 0)}
 ROWS = ("text", "pmf+text", "hybrid")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"errors", "files", "budget", "caches"}  # and `tracking`, for commands alone
+GROUND = {"errors", "files", "budget", "caches", "titles"}  # and `tracking`, for commands alone
 DATA = GROUND | {"data", "devices"}
 LISTS = DATA | {"topk", "evaluation"}
 MAY_IMPORT = {
@@ -47,8 +47,9 @@ MAY_IMPORT = {
     },
 }
 OF_TORCH = {
-    "encoding": GROUND | {"processes", "hub", "bert"},
-    "training": GROUND | {"processes", "hub", "encoding"},
+    "encoding": GROUND | {"processes", "names", "hub", "bert"},
+    "training": GROUND | {"processes", "names", "hub", "encoding"},
+    "hub.py": GROUND | {"names"},
     "learn.py": GROUND | {"processes", "encoding", "training"},
 }
 PEERS = {"cornac", "implicit", "irspack", "lenskit", "libmf", "ranx", "sentence_transformers"}

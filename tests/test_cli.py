@@ -339,7 +339,7 @@ def test_a_study_is_a_report(tmp_path: Path) -> None:
     result = jaxrec("report", "--run", tmp_path / "study", "--out", page)
     assert result.exit_code == 0, result.output
     assert "Means over 2 run folders" in page.read_text()
-    assert "--seed 1 --seeds 2 -k 25" in page.read_text()
+    assert "--seed 1 --seeds 2 -k 25 --row popularity --row pmf --trials 0" in page.read_text()
 
 
 def test_cold_items_are_five_folds(tmp_path: Path) -> None:
@@ -354,6 +354,7 @@ def test_cold_items_are_five_folds(tmp_path: Path) -> None:
     (row,) = summary["rows"]
     assert row == "pmf+text"
     assert 0 < summary["all_unseen"]["pmf+text"]["cold_share@25"] < 1
+    assert [line[:4] for line in result.output.splitlines()].count("Next") == 1  # of all folds
 
 
 def test_data_are_cut_to_their_core(tmp_path: Path) -> None:
@@ -531,6 +532,22 @@ def test_a_row_that_cannot_be_tuned_is_said_and_skipped(
         result = jaxrec(*common, *(part for row in rows for part in ("--row", row)))
         assert (result.exit_code, said in result.output) == (status, True), result.output
         assert len(result.output.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_embeddings_that_are_there_are_read_without_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ("--run", tmp_path / "run", "--model", tiny_bert(tmp_path / "bert"))
+    assert jaxrec("embed", "--data", "synthetic", *made).exit_code == 0
+    for name in ("torch_embed.hub", "torch_embed.encoding.encode"):
+        monkeypatch.setitem(sys.modules, name, None)
+    result = jaxrec("run", *made, "--row", "text", "--trials", 0, "-k", 5)
+    assert result.exit_code == 0, result.output
+    assert "bert: embeddings are there already" in result.output
+    assert "Going on without" not in result.output
+    refused = jaxrec("embed", *made)
+    assert (refused.exit_code, "pip install 'jaxrec[embed]'" in refused.output) == (2, True)
 
 
 def test_a_run_that_cannot_embed_goes_on_without_text(tmp_path: Path) -> None:

@@ -47,11 +47,48 @@ def test_mlflow_keeps_settings_figures_curves_and_files(
 @pytest.mark.filterwarnings("default")
 def test_tensorboard_keeps_figures_and_curves(record: Record) -> None:
     pytest.importorskip("tensorboardX")
+    TRACKERS["tensorboard"](record)
+    found = events(record.path / "tensorboard")
+    assert ("pmf-text/recall_at_25", 0, 0.25) in found
+    assert ("training-pmf/objective", 1, 2.0) in found
+
+
+@pytest.mark.usefixtures("small_synthetic")
+def test_a_search_is_a_run_a_row_with_a_figure_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Record] = []
+    monkeypatch.setitem(tracking.PACKAGES, "mlflow", sys.__name__)
+    monkeypatch.setitem(TRACKERS, "mlflow", told.append)
+    how = ["tune", "--data", "synthetic", "--run", str(tmp_path / "run"), "--trials", "2"]
+    rows = ["--row", "ease", "--row", "itemknn"]
+    result = CliRunner().invoke(cli.main, [*how, *rows, "--track", "mlflow"])
+    assert result.exit_code == 0, result.output
+    assert [record.title.rpartition(" ")[2] for record in told] == ["itemknn", "ease"]
+    for record in told:
+        (curve,) = record.curves.values()
+        (best,) = (value for name, value in record.figures.items() if "ndcg" in name)
+        assert len(curve) == 2
+        assert best in curve
+        assert [file.stem for file in record.files] == [record.title.rpartition(" ")[2]]
+
+
+def test_what_has_no_figure_keeps_the_steps_of_the_others(record: Record) -> None:
+    pytest.importorskip("tensorboardX")
+    curve = {"pmf/ndcg": [0.5, float("nan"), 0.25]}
+    TRACKERS["tensorboard"](record._replace(curves=curve, folder="search of pmf+text"))
+    (folder,) = (record.path / "tensorboard").iterdir()
+    assert folder.name == "search of pmf-text"
+    found = {(step, value) for tag, step, value in events(folder) if tag == "pmf/ndcg"}
+    assert found == {(0, 0.5), (2, 0.25)}
+
+
+def events(folder: Path) -> list[tuple[str, int, float]]:
+    """What TensorBoard's file in a folder holds: tag, step, value."""
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import masked_crc32c
 
-    TRACKERS["tensorboard"](record)
-    (file,) = (record.path / "tensorboard").iterdir()
+    (file,) = folder.iterdir()
     data, found = file.read_bytes(), []
     while data:  # length, its checksum, an event, its checksum
         length = int.from_bytes(data[:8], "little")
@@ -59,8 +96,7 @@ def test_tensorboard_keeps_figures_and_curves(record: Record) -> None:
         event = Event.FromString(data[12 : 12 + length])
         found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
         data = data[16 + length :]
-    assert ("pmf-text/recall_at_25", 0, 0.25) in found
-    assert ("training-pmf/objective", 1, 2.0) in found
+    return found
 
 
 def test_a_tracker_that_is_not_installed_is_named_before_the_work(
@@ -68,7 +104,7 @@ def test_a_tracker_that_is_not_installed_is_named_before_the_work(
 ) -> None:
     monkeypatch.setitem(tracking.PACKAGES, "wandb", "no_such_package")
     run = str(tmp_path / "run")
-    for command in ("run", "eval"):
+    for command in ("run", "eval", "tune"):
         result = CliRunner().invoke(cli.main, [command, "--run", run, "--track", "wandb"])
         assert result.exit_code == 2
         assert "pip install 'jaxrec[wandb]'" in result.output
@@ -91,7 +127,7 @@ def test_a_tracker_that_fails_costs_nothing(
     how = ["eval", "--data", "synthetic", "--run", str(run), "--row", "popularity"]
     result = CliRunner().invoke(cli.main, [*how, "--track", "mlflow"])
     assert result.exit_code == 0, result.output
-    assert "mlflow was not told (nobody listens); what was measured is kept" in result.output
+    assert "mlflow was not told (nobody listens); what was found is kept" in result.output
     assert (run / "results.json") in told[0].files
     assert told[0].figures["popularity/precision@25"] > 0
     assert told[0].settings["protocol/seed"] == 42

@@ -1,9 +1,8 @@
-"""Where a model is: what it is called, its files on the hub or in a folder, how they fail."""
+"""Where a model is: its files on the hub or in a folder, and how they fail."""
 
 import json
 import logging
 import os
-import re
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,14 +13,7 @@ from huggingface_hub.utils import disable_progress_bars
 from transformers.utils import cached_file
 
 from torch_embed.errors import InputError
-
-HUB_IDS = {
-    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
-    "qwen3-0.6b": "Qwen/Qwen3-Embedding-0.6B",
-    "qwen3-4b": "Qwen/Qwen3-Embedding-4B",
-    "qwen3-8b": "Qwen/Qwen3-Embedding-8B",
-}
-"""Short names."""
+from torch_embed.names import HUB_IDS
 
 
 class Place(NamedTuple):
@@ -45,29 +37,6 @@ class Place(NamedTuple):
             _raise_exceptions_for_connection_errors=False,
         )  # fmt: skip
         return Path(path) if path else None
-
-
-def names_of(model: str) -> list[str]:
-    """What a model's files and rows may be called, the shortest first.
-
-    One of `HUB_IDS` has its short name; else it is the last part of the path, then the last two
-    (the owner's or the parent folder's name too), and so on. Somebody else's `minilm` is not ours,
-    and NAME-ft and NAME-ft-draw2 are what NAME becomes by fine-tuning: such names have two parts or
-    more.
-    """
-    short = [name for name, hub_id in HUB_IDS.items() if hub_id == model_id(model)]
-    if short:
-        return short
-    path = Path(model).resolve() if Path(model).is_dir() else Path(model)
-    parts = [part.lower() for part in path.parts if part != path.anchor]
-    names = ["-".join(parts[-count:]) for count in range(1, len(parts) + 1)]
-    taken = names[0] in HUB_IDS or re.search(r"-ft(-draw\d+)?$", names[0])
-    return names[1:] if taken and len(names) > 1 else names
-
-
-def model_id(model: str) -> str:
-    """What the card calls a model: its hub id, or its folder."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else HUB_IDS.get(model, model)
 
 
 def hub_source(model: str) -> str:

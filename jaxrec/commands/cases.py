@@ -12,6 +12,7 @@ from jaxrec.errors import excused
 from jaxrec.evaluation.task import evaluation_task
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.kept import card_of
+from jaxrec.experiment.rows import rows_of
 from jaxrec.explanation.words import in_short
 from jaxrec.report.chapters import Case, Evidence, Listed, Training
 from jaxrec.serving.evaluated import of_run
@@ -54,7 +55,8 @@ def commands(run: RunFolder, card: ScoreCard) -> list[str]:
 def commands_of_study(path: Path, runs: list[RunFolder], card: ScoreCard) -> list[str]:
     """What makes a study again, of which these are the run folders."""
     seeds = len({run.protocol.seed for run in runs})
-    grid = ["--seeds", str(seeds)] if runs[0].protocol.rules.seeded else []
+    rules = runs[0].protocol.rules
+    grid = ["--seeds", str(seeds)] if rules.seeded and (seeds > 1 or rules.folds == 1) else []
     if inits := max(run.init for run in runs):
         grid += ["--inits", str(inits + 1)]
     report = shlex.join(["jaxrec", "report", "--run", str(path)])
@@ -68,7 +70,16 @@ def _made(path: Path, run: RunFolder, card: ScoreCard, *grid: str) -> str:
     made += ["--protocol", protocol.name]
     made += ["--seed", str(protocol.seed)] if protocol.rules.seeded else []
     made += ["--core", str(dataset.core)] if dataset.core else []
-    return shlex.join([*made, *grid, *_cutoffs(card)])
+    return shlex.join([*made, *grid, *_cutoffs(card), *_rows(run, card)])
+
+
+def _rows(run: RunFolder, card: ScoreCard) -> list[str]:
+    """The rows, where not all were asked for; and that none was searched, where that is so."""
+    asked = [row.name for row in card.rows]
+    by_default = {row.name for row in rows_of(run)} == set(asked)
+    rows = [] if by_default else [part for row in asked for part in ("--row", row)]
+    searched = any(run.tuned_path(row).exists() for row in asked)
+    return rows if searched else [*rows, "--trials", "0"]
 
 
 def _cutoffs(card: ScoreCard) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 from jaxrec.commands.opening import budget_of, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import Session, on_run_folder, resumable
+from jaxrec.tracking import Record, check_tracker, tell
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 @ask.rows_option
 @click.option("--trials", type=click.IntRange(min=1), default=30, show_default=True, help="A row.")
 @ask.budget_options
+@ask.track_option
 @ask.json_option("the settings that were found")
 def tune(
     session: Session,
@@ -30,12 +33,14 @@ def tune(
     trials: int,
     memory: int | None,
     minutes: float | None,
+    track: str | None,
     json_path: Path | None,
 ) -> None:
     """Search settings on validation; interrupted, the same command goes on.
 
     What is found is used by `eval`, `recommend` and `train-pmf` in this run folder.
     """
+    check_tracker(track)
     opened = open_run_of(session, budget=budget_of(memory, minutes))
     from jaxrec.experiment.scoring import set_stale_results_aside
     from jaxrec.experiment.tuning import rows_to_tune
@@ -50,6 +55,30 @@ def tune(
     session.terminal.say(set_stale_results_aside(opened))
     then = f"`{opened.command('train-pmf')}` and `{opened.command('eval')}`"
     session.terminal.say(f"Now {then} use these.")
+    if track is not None:
+        for card in found.values():
+            _tracked(opened, card, track, session.terminal)
+
+
+def _tracked(opened: RunFolder, card: dict[str, Any], name: str, terminal: Terminal) -> None:
+    """Tell a tracker of the search of a row."""
+    row, protocol = card["row"], opened.protocol
+    split = f"{opened.dataset.name}, protocol {protocol.name}, seed {protocol.seed}"
+    of_trials = [nan if value is None else value for value in card["by_trial"]]
+    trials = str(card["trials"])
+    record = Record(
+        path=opened.path,
+        title=f"{split}, search of {row}",
+        settings={f"{row}/{key}": value for key, value in card["settings"].items()},
+        figures={
+            f"{row}/{key}": card[key] for key in ("validation_ndcg@25", "trials", "ended_early")
+        },
+        curves={f"{row}/validation_ndcg@25 of trials": of_trials},
+        files=[opened.tuned_path(row)],
+        folder=f"search of {row}",
+    )
+    again = opened.command("tune", "--row", row, "--trials", trials, "--track", name)
+    terminal.say(tell(name, record, again))
 
 
 def tune_rows(

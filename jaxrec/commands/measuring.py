@@ -13,7 +13,7 @@ from jaxrec.commands.opening import budget_of, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import GOES_ON, Session, on_run_folder, resumable, stop
 from jaxrec.errors import excused
-from jaxrec.tracking import TRACKERS, Record, check_tracker
+from jaxrec.tracking import Record, check_tracker, tell
 
 if TYPE_CHECKING:
     from jaxrec.budget import Stage
@@ -74,15 +74,8 @@ def tracked(
     """Tell a tracker of what was measured; if it fails, a line says so, and all else is kept."""
     if name is None:
         return
-    record = _record(opened, card, files)
-    try:
-        TRACKERS[name](record)
-    except Exception as error:  # of a package of others, a server, a network
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        again = opened.command("eval", "--track", name)
-        terminal.say(f"{name} was not told ({reason}); what was measured is kept: `{again}`")
-        return
-    terminal.say(f"{name} was told: {record.title}")
+    again = opened.command("eval", "--track", name)
+    terminal.say(tell(name, _record(opened, card, files), again))
 
 
 def _record(opened: RunFolder, card: ScoreCard, files: tuple[Path, ...]) -> Record:
@@ -94,7 +87,7 @@ def _record(opened: RunFolder, card: ScoreCard, files: tuple[Path, ...]) -> Reco
         settings |= {f"{name}/{key}": value for key, value in (row.settings or {}).items()}
         figures |= {f"{name}/{key}": value for key, value in row.figures.metrics.items()}
     curves = {
-        f"{training.name}/{figure}": [value for value in values if isfinite(value)]
+        f"{training.name}/{figure}": values
         for training in trainings(opened)
         for figure, values in training.series.items()
     }
@@ -109,13 +102,13 @@ def measure(
     terminal: Terminal,
     ks: tuple[int, ...],
     fusion: Fusion,
-    last: bool = True,
+    alone: bool = True,
     **more: Any,
 ) -> ScoreCard:
     """Measure and print; `more` are arguments of `score_card`.
 
-    After the `last` of several it is said what one may do next. Interrupted by the user, the
-    command ends with what was measured, and status 130.
+    Of a run folder that stands `alone` it is said what that comes to, and what one may do next.
+    Interrupted by the user, the command ends with what was measured, and status 130.
     """
     from jaxrec.console.live import rows_told
     from jaxrec.experiment.rows import rows_of
@@ -145,9 +138,9 @@ def measure(
         except Interrupted as stopped:
             card, interrupted = stopped.card, True
     made = str(opened.path), opened.data_argument
-    terminal.result(*first_parts(card, *made, whole=terminal.verbosity > 0))
-    if last and not interrupted:
-        terminal.say(_other_commands(opened, card))
+    terminal.result(*first_parts(card, *made, whole=terminal.verbosity > 0, alone=alone))
+    if alone and not interrupted:
+        terminal.say(_other_commands(opened))
     if terminal.verbosity <= 0:
         terminal.result(f"protocol card: in {opened.results_path}; -v prints it above the table")
     terminal.result(*further_parts(card))
@@ -158,12 +151,11 @@ def measure(
     return card
 
 
-def _other_commands(opened: RunFolder, card: ScoreCard) -> str:
+def _other_commands(opened: RunFolder) -> str:
     """What else one may do with a score card."""
-    best = () if card.hybrid else ("--row", card.ranked(max(card.ks))[0].name)
     each = (
         opened.command("report"),
-        opened.command("recommend", "--user", "ID", *best),
-        opened.command("explain", "--user", "ID", "--item", "ID", *best),
+        opened.command("recommend", "--user", "ID"),
+        opened.command("explain", "--user", "ID", "--item", "ID"),
     )
     return f"See also {', '.join(f'`{command}`' for command in each)}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
     from jaxrec.experiment.folder import RunFolder
     from jaxrec.serving.lists import Told
-    from jaxrec.serving.model import Wanted
+    from jaxrec.serving.model import FittedModel, Wanted
 
 
 @click.command()
@@ -54,8 +54,7 @@ def recommend(
         raise click.UsageError("--explain goes with one user, not with --all")
     if everyone and json_path is not None:
         raise click.UsageError("--json is of one user; with --all give --out FILE.jsonl")
-    of_model = () if liked else ("--explain",)
-    ask.refuse_of_other_source("--interactions", "--segment", *of_model)
+    ask.refuse_of_other_source("--interactions", "--segment")
     from jaxrec.serving.additions import wishes, with_interactions
 
     terminal, budget = session.terminal, budget_of(memory)
@@ -65,11 +64,10 @@ def recommend(
         wanted, said = wishes(*ids, k, only, exclude, user)
         terminal.say(*said)
         if not liked:
-            _of_experiment(opened, wanted, terminal, user, out, row, as_evaluated, json_path)
+            of_run = user, out, row, as_evaluated, explain, json_path
+            _of_experiment(opened, wanted, terminal, *of_run)
             return
-        from jaxrec.serving.fit import model_of_train, servable
-
-        served = model_of_train(opened, servable(opened, row or "pmf+text"))
+        served = _of_train(opened, row, liked)
     else:
         from jaxrec.serving.folder import read_model
 
@@ -112,18 +110,29 @@ def _of_experiment(
     out: Path | None,
     row: str | None,
     as_evaluated: bool,
+    explain: bool,
     json_path: Path | None,
 ) -> None:
     """The lists of a row as it was measured, of one user or of all."""
     from jaxrec.serving import evaluated
+    from jaxrec.serving.fit import row_to_ask
     from jaxrec.serving.lists import write_table
 
-    how = wanted, row or evaluated.DEFAULT_ROW, as_evaluated
+    how = wanted, row or row_to_ask(opened, known_alone=not explain), as_evaluated
     if out is None:
-        _tell(evaluated.for_user(opened, str(user), *how), terminal, json_path)
+        _tell(evaluated.for_user(opened, str(user), *how, explain), terminal, json_path)
         return
     table, by = evaluated.in_table(opened, *how)
     terminal.say(f"{by} {write_table(out, [table], opened.dataset.name)} in {out}")
+
+
+def _of_train(opened: RunFolder, row: str | None, items: tuple[str, ...]) -> FittedModel:
+    """A row as an experiment measured it; the items that are asked for are looked up first."""
+    from jaxrec.serving.fit import model_of_train, row_to_ask, servable
+
+    for item in items:
+        opened.dataset.catalogue.find(item)
+    return model_of_train(opened, servable(opened, row or row_to_ask(opened)))
 
 
 @click.command()
@@ -131,6 +140,7 @@ def _of_experiment(
 @ask.fitted_option
 @click.option("--item", required=True, help="Id or title.")
 @ask.list_length
+@ask.row_option
 @ask.json_option("the lists")
 @ask.memory_option
 def similar(
@@ -138,18 +148,16 @@ def similar(
     model: Path | None,
     item: str,
     k: int,
+    row: str | None,
     json_path: Path | None,
     memory: int | None,
 ) -> None:
-    """List the items most like one, by the vectors of a row and by text."""
+    """List the items most like one, as each signal of a row and their texts see it."""
     ask.refuse_of_other_source()
     from jaxrec.serving.lists import similar_to
 
     if model is None:
-        from jaxrec.serving.fit import model_of_train, servable
-
-        opened = open_existing(session, budget_of(memory))
-        served = model_of_train(opened, servable(opened, "pmf+text"))
+        served = _of_train(open_existing(session, budget_of(memory)), row, (item,))
     else:
         from jaxrec.serving.folder import read_model
 
@@ -180,13 +188,9 @@ def explain(
     if (user is not None) == bool(liked):
         raise click.UsageError("give --user ID or --liked ITEM, one of the two")
     ask.refuse_of_other_source("--interactions")
-    terminal, budget = session.terminal, budget_of(memory)
+    terminal = session.terminal
     if model is None:
-        from jaxrec.serving.evaluated import DEFAULT_ROW
-        from jaxrec.serving.fit import model_of_train, servable
-
-        opened = open_existing(session, budget)
-        served = model_of_train(opened, servable(opened, row or DEFAULT_ROW))
+        served = _of_train(open_existing(session, budget_of(memory)), row, (*liked, item))
     else:
         from jaxrec.serving.folder import read_model
 

@@ -37,7 +37,7 @@ def serve(
     except ModuleNotFoundError as missing:
         raise InputError(f"serving needs {missing.name}; pip install 'jaxrec[serve]'") from None
     if token_file is not None:
-        token = token_file.read_text(encoding="utf-8").strip()
+        token = token_file.read_text(encoding="utf-8", errors="replace").strip()
         if not token:
             raise InputError(f"{token_file} is empty; write a token into it")
     serve(model, host, port, rules(host, token, rate), terminal.say)

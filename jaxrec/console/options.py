@@ -86,7 +86,7 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
 track_option = click.option(
     "--track",
     type=click.Choice(["mlflow", "tensorboard", "wandb"]),
-    help="Tell settings, figures, curves and files to a tracker, when all is measured.",
+    help="Tell settings, figures, curves and files to a tracker, when all is done.",
 )
 
 
@@ -150,6 +150,14 @@ def report_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(options, command)
 
 
+row_option = click.option(
+    "--row",
+    shell_complete=completion.rows,
+    help="Row of the experiment's score card.  [default: hybrid, or the best where that was not"
+    " measured]",
+)
+
+
 list_length = click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True)
 
 
@@ -207,11 +215,7 @@ def recommend_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--all", "everyone", is_flag=True, help="Serve every user; needs --out."),
         list_length,
-        click.option(
-            "--row",
-            shell_complete=completion.rows,
-            help="Row of the experiment's score card.  [default: hybrid; with --liked pmf+text]",
-        ),
+        row_option,
         click.option(
             "--out",
             type=Output(".csv", ".parquet", ".jsonl"),
@@ -230,8 +234,7 @@ def recommend_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--explain",
             is_flag=True,
-            help="Under each item of a model's list the signal and the user's items that say most"
-            " for it.",
+            help="Under each item of a list the signal and the user's items that say most for it.",
         ),
         click.option(
             "--as-evaluated",
@@ -262,11 +265,7 @@ def explain_options(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="So many of the user's items are shown.",
         ),
-        click.option(
-            "--row",
-            shell_complete=completion.rows,
-            help="Row of the experiment's score card.  [default: hybrid]",
-        ),
+        row_option,
         click.option(
             "--interactions",
             help="Table of what users, known or new, have done since the model was fitted.",

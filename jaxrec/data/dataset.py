@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
+from jaxrec.titles import Titles
 
 if TYPE_CHECKING:
     from jaxrec.data.columns import ItemColumns
@@ -118,7 +119,8 @@ class Catalogue:
         """Position of the item with an id, a title or a part of a title, case aside.
 
         Raises:
-            InputError: there is none, or there are several; their ids are listed.
+            InputError: there is none, or there are several; ids and titles of those that are close
+                are listed.
         """
         (place,) = self.ids.find([asked])
         if place >= 0:
@@ -129,10 +131,15 @@ class Catalogue:
         if len(matches) == 1:
             return matches[0]
         if not matches:
-            raise InputError(f"no item {asked!r}; give an id or a part of a title")
-        shown = [f"{self.ids[item]} {self.titles[item]}" for item in matches[:SHOWN]]
+            close = self._listed(Titles(self.titles, np.zeros(len(self.ids), int)).close_to(asked))
+            more = f"; close to it: {close}" if close else ""
+            raise InputError(f"no item {asked!r}; give an id or a part of a title{more}")
         more = f" and {len(matches) - SHOWN} more" if len(matches) > SHOWN else ""
-        raise InputError(f"{asked!r} is ambiguous, give an id: {'; '.join(shown)}{more}")
+        listed = self._listed(matches[:SHOWN])
+        raise InputError(f"{asked!r} is ambiguous, give an id: {listed}{more}")
+
+    def _listed(self, items: list[int]) -> str:
+        return "; ".join(f"{self.ids[item]} {self.titles[item]}" for item in items)
 
 
 def columns_of(template: str) -> list[str]:

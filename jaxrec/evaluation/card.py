@@ -400,6 +400,8 @@ class Summary:
     """By row, the mean over folds of cold items."""
     left_out: tuple[str, ...] = ()
     """Rows that some run folder has not measured."""
+    seeds: int = 1
+    """Of the splits; each has one run folder, or one for each fold and initialisation."""
 
     @property
     def title(self) -> str:

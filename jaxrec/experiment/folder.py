@@ -450,7 +450,9 @@ def check_run(path: Path) -> None:
         one = shlex.quote(str(cells[0]))
         raise InputError(f"{path} holds several run folders; give one of them: --run {one}")
     command = shlex.join(["jaxrec", "run", "--run", str(path)])
-    raise InputError(f"{path} is no run folder; `{command}` makes one")
+    beside = sorted(str(card.parent) for card in path.parent.glob("*/experiment.json"))
+    others = f"; beside it there is {', '.join(map(shlex.quote, beside[:3]))}" if beside else ""
+    raise InputError(f"{path} is no run folder; `{command}` makes one{others}")
 
 
 def _check_asked(card_path: Path, card: dict[str, Any], asked: dict[str, Any]) -> None:

@@ -121,6 +121,7 @@ def summarise(paths: list[Path]) -> Summary:
         against=_against(per_user, compared) if "hybrid" in rows and len(rows) > 1 else None,
         all_unseen=_all_unseen(cards, rows),
         left_out=tuple(name for name in dict.fromkeys(named) if name not in rows),
+        seeds=len({card.protocol["seed"] for card in cards}),
     )
 
 

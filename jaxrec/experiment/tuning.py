@@ -249,8 +249,9 @@ def tune(
 
     Returns:
         The best `settings`, their `validation_ndcg@25` and their `lead` over the defaults in
-        standard errors (None where these cannot be fitted), the number of `trials`, and of them
-        those `ended_early`.
+        standard errors (None where these cannot be fitted), the number of `trials`, of them those
+        `ended_early`, and what each came to, `by_trial`: of one that ended early until then, None
+        where it gave no figure.
 
     Raises:
         InputError: the row cannot be made of these data, or no trial gave a figure.
@@ -297,7 +298,8 @@ def tune(
     best = _best(study, default)
     if best is None:
         raise InputError(f"no trial of row {row} gave a figure; give more --trials")
-    ended = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    finished = study.get_trials(deepcopy=False, states=FINISHED)
+    ended = [trial for trial in finished if trial.state == TrialState.PRUNED]
     lead = best.user_attrs[LEAD]
     card = {
         "row": row,
@@ -307,6 +309,7 @@ def tune(
         LEAD: lead if math.isfinite(lead) else None,
         "trials": done,
         "ended_early": len(ended),
+        "by_trial": [trial.value for trial in finished],
         "command": f"jaxrec tune --row {row} --trials {max(done, trials)}"
         f" --seed {run.protocol.seed}",
     }

@@ -126,7 +126,7 @@ def of_study(
         found.append(Chapter("Leads of hybrid", [], tables, [drawn] if drawn else []))
     if summary.all_unseen is not None:
         found.append(
-            Chapter("Cold items among all others", [], [_numbers(summary.all_unseen, "mean of")])
+            Chapter("Cold items among all others", [], [_unseen(summary.all_unseen, k, "mean of")])
         )
     found.append(Chapter(f"Protocol card of {summary.runs[0]}", facts=_facts(protocol)))
     found.append(Chapter("The same again", commands=commands))
@@ -352,25 +352,24 @@ def _cold(card: ScoreCard, k: int) -> Chapter | None:
             f" on warm items is {cold['warm_precision@25']:.4f} instead of"
             f" {cold['warm_precision_alone@25']:.4f}."
         )
-    tables = [_numbers(unseen, f"top {k}:")] if unseen else []
+    tables = [_unseen(unseen, k, f"top {k}:")] if unseen else []
     return Chapter("Cold items", said, tables)
 
 
-def _numbers(rows: Mapping[str, Numbers], what: str) -> Table:
-    """Figures with every unseen item a candidate, as they are called."""
-    names = list(dict.fromkeys(name for of in rows.values() for name in of))
+UNSEEN = {"precision": "P", "recall": "R", "ndcg": "NDCG", "cold_share": "places of cold items"}
+"""Figures of lists on which every unseen item is a candidate, and their headings."""
+
+
+def _unseen(rows: Mapping[str, Numbers], k: int, what: str) -> Table:
+    """Figures at a cut-off with every unseen item a candidate."""
     body = [
-        [
-            Cell(row),
-            *(
-                Cell(figure(of.get(name, nan)), None if isnan(of.get(name, nan)) else of[name])
-                for name in names
-            ),
-        ]
+        [Cell(row), *(Cell(figure(value), None if isnan(value) else value) for value in values)]
         for row, of in rows.items()
+        for values in [[of.get(f"{name}@{k}", nan) for name in UNSEEN]]
     ]
+    headings = [f"{label}@{k}" if len(label) < 5 else label for label in UNSEEN.values()]
     caption = f"{what} the same rows with every unseen item a candidate".capitalize()
-    return Table(caption, ("row", *names), body, sortable=True)
+    return Table(caption, ("row", *headings), body, sortable=True)
 
 
 def _facts(protocol: Mapping[str, object]) -> dict[str, object]:

@@ -23,7 +23,9 @@ BEYOND = (
 """Of the second table: heading, figure, decimal places."""
 
 
-def first_parts(card: ScoreCard, run: str, data: str, whole: bool = False) -> Iterator[str | Table]:
+def first_parts(
+    card: ScoreCard, run: str, data: str, whole: bool = False, alone: bool = True
+) -> Iterator[str | Table]:
     """What is seen first: a table for each cut-off, and what it comes to.
 
     Args:
@@ -31,11 +33,13 @@ def first_parts(card: ScoreCard, run: str, data: str, whole: bool = False) -> It
         run: the run folder, for commands to go on with.
         data: what it was made of, likewise.
         whole: begin with the protocol card.
+        alone: else it is of a study, and what that comes to is said of all its run folders.
     """
     if whole:
         yield from card_lines(card)
     yield from (table(card, k) for k in card.ks)
-    yield from three_lines(Standing.of_card(card, max(card.ks)), run, data)
+    if alone:
+        yield from three_lines(Standing.of_card(card, max(card.ks)), run, data)
 
 
 def further_parts(card: ScoreCard) -> Iterator[str | Table]:

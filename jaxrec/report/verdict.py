@@ -26,7 +26,8 @@ class Standing(NamedTuple):
     """In words, of what figures are means."""
     protocol: str
     synthetic: bool
-    splits: int
+    seeds: int | None
+    """Of the splits of a study; None of one run folder."""
 
     @classmethod
     def of_card(cls, card: ScoreCard, k: int) -> Self:
@@ -44,7 +45,7 @@ class Standing(NamedTuple):
             over=f"{next(iter(rows.values())).users:,} users",
             protocol=str(card.protocol["protocol"]),
             synthetic=bool(card.protocol["synthetic"]),
-            splits=1,
+            seeds=None,
         )
 
     @classmethod
@@ -60,7 +61,7 @@ class Standing(NamedTuple):
             over=f"{len(summary.runs)} run folders",
             protocol=summary.protocol,
             synthetic=summary.synthetic,
-            splits=len(summary.runs),
+            seeds=summary.seeds,
         )
 
     @property
@@ -142,17 +143,17 @@ def what_next(of: Standing, run: str, data: str, sure: bool) -> str:
     """The command that is worth most now."""
     if of.synthetic:
         return "Next: made-up data say nothing of yours; `jaxrec run --data YOURS` does."
-    if of.splits == 1 and not any("text" in row or "+" in row for row in of.ndcg):
+    if of.seeds is None and not any("text" in row or "+" in row for row in of.ndcg):
         return f"Next: let rows read the texts: `{join(['jaxrec', 'embed', '--run', run])}`."
     protocol = of.protocol if of.protocol != "published" else "strict"
-    seeds = ["jaxrec", "run", "--seeds", f"{5 * of.splits}", "--data", data]
+    seeds = ["jaxrec", "run", "--seeds", f"{5 * (of.seeds or 1)}", "--data", data]
     seeds += ["--protocol", protocol, "--run", f"{run}-seeds"]
     if not sure and protocol == of.protocol:
         return f"Next: settle it over more splits: `{join(seeds)}`."
     able = [row for row in of.ranked if row.partition("+")[0] != "mf"]
     if not able:
         return f"Next: measure rows that can serve, under protocol strict: `{join(seeds)}`."
-    place = run if of.splits == 1 else "RUN"
+    place = run if of.seeds is None else "RUN"
     fit = join(["jaxrec", "fit", "--run", place, "--row", able[0], "--out", "MODEL"])
     return f"Next: fit {able[0]} on everything, to serve it: `{fit}`."
 

@@ -14,7 +14,8 @@ from jaxrec.experiment.fitting import refresh_pmf
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import Row, lacking, rows_of
 from jaxrec.experiment.scoring import PUBLISHED_FUSION, Fusion, made_from, scorer_of
-from jaxrec.serving.fit import DEFAULT_ROW
+from jaxrec.explanation.words import in_short
+from jaxrec.serving.fit import model_of_train, servable
 from jaxrec.serving.lists import Told, as_table, in_lines, latest, places
 from jaxrec.serving.model import Lists, Wanted, ranked_by
 from jaxrec.serving.strangers import of_strangers
@@ -26,7 +27,7 @@ def of_run(
     run: RunFolder,
     users: NDArray[np.int32],
     wanted: Wanted,
-    row: str = DEFAULT_ROW,
+    row: str,
     as_evaluated: bool = False,
 ) -> tuple[Lists, dict[str, Any]]:
     """The best items for users of an experiment, by a row as it was measured.
@@ -101,13 +102,25 @@ def for_user(
     run: RunFolder,
     user: str,
     wanted: Wanted,
-    row: str = DEFAULT_ROW,
+    row: str,
     as_evaluated: bool = False,
+    explain: bool = False,
 ) -> Told:
-    """`of_run` for one: a user's latest train interactions, then what is recommended."""
+    """`of_run` for one: a user's latest train interactions, then what is recommended, and why.
+
+    Raises:
+        InputError: see `of_run`; to `explain`, see `servable`.
+    """
     dataset = run.dataset
     (position,) = positions = dataset.user_ids.positions([user])
+    of_row = servable(run, row) if explain else None
     found, how = of_run(run, positions, wanted, row, as_evaluated)
+    listed, why = found.items[0][found.items[0] >= 0], list[str]()
+    if of_row is not None and len(listed):
+        model = model_of_train(run, of_row)
+        strange = bool(found.strange[0])
+        explanations = model.explain(model.asking(positions), listed, strange=strange)
+        why = [in_short(model.catalogue, explanation) for explanation in explanations]
     known = dataset.interactions.at(run.protocol.split.known)
     own = known.at(np.flatnonzero(known.users == position))
     told = in_words(how)
@@ -118,16 +131,17 @@ def for_user(
         f"User {user}, latest interactions:",
         *latest(dataset.catalogue, dataset.feedback, own),
         told,
-        *in_lines(dataset.catalogue, found.items[0], found.scores[0]),
+        *in_lines(dataset.catalogue, found.items[0], found.scores[0], why),
     ]
-    strange = {"stranger": bool(found.strange[0])}
-    return Told(lines, {"user": user} | how | strange | {"items": places(dataset.catalogue, found)})
+    of_stranger = {"stranger": bool(found.strange[0])}
+    served = {"user": user} | how | of_stranger
+    return Told(lines, served | {"items": places(dataset.catalogue, found)})
 
 
 def in_table(
     run: RunFolder,
     wanted: Wanted,
-    row: str = DEFAULT_ROW,
+    row: str,
     as_evaluated: bool = False,
 ) -> tuple[pl.DataFrame, str]:
     """`of_run` of every user, or of those evaluated, as a table; and in words by what."""

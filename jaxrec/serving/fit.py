@@ -65,6 +65,31 @@ def choose_row(run: RunFolder, asked: str | None) -> tuple[Row, ScoreCard]:
     return row, card
 
 
+def row_to_ask(run: RunFolder, known_alone: bool = False) -> str:
+    """The row that answers where none is named: `hybrid`, if it was measured or nothing was.
+
+    Else it is the best of the score card by NDCG@25 (or at the card's largest cut-off).
+
+    Args:
+        run: the experiment.
+        known_alone: is a row of the published table, which knows its own users alone, enough?
+
+    Raises:
+        InputError: the score card cannot be read.
+    """
+    card = read_card(run.results_path) if run.results_path.exists() else None
+    measured = {} if card is None else card.measured
+    figures = {
+        row: of.figures.metrics for row, of in measured.items() if row in MODELS or known_alone
+    }
+    if card is None or DEFAULT_ROW in measured or not figures:
+        return DEFAULT_ROW
+    metric = f"ndcg@{25 if 25 in card.ks else max(card.ks)}"
+    best = max(figures, key=lambda row: figures[row][metric])
+    run.say(f"{DEFAULT_ROW} was not measured: {best} has the best {metric.upper()}")
+    return best
+
+
 def servable(run: RunFolder, name: str) -> Row:
     """A row that can be asked by anybody; InputError for one that cannot, or cannot be made."""
     (row,) = rows_of(run, (name,))

@@ -1,6 +1,7 @@
 """Who may ask, how much and how often; around the application, before anything is parsed."""
 
 import asyncio
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Collection
@@ -44,8 +45,13 @@ def rules(host: str, token: str | None, rate: int) -> Rules:
     """Of a server that is to listen on `host`.
 
     Raises:
-        InputError: others could ask, and there is no token.
+        InputError: others could ask, and there is no token; or it is one that no header carries.
     """
+    if token and not re.fullmatch(r"[!-~]+", token):
+        raise InputError(
+            "the token has letters that no request can send; write it in ASCII without blanks, as"
+            " `openssl rand -hex 32` does"
+        )
     loopback = _is_loopback(host)
     if not loopback and not token:
         raise InputError(

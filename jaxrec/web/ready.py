@@ -23,11 +23,11 @@ from jaxrec.files import read_json
 from jaxrec.models.model import NOBODY, Asking
 from jaxrec.serving.folder import CARD, read_model
 from jaxrec.serving.model import FittedModel, Lists
+from jaxrec.titles import Titles
 from jaxrec.topk.blocks import CACHED
 from jaxrec.topk.ranking import top_k_of_block
 from jaxrec.topk.scorer import AnyScorer
 from jaxrec.web.pages.views import views
-from jaxrec.web.titles import Titles
 
 SIZES = (1, 4, 16, 64)
 """Users of a batch."""
@@ -76,7 +76,7 @@ class Ready:
         """Of the folder."""
         self.written = written
         """When, as ISO 8601."""
-        self.titles = Titles(model.catalogue, model.item_counts)
+        self.titles = Titles(model.catalogue.titles, model.item_counts)
         self.views = {name: view.prepared() for name, view in views(self._model).items()}
         self.items = len(model.item_counts)
         self._candidates = jnp.asarray(model.candidates)

@@ -227,13 +227,15 @@ def application(service: Service) -> FastAPI:
 def found_item(ready: Ready, asked: Asked) -> int:
     """Position of an item that is asked for by id or title."""
     text = str(asked)
-    found = ready.titles.find(text)
+    catalogue = ready.model.catalogue
+    (position,) = catalogue.ids.find([text]).tolist()
+    found = ready.titles.called(text) if position == NONE else [position]
     if len(found) == 1:
         return found[0]
     if found:
         several = [_item(ready, item) for item in ready.titles.starting(text, 10)]
         raise Problem(422, f"{text[:80]!r} is several items", "give an id", items=several)
-    close = ready.titles.close_to(text)
+    close = [catalogue.called(item) for item in ready.titles.close_to(text)]
     remedy = "give an id or a title, as GET /items?q= completes it"
     raise Problem(404, f"no item {text[:80]!r}", remedy, close=close)
 

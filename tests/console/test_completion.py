@@ -12,7 +12,7 @@ import cli
 from jaxrec.console import completion
 from jaxrec.models.registry import MODELS
 from jaxrec.sources.library import RELEASES, SYNTHETIC
-from torch_embed.hub import HUB_IDS
+from torch_embed.names import HUB_IDS
 
 ROOT = Path(__file__).parents[2]
 ASK = """

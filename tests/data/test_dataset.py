@@ -59,9 +59,18 @@ def test_features_are_of_the_roles() -> None:
     assert norms.tolist() == pytest.approx([2, 1, 1])  # number and shelves, number, shelves
 
 
+@pytest.mark.parametrize(
+    ("asked", "close"), [("Emna", "978-0 Emma"), ("emma and dunn", "978-0 Emma; 7 Dune")]
+)
+def test_an_item_that_is_misspelt_has_close_titles(asked: str, close: str) -> None:
+    told = f"^no item '{asked}'; give an id or a part of a title; close to it: {close}$"
+    with pytest.raises(InputError, match=told):
+        CATALOGUE.find(asked)
+
+
 def test_an_item_is_found_by_id_title_or_part_of_it() -> None:
     assert [CATALOGUE.find(asked) for asked in ("007", "7", "emma", "un")] == [1, 2, 0, 2]
-    with pytest.raises(InputError, match="no item '9'; give an id or a part of a title"):
+    with pytest.raises(InputError, match=r"no item '9'; give an id or a part of a title$"):
         CATALOGUE.find("9")
     with pytest.raises(InputError, match="'m' is ambiguous, give an id: 978-0 Emma; 7 Mm"):
         replace(CATALOGUE, table=BOOKS.with_columns(name=pl.Series(["Emma", None, "Mm"]))).find("m")

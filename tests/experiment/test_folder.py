@@ -11,7 +11,7 @@ from jaxrec.errors import InputError
 from jaxrec.evaluation.card import Curve, read_card
 from jaxrec.evaluation.task import validation_tasks
 from jaxrec.experiment.fitting import DEFAULTS, PUBLISHED, alpha_curves, train_pmf
-from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.folder import RunFolder, check_run, open_run
 from jaxrec.experiment.scoring import (
     Fusion,
     results_are_stale,
@@ -30,6 +30,12 @@ QUICK = PUBLISHED._replace(factors=4, sweeps=2)
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     return open_run(tmp_path / "run", "synthetic", "published")
+
+
+def test_who_names_no_run_folder_is_told_of_those_beside(tmp_path: Path) -> None:
+    open_run(tmp_path / "my shop", "synthetic")
+    with pytest.raises(InputError, match=f"makes one; beside it there is '{tmp_path}/my shop'$"):
+        check_run(tmp_path / "jaxrec-run")
 
 
 def test_a_folder_keeps_data_protocol_and_seed(tmp_path: Path) -> None:

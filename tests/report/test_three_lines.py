@@ -58,6 +58,12 @@ def test_what_may_be_chance_is_said_and_to_be_settled() -> None:
     assert "--seeds 5 --data songs.csv --protocol strict --run 'my run-seeds'" in then
 
 
+def test_a_study_of_folds_is_settled_over_five_times_its_seeds() -> None:
+    study = Standing.of_card(real(row_card("pmf+text", 0.4), row_card("hybrid", 0.5), p=0.2), 5)
+    (*_, then) = three_lines(study._replace(seeds=2, over="10 run folders"), "cold", "songs.csv")
+    assert "--seeds 10 --data songs.csv --protocol strict --run cold-seeds" in then
+
+
 def test_what_text_did_is_told_pair_by_pair() -> None:
     row = row_card("pmf+text", 0.3)
     row.by_item_third["tail"] = figures(0.1)

@@ -1,5 +1,6 @@
 """Two commands from an experiment to recommendations, and what comes after."""
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +10,7 @@ from click.testing import CliRunner, Result
 import cli
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.files import read_json
+from jaxrec.serving.folder import read_model
 from tests.tiny_models import tiny_bert
 
 
@@ -137,10 +139,23 @@ def test_what_cannot_be_explained_is_one_line(
     assert "Traceback" not in result.output
 
 
-def test_lists_of_an_experiment_are_not_explained() -> None:
-    result = jaxrec("recommend", "--user", 7, "--explain")
-    assert result.exit_code == 2
-    assert "--explain needs --model" in result.output
+@pytest.mark.parametrize(
+    "command", [("similar", "--item"), ("explain", "--user", 7, "--item"), ("recommend", "--liked")]
+)
+def test_a_misspelt_item_has_close_titles(model: Path, command: tuple[object, ...]) -> None:
+    catalogue = read_model(model).catalogue
+    title = catalogue.titles[3]
+    refused = jaxrec(command[0], "--model", model, *command[1:], f"{title} x")
+    assert refused.exit_code == 2
+    assert f"; close to it: {catalogue.ids[3]} {title}" in " ".join(refused.output.split())
+
+
+@pytest.mark.parametrize("how", [("--user", 7), ("--user", 7, "--as-evaluated"), ("--liked", 3)])
+def test_a_list_of_an_experiment_says_why(measured: RunFolder, how: tuple[object, ...]) -> None:
+    asked = ("recommend", "--run", measured.path, "--row", "ease", "-k", 2, *how)
+    plain, told = done(*asked).splitlines(), done(*asked, "--explain").splitlines()
+    assert told[-4::2] == plain[-2:]
+    assert all(re.search(r" -?\d\.\d{4}", line) for line in told[-3::2])
 
 
 def test_new_items_are_placed_by_the_encoder_of_the_others(model: Path, tmp_path: Path) -> None:

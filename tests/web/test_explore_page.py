@@ -163,11 +163,67 @@ def test_titles_are_completed_by_keys(visit: Visit, hybrid: Service) -> None:
     expect(box).to_be_focused()
 
 
+def test_titles_are_chosen_by_a_pointer_and_left_by_keys(visit: Visit, hybrid: Service) -> None:
+    page, box = visit.page, visit.page.get_by_role("combobox", name="Add a title")
+    first, second = called(hybrid, hybrid.ready.titles.starting("my", 2))
+    box.press_sequentially("my")
+    page.get_by_role("option", name=second, exact=True).click()
+    expect(page.locator("#liked li span")).to_have_text([second])
+    expect(box).to_be_focused()
+    box.press_sequentially("my")  # what is liked is offered no more
+    expect(page.get_by_role("option")).to_have_count(8)
+    assert second not in page.get_by_role("option").all_inner_texts()
+    box.press("Tab")
+    expect(page.get_by_role("listbox", name="Titles")).to_be_hidden()
+    box.fill("zzz")
+    expect(page.locator("#none")).to_have_text("no title with words that begin so: zzz")
+    box.press("Escape")
+    expect(box).to_have_value("")
+    item = f"{{item_id: {id_of(hybrid, hybrid.ready.titles.starting(first, 1)[0])}, title: 'it'}}"
+    page.evaluate(f"like({item}); like({item})")
+    expect(page.locator("#liked li span")).to_have_text([second, "it"])
+
+
+def test_what_is_well_known_is_offered_until_three_are_liked(visit: Visit, hybrid: Service) -> None:
+    page, offered = visit.page, called(hybrid, hybrid.ready.titles.starting("", 8))
+    buttons = page.locator("#well-known button")
+    expect(buttons).to_have_text(offered)
+    buttons.nth(1).press("Enter")
+    left = [offered[0], *offered[2:]]
+    expect(page.locator("#liked li span")).to_have_text([offered[1]])
+    expect(buttons).to_have_text(left)
+    expect(buttons.nth(1)).to_be_focused()
+    buttons.nth(0).press("Enter")
+    buttons.nth(0).press("Enter")
+    expect(page.locator("#known")).to_be_hidden()
+    expect(page.get_by_role("combobox", name="Add a title")).to_be_focused()
+
+
+def test_what_happens_is_said(visit: Visit, hybrid: Service, liked: list[int]) -> None:
+    page, titles = visit.page, called(hybrid, liked)
+    page.evaluate(
+        "window.told = []; new MutationObserver(() => told.push(document.getElementById('said')"
+        ".textContent)).observe(document.getElementById('said'), {childList: true})"
+    )
+    visit.like(*titles)
+    page.get_by_role("combobox", name="Add a title").press_sequentially("my")
+    expect(page.locator("#said")).to_have_text("8 titles")
+    page.get_by_role("button", name=f"Remove {titles[0]}").press("Enter")
+    expect(visit.titles("model")).to_have_text(expected(hybrid, liked[1:]))
+    assert f"{titles[0]} is removed" in page.evaluate("told")
+
+
 def test_three_lists_stand_side_by_side(visit: Visit, hybrid: Service, liked: list[int]) -> None:
     visit.like(*called(hybrid, liked))
     expect(visit.page.locator("#lists h2")).to_have_text(["Hybrid", "MF only", "Text only"])
     for view in ("model", "factors", "texts"):
         expect(visit.titles(view)).to_have_text(expected(hybrid, liked, view))
+    expect(visit.page.locator("#synthetic")).to_be_visible()
+    ranks = {place["title"]: place["rank"] for place in places(hybrid, liked, "factors")}
+    shared = [title for title in expected(hybrid, liked) if title in ranks]
+    assert shared
+    beside = visit.page.locator("#lists section.first li", has_text=shared[0]).locator(".also")
+    expect(beside).to_contain_text(f"MF only {ranks[shared[0]]}")
     sections = visit.page.locator("#lists > section").all()
     assert len({section.bounding_box()["y"] for section in sections}) == 1
     visit.page.set_viewport_size({"width": 390, "height": 800})
@@ -182,6 +238,35 @@ def test_what_one_likes_is_removed_by_keys(visit: Visit, hybrid: Service, liked:
     expect(visit.page.locator("#liked li span")).to_have_text([titles[0], titles[2]])
     expect(visit.page.get_by_role("button", name=f"Remove {titles[2]}")).to_be_focused()
     expect(visit.titles("model")).to_have_text(expected(hybrid, [liked[0], liked[2]]))
+    for _ in range(2):
+        visit.page.locator("#liked button").first.press("Enter")
+    expect(visit.page.locator("#lists")).to_be_hidden()
+    expect(visit.page.locator("#weights")).to_be_hidden()
+
+
+def test_what_is_listed_is_liked_in_place(visit: Visit, hybrid: Service, liked: list[int]) -> None:
+    visit.like(*called(hybrid, liked))
+    first = expected(hybrid, liked)[0]
+    visit.page.locator("#lists").get_by_role("button", name=f"I like {first}").first.press("Enter")
+    item = hybrid.ready.model.catalogue.titles.index(first)
+    after = expected(hybrid, [*liked, item])
+    expect(visit.titles("model")).to_have_text(after)
+    add = visit.page.locator("#lists section.first .add")
+    expect(add.nth(0)).to_be_focused()  # of what stands in its place
+
+
+def test_what_is_of_strangers_is_told(visit: Visit, hybrid: Service, liked: list[int]) -> None:
+    def of_strangers(route: Any) -> None:
+        found = route.fetch().json()
+        for seen in found["views"]:
+            seen["recommended_by"] = "most liked"
+        route.fulfill(json=found)
+
+    page = visit.page
+    page.route("**/explore", of_strangers)
+    visit.like(*called(hybrid, liked))
+    told = page.locator("#lists .note").first
+    expect(told).to_have_text("What you like says nothing to hybrid; so what is most liked.")
 
 
 def test_weights_rank_again_as_the_api_does(
@@ -192,7 +277,12 @@ def test_weights_rank_again_as_the_api_does(
     expect(visit.titles("model")).to_have_text(own)
     slider = visit.page.get_by_role("slider", name="rp3beta")
     assert slider.get_attribute("aria-valuetext").endswith(", as learned")
+    as_learned, moved_one = visit.page.get_by_role("button", name="As learned"), ".slider.moved"
+    expect(as_learned).to_be_disabled()
+    expect(visit.page.locator(moved_one)).to_have_count(0)
     slider.press("End")
+    expect(visit.page.locator(moved_one)).to_have_count(1)
+    expect(as_learned).to_be_enabled()
     moved = expected(hybrid, liked, weights={"rp3beta": float(slider.input_value())})
     assert moved != own
     expect(visit.titles("model")).to_have_text(moved)
@@ -201,8 +291,10 @@ def test_weights_rank_again_as_the_api_does(
     weights = {"rp3beta": float(slider.input_value())}
     levelled = expected(hybrid, liked, weights=weights, gate=False)
     expect(visit.titles("model")).to_have_text(levelled)
-    visit.page.get_by_role("button", name="As learned").press("Enter")
+    as_learned.press("Enter")
     expect(visit.titles("model")).to_have_text(own)
+    expect(as_learned).to_be_disabled()
+    expect(visit.page.locator(moved_one)).to_have_count(0)
     expect(slider).to_have_attribute("aria-valuetext", re.compile(", as learned$"))
 
 
@@ -229,6 +321,12 @@ def test_the_panel_opens_and_closes_by_keys(
     names = panel.locator("table").last.locator("th[scope=row]").all_inner_texts()
     assert set(called(hybrid, liked)) <= set(names)
     expect(panel.locator("#similar li")).to_have_count(8)
+    item = hybrid.ready.model.catalogue.titles.index(titles[1])
+    spaces = hybrid.ready.model.similar(item, 8)
+    assert len(spaces) > 1
+    for space, like in spaces.items():
+        panel.get_by_label("as seen by").select_option(space)
+        expect(panel.locator("#similar .title")).to_have_text(called(hybrid, like.items[0]))
     page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
     expect(second).to_be_focused()
@@ -241,11 +339,17 @@ def test_what_is_added_from_the_panel_gives_focus_back(
     first = expected(hybrid, liked)[0]
     visit.titles("model").first.press("Enter")
     visit.page.get_by_role("button", name="I like it").last.press("Enter")
+    expect(visit.page.locator("#like")).to_be_disabled()
+    expect(visit.page.locator("#like")).to_have_text("You like it")
     expect(visit.page.get_by_role("button", name=f"Remove {first}")).to_be_attached()
     item = hybrid.ready.model.catalogue.titles.index(first)
     expect(visit.titles("model")).to_have_text(expected(hybrid, [*liked, item]))
     visit.page.get_by_role("button", name="Close").press("Enter")
     expect(visit.titles("model").first).to_be_focused()
+    visit.titles("model").first.press("Enter")
+    expect(visit.page.locator("#panel")).to_be_visible()
+    visit.page.mouse.click(2, 2)  # beside it
+    expect(visit.page.locator("#panel")).to_be_hidden()
 
 
 def test_a_title_is_never_markup(visit: Visit, hybrid: Service) -> None:
@@ -285,17 +389,42 @@ def test_a_token_is_asked_for_and_kept_in_memory(browser: Any, guarded_here: str
     field = page.get_by_label("Token of this server")
     expect(field).to_be_focused()
     expect(page.get_by_role("combobox", name="Add a title")).to_be_hidden()
+    expect(page.locator("#docs")).to_be_hidden()
     field.fill("wrong")
     field.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("no token, or another one")
+    field.fill("ключ")
+    field.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("no token has such letters")
+    expect(field).to_be_focused()
     field.fill("right")
     field.press("Enter")
     expect(page.get_by_role("combobox", name="Add a title")).to_be_focused()
+    expect(page.locator("#error")).to_be_hidden()
     assert page.url == f"{guarded_here}/"
     kept = "localStorage.length + sessionStorage.length + document.cookie.length"
     assert page.evaluate(kept) == 0
     page.reload()
     expect(field).to_be_focused()
+    page.close()
+
+
+def test_a_refusal_and_a_server_that_is_away_are_told(
+    browser: Any, here: str, hybrid: Service, liked: list[int]
+) -> None:
+    page = browser.new_page()
+    found = Visit(page)
+    page.goto(here)
+    found.like(*called(hybrid, liked))
+    expect(found.titles("model")).to_have_text(expected(hybrid, liked))
+    refusal = {"detail": "not that", "remedy": "ask for another"}
+    page.route("**/explore/why", lambda route: route.fulfill(status=422, json=refusal))
+    found.titles("model").first.press("Enter")
+    expect(page.locator("#why-line")).to_have_text("not that; ask for another")
+    page.keyboard.press("Escape")
+    page.route("**/explore", lambda route: route.abort())
+    page.locator("#liked button").first.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("the server does not answer; is it running?")
     page.close()
 
 

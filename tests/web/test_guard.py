@@ -41,6 +41,12 @@ def test_other_machines_need_a_token(host: str) -> None:
     assert not rules(host, "secret", 100).loopback
 
 
+@pytest.mark.parametrize("token", ["ключ", "clé", "two words", "\N{REPLACEMENT CHARACTER}"])
+def test_a_token_that_no_header_carries_is_refused(token: str) -> None:
+    with pytest.raises(InputError, match="the token has letters that no request can send"):
+        rules("127.0.0.1", token, 100)
+
+
 @pytest.mark.parametrize("path", ["/docs", "/health", "/nowhere"])
 def test_every_answer_is_secured(client: TestClient, path: str) -> None:
     headers = client.get(path).headers

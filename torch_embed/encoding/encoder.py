@@ -13,7 +13,8 @@ from torch_embed.encoding.layout import Layout, longest, read_config, read_layou
 from torch_embed.encoding.nf4 import is_nf4, pack_only_what_fits, quantisation
 from torch_embed.encoding.pooling import describe, load_layers, weights_of
 from torch_embed.errors import InputError
-from torch_embed.hub import Place, hub_source, model_id, names_of, silence, unreadable
+from torch_embed.hub import Place, hub_source, silence, unreadable
+from torch_embed.names import model_id, names_of
 
 
 @dataclass(frozen=True)

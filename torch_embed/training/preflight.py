@@ -15,7 +15,7 @@ from transformers import PretrainedConfig
 from torch_embed.encoding.encoder import default_device
 from torch_embed.encoding.shapes import parameters, shape_of
 from torch_embed.errors import InputError
-from torch_embed.hub import HUB_IDS
+from torch_embed.names import HUB_IDS
 from torch_embed.training.recipe import Recipe
 
 TOKENS_OF_WORD = 1.5

@@ -39,6 +39,10 @@ const likes = (item) => state.liked.some((one) => one.item_id === item.item_id);
 class Refused extends Error {}
 
 async function ask(path, body, signal) {
+  if (state.token !== null && !/^[!-~]*$/.test(state.token)) { // the browser would not send it
+    askForToken();
+    throw new Refused("no token has such letters; it is ASCII without blanks");
+  }
   const headers = state.token === null ? {} : { Authorization: `Bearer ${state.token}` };
   const options = { headers, signal };
   if (body !== undefined) {

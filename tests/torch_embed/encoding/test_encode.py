@@ -20,7 +20,7 @@ from torch_embed.encoding.encode import batches, check, embed_file, encode, esti
 from torch_embed.encoding.encoder import Encoder, load_encoder
 from torch_embed.errors import InputError
 from torch_embed.files import read_encoded, read_texts
-from torch_embed.hub import names_of
+from torch_embed.names import names_of
 
 TEXTS = ["a b c", "d", "e f g h i j a b", "a", "b c d e"]
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "minilm_embeddings.npz"

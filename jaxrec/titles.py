@@ -1,4 +1,4 @@
-"""Items by words of their titles, whatever the case and the accents; built once per model.
+"""Items by words of their titles, whatever the case and the accents; built once for many questions.
 
 Postings lie word by word in alphabetical order, so that all words that begin alike are one slice.
 An item is named by its place in order of popularity, so that the first found are the best known.
@@ -8,13 +8,11 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
-
-from jaxrec.data.dataset import Catalogue
-from jaxrec.data.ids import NONE
 
 WORDS = re.compile(r"\w+")
 MOST_WORDS = 8
@@ -30,16 +28,15 @@ def plain(text: str) -> str:
 
 
 class Titles:
-    """Of one catalogue."""
+    """Of one catalogue; items are positions in it."""
 
-    def __init__(self, catalogue: Catalogue, counts: NDArray[np.integer]):
-        """`counts` [items] say how well known items are."""
-        self.catalogue = catalogue
+    def __init__(self, titles: Sequence[str], counts: NDArray[np.integer]):
+        """Both [items]; `counts` say how well known items are."""
         self._best_known = np.argsort(-counts, kind="stable").astype(np.int32)
         places = defaultdict[str, list[int]](list)
         self._whole = defaultdict[str, list[int]](list)
         for place, item in enumerate(self._best_known.tolist()):
-            title = plain(catalogue.titles[item])
+            title = plain(titles[item])
             self._whole[title].append(item)
             for word in set(WORDS.findall(title)):
                 places[word].append(place)
@@ -54,20 +51,16 @@ class Titles:
             found &= self._with(word)
         return self._best_known[np.flatnonzero(found)[:limit]].tolist()
 
-    def close_to(self, asked: str, limit: int = 5) -> list[str]:
-        """Titles that share the most words with what was asked for, or words spelt much alike."""
+    def close_to(self, asked: str, limit: int = 5) -> list[int]:
+        """Items whose titles share the most words with what is asked, or words spelt much alike."""
         shared = np.zeros(len(self._best_known), np.int32)
         for word in WORDS.findall(plain(asked))[:MOST_WORDS]:
             shared += self._with(word) | self._with(self._spelt_like(word))
         best = np.argsort(-shared, kind="stable")[:limit]
-        items = self._best_known[best[shared[best] > 0]]
-        return [self.catalogue.called(item) for item in items.tolist()]
+        return self._best_known[best[shared[best] > 0]].tolist()
 
-    def find(self, asked: str) -> list[int]:
-        """The item of an id, else the items of a title, else those whose words begin so."""
-        (item,) = self.catalogue.ids.find([asked]).tolist()
-        if item != NONE:
-            return [item]
+    def called(self, asked: str) -> list[int]:
+        """The items of a title, else the two best known whose words begin so."""
         whole = self._whole.get(plain(asked), []) if asked.strip() else []
         return whole or (self.starting(asked, 2) if WORDS.search(asked) else [])
 
