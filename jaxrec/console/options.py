@@ -353,6 +353,26 @@ def inspect_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(options, command)
 
 
+def shard_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of cutting data by user: what, where to, into how many parts."""
+    options = [
+        click.option(
+            "--data",
+            required=True,
+            shell_complete=completion.data_sets,
+            help="Name, dataset.toml, folder or table of the data set.",
+        ),
+        click.option("--out", required=True, help="Folder of the parts; made.", **folder),
+        click.option(
+            "--parts",
+            required=True,
+            type=click.IntRange(min=1),
+            help="How many; at least as many as processes are to read them.",
+        ),
+    ]
+    return _with(options, command)
+
+
 fast_option = click.option(
     "--fast",
     is_flag=True,
