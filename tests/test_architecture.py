@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"errors", "files", "budget", "caches"}  # and `tracking`, for commands alone
+GROUND = {"errors", "files", "budget", "caches"}  # and `tracking` and `launch`, for commands alone
 DATA = GROUND | {"data", "devices"}
 LISTS = DATA | {"topk", "evaluation"}
 MAY_IMPORT = {
@@ -44,6 +44,7 @@ MAY_IMPORT = {
         "console",
         "health",
         "tracking",
+        "launch",
     },
 }
 OF_TORCH = {
