@@ -16,6 +16,7 @@ from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
 from jaxrec.sources.guess import describe
 from jaxrec.sources.library import load_dataset
+from jaxrec.sources.reading import read_dataset
 from jaxrec.sources.sharded.layout import part_of, read_card
 from jaxrec.sources.sharded.reading import read_shard
 from jaxrec.sources.sharded.writing import write_shard
@@ -94,8 +95,6 @@ def test_nothing_is_lost_or_doubled(
     (folder / "ratings.csv").write_text("\n".join([head, *written]) + "\n")
     (folder / "items.csv").write_text("item,title\n3,Drei\n1,Eins\n3,Tre\n")
     described = describe(folder / "ratings.csv", folder / "items.csv")
-    from jaxrec.sources.reading import read_dataset
-
     try:
         whole = read_dataset(described, "at once")
     except InputError:
@@ -169,6 +168,17 @@ def test_a_card_that_says_something_else_is_refused(content: str, tmp_path: Path
     (tmp_path / "shard.json").write_text(content)
     with pytest.raises(InputError, match=r'shard.json: expected "parts"'):
         read_card(tmp_path)
+
+
+@pytest.mark.parametrize(("leave", "lacks"), [("kind", "kind"), ("neutral", "neutral")])
+def test_what_parts_might_guess_otherwise_has_to_be_said(
+    stars: Path, leave: str, lacks: str
+) -> None:
+    path = stars / "dataset.toml"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith(f"{leave} = ")))
+    with pytest.raises(InputError, match=rf"\[feedback\] does not say {lacks}: "):
+        read_shard(stars, [0])
 
 
 def test_a_folder_that_was_not_cut_is_told_how(tmp_path: Path) -> None:

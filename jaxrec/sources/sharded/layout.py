@@ -1,8 +1,8 @@
 """What lies where in a data set that was cut by user, by jaxrec or by anybody else.
 
-    dataset.toml      what the columns are for, as for any data set; every value's meaning is said
+    dataset.toml      what the columns are for, as for any data set, and what their values mean
     shard.json        {"parts": N, "hash": "crc32", "interactions": [N counts], "users": [N counts]}
-    items.parquet     a row for each item there is; the number of an item is that of its row
+    items.parquet     the [items] of dataset.toml: an item's number is that of its row
     part=0/*.parquet  the interactions of the users whose part is 0, and so on; empty ones may lack
 
 The part of a user is the CRC-32 (that of zip, gzip and Spark) of the id's text in UTF-8, modulo N.

@@ -38,6 +38,7 @@ def read_shard(folder: Path, parts: Sequence[int]) -> Dataset:
         raise InputError(
             f"{folder / NAME}: [items] is missing: every part shares one table of them"
         )
+    _check_meaning(folder, described)
     source = f"{folder}, parts {', '.join(map(str, parts))} of {shard.parts}"
     for part in parts:
         _check_rows(folder, part, shard.interactions[part])
@@ -54,6 +55,20 @@ def read_shard(folder: Path, parts: Sequence[int]) -> Dataset:
         )
     _check_users(folder, dataset.user_ids, there, shard.parts)
     return dataset
+
+
+MEANT = {"stars": {"scale", "liked", "disliked", "neutral"}, "counts": {"liked", "typical"}}
+"""What has to be said of values, by kind: told of some parts it might be another."""
+
+
+def _check_meaning(folder: Path, described: Description) -> None:
+    kind = described.feedback.get("kind", "")
+    lacks = sorted(({"kind"} if not kind else MEANT.get(kind, set())) - set(described.feedback))
+    if lacks:
+        raise InputError(
+            f"{folder / NAME}: [feedback] does not say {', '.join(lacks)}: each process would guess"
+            " by its own parts; say so there"
+        )
 
 
 def _check_rows(folder: Path, part: int, expected: int) -> None:
