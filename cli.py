@@ -73,7 +73,7 @@ for command in (
 
 @main.group()
 def data() -> None:
-    """Look at data before they are used."""
+    """Look at data before they are used, and cut them for many processes."""
 
 
 @data.command()
@@ -130,6 +130,30 @@ def inspect(
     if not streams:
         then = f"jaxrec run --data {quote(str(out))}"
         terminal.say(f"written: {out}; edit it if something is wrong, then `{then}`")
+
+
+@data.command()
+@ask.shard_options
+@speaking()
+def shard(terminal: Terminal, data: str, out: Path, parts: int) -> None:
+    """Cut data by user into parts, for several processes that read their own each.
+
+    However large the data, memory is that of a batch of rows and of the items. A folder that Spark
+    or anybody else has laid out so is read as well: see docs/hosts.md.
+    """
+    from jaxrec.sources.guess import describe
+    from jaxrec.sources.library import find
+    from jaxrec.sources.sharded.writing import write_shard
+
+    with terminal.reading() as on_bytes:
+        made, lines = write_shard(describe(find(data)), out, parts, on_bytes)
+    for line in lines:
+        terminal.say(f"mended: {line}")
+    rows = made.interactions
+    terminal.say(
+        f"written: {out}, {sum(rows):,} interactions of {sum(made.users):,} users in {parts} parts"
+        f" of {min(rows):,} to {max(rows):,}"
+    )
 
 
 PROCESS_BYTES, INTERACTION_BYTES = 1.2e9, 60

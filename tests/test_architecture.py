@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"errors", "files", "budget", "caches", "titles"}  # and `tracking`, for commands alone
+GROUND = {"errors", "files", "budget", "caches", "titles"}
+# and `tracking` and `launch`, for commands alone
 DATA = GROUND | {"data", "devices"}
 LISTS = DATA | {"topk", "evaluation"}
 MAY_IMPORT = {
@@ -44,6 +45,7 @@ MAY_IMPORT = {
         "console",
         "health",
         "tracking",
+        "launch",
     },
 }
 OF_TORCH = {

@@ -12,6 +12,8 @@ import click
 from jaxrec.commands.opening import budget_of, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import Session, on_run_folder, resumable
+from jaxrec.errors import InputError
+from jaxrec.launch import Place, joined, place_of, together
 from jaxrec.tracking import Record, check_tracker, tell
 
 if TYPE_CHECKING:
@@ -97,12 +99,58 @@ def tune_rows(
 @click.command("train-pmf")
 @on_run_folder()
 @ask.pmf_options
-def train_pmf(session: Session, likelihood: str | None, **options: Any) -> None:
-    """Fit the collaborative branch; interrupted, the same command resumes."""
-    opened = open_run_of(session)
-    from jaxrec.experiment.fitting import asked_settings
+@ask.launch_options
+def train_pmf(
+    session: Session,
+    likelihood: str | None,
+    coordinator: str | None,
+    processes: int | None,
+    process: int | None,
+    **options: Any,
+) -> None:
+    """Fit the collaborative branch; interrupted, the same command resumes.
 
-    train(opened, asked_settings(opened, likelihood, options), session.terminal)
+    Several processes read their own parts each of what `jaxrec data shard` has cut.
+    """
+    place = place_of(coordinator, processes, process)
+    with joined(place):
+        if place.processes == 1:
+            opened = open_run_of(session)
+            from jaxrec.experiment.fitting import asked_settings
+
+            train(opened, asked_settings(opened, likelihood, options), session.terminal)
+        else:
+            train_together(session, place, likelihood, options)
+
+
+def train_together(
+    session: Session, place: Place, likelihood: str | None, options: dict[str, Any]
+) -> None:
+    """What each of several processes does: its own users' pairs, and the fit of them all."""
+    if not place.speaks:
+        session.terminal.verbosity = -1
+    if session.data is None:
+        raise InputError("several processes need --data, a folder that `jaxrec data shard` made")
+    from jaxrec.evaluation.protocol import Protocol
+    from jaxrec.experiment.fitting import asked_settings
+    from jaxrec.experiment.folder import RunFolder
+    from jaxrec.pmf.objective import training_pairs
+    from jaxrec.sources.sharded.layout import read_card
+    from jaxrec.sources.sharded.reading import read_shard
+
+    folder = Path(session.data)
+    shard = read_card(folder)
+    dataset = read_shard(folder, shard.own(place.process, place.processes))
+    seed = 42 if session.seed is None else session.seed
+    protocol = Protocol.of(session.protocol or "strict", dataset, seed)
+    settings = asked_settings(RunFolder(session.path, dataset, protocol), likelihood, options)
+    train = dataset.interactions.at(protocol.split.train)
+    pairs = training_pairs(train, dataset.feedback, settings)
+    of_all = together(len(pairs.users))
+    session.terminal.say(
+        f"{of_all:,} pairs of {sum(shard.users):,} users, in {place.processes} processes"
+    )
+    raise InputError("one fit by several processes is not there yet")
 
 
 def train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:

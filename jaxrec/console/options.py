@@ -352,6 +352,26 @@ def inspect_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(options, command)
 
 
+def shard_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of cutting data by user: what, where to, into how many parts."""
+    options = [
+        click.option(
+            "--data",
+            required=True,
+            shell_complete=completion.data_sets,
+            help="Name, dataset.toml, folder or table of the data set.",
+        ),
+        click.option("--out", required=True, help="Folder of the parts; made.", **folder),
+        click.option(
+            "--parts",
+            required=True,
+            type=click.IntRange(min=1),
+            help="How many; at least as many as processes are to read them.",
+        ),
+    ]
+    return _with(options, command)
+
+
 fast_option = click.option(
     "--fast",
     is_flag=True,
@@ -426,6 +446,20 @@ def pmf_options(command: Callable[..., None]) -> Callable[..., None]:
             " its factors make the rows mf of protocol published).  [default: alternating]",
         ),
         click.option("--float64", is_flag=True, default=None, help="Compute in double precision."),
+    ]
+    return _with(options, command)
+
+
+def launch_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which of several processes this one is; under Slurm and Open MPI that is seen."""
+    options = [
+        click.option(
+            "--coordinator",
+            metavar="HOST:PORT",
+            help="Of several processes: where process 0 is to be found.",
+        ),
+        click.option("--processes", type=click.IntRange(min=1), help="How many there are."),
+        click.option("--process", type=click.IntRange(min=0), help="Which this is, from 0."),
     ]
     return _with(options, command)
 

@@ -1,5 +1,6 @@
 """What the value of an interaction means: the only place that knows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,45 +178,87 @@ def meaning(
 
     `again` is the share of the rows whose pair of user and item has been there before.
     """
-    kind, implicit, given = given.get("kind"), given.get("implicit"), without_none(given)
     if column is None:
-        ones = np.ones(rows)
-        kind = kind or ("counts" if again > REPEATED else "likes")
-        return ones, Feedback.of(kind, ones[:1], **given)
+        return np.ones(rows), without_values(again, given)
     values = column.to_numpy()
     levels, counts = levels_of(values)
+
+    def first(wanted: Values) -> tuple[str, float]:
+        row = int(np.flatnonzero(np.isin(values, wanted))[0])
+        return where(row), float(values[row])
+
+    feedback = told(levels, counts, given, name, mending, first)
+    if feedback.kind == "likes":
+        return np.ones(rows), feedback
+    if feedback.implicit is not None:
+        values = np.where(values == feedback.implicit, feedback.liked_from, values)
+    return values, feedback
+
+
+def without_values(again: float, given: dict[str, Any]) -> Feedback:
+    """What interactions without values mean; arguments as those of `meaning`."""
+    kind = given.get("kind") or ("counts" if again > REPEATED else "likes")
+    return Feedback.of(kind, np.ones(1), **without_none(given))
+
+
+First = Callable[[Values], tuple[str, float]]
+"""Names the place of the first row with one of some values, and gives that value."""
+
+
+def told(
+    levels: Values,
+    counts: NDArray[np.int64],
+    given: dict[str, Any],
+    name: str,
+    mending: Mending,
+    first: First,
+) -> Feedback:
+    """What values mean, from those that there are.
+
+    Args:
+        levels: [n] the values that occur, ascending, each once.
+        counts: [n] how often each does.
+        given: as in `interactions`.
+        name: of their column.
+        mending: told what is to be known.
+        first: where to look at what is refused.
+    """
+    kind, implicit, given = given.get("kind"), given.get("implicit"), without_none(given)
     named = "stars" if "scale" in given else kind_by_name(name) if len(levels) > 1 else None
     kind = kind or named or guess_kind(levels, counts)
     if kind == "likes":
         if len(levels) > 1:
             mending.say(f"values of {name} are not read: every interaction is a like")
-        return np.ones(rows), Feedback.of(kind, np.ones(1), **given)
+        return Feedback.of(kind, np.ones(1), **given)
     if implicit is None and kind == "stars" and "scale" not in given:
         implicit = _implicit(levels, counts)
-    rated = levels if implicit is None else levels[levels != implicit]
+    is_rating = np.ones(len(levels), bool) if implicit is None else levels != implicit
+    rated, often = levels[is_rating], counts[is_rating]
     feedback = Feedback.of(kind, rated, **given, implicit=implicit)
     low, high = feedback.scale
     if kind == "stars" and "scale" not in given:
-        _refuse_outliers(values, levels, counts, name, where)
+        _refuse_outliers(levels, counts, name, first)
         if rated[0] == 0 and len(rated) > 2 and rated[1] >= 1:
             mending.say(f"{name} 0 is taken as the worst; if it is no rating, say implicit = 0")
-    if kind == "stars" and not low <= rated[0] <= rated[-1] <= high:
-        off = np.flatnonzero(((values < low) | (values > high)) & (values != implicit))
+    off = rated[(rated < low) | (rated > high)]
+    if kind == "stars" and len(off):
+        place, value = first(off)
         raise InputError(
-            f"{where(int(off[0]))}: {name} is {values[off[0]]:g}; the scale is {low:g} to {high:g}"
+            f"{place}: {name} is {value:g}; the scale is {low:g} to {high:g}"
             " (a value that is no rating may be said: implicit)"
         )
+    liked = int(often[feedback.liked(rated)].sum())
     if implicit is not None:
-        without = values == implicit
+        without = int(counts.sum() - often.sum())
+        liked += without
         mending.say(
-            f"{int(without.sum()):,} values of {implicit:g} are interactions without a rating: they"
+            f"{without:,} values of {implicit:g} are interactions without a rating: they"
             f" count as just liked ({feedback.liked_from:g})"
         )
-        values = np.where(without, feedback.liked_from, values)
-    share = feedback.liked(values).mean()
-    if kind == "stars" and len(values) >= 100 and not 0.02 <= share <= 0.98:
+    share = liked / int(counts.sum())
+    if kind == "stars" and counts.sum() >= 100 and not 0.02 <= share <= 0.98:
         mending.say(f"{share:.1%} are liked, from {feedback.liked_from:g} on: is that so?")
-    return values, feedback
+    return feedback
 
 
 def _implicit(levels: Values, counts: NDArray[np.int64]) -> float | None:
@@ -226,15 +269,13 @@ def _implicit(levels: Values, counts: NDArray[np.int64]) -> float | None:
     return float(levels[0]) if often or levels[0] == -1 else None
 
 
-def _refuse_outliers(
-    values: Values, levels: Values, counts: NDArray[np.int64], name: str, where: Where
-) -> None:
+def _refuse_outliers(levels: Values, counts: NDArray[np.int64], name: str, first: First) -> None:
     """Refuse a few values far above all others, which would stretch the scale."""
     far = levels > 5 * levels[np.searchsorted(np.cumsum(counts), 0.99 * counts.sum())]
     if far.any() and levels[0] >= 0:
-        at = int(np.flatnonzero(np.isin(values, levels[far]))[0])
+        place, value = first(levels[far])
         raise InputError(
-            f"{where(at)}: {name} is {values[at]:g}, and 99 % of them are at most"
+            f"{place}: {name} is {value:g}, and 99 % of them are at most"
             f" {levels[~far][-1]:g}; mend it, or say scale or kind"
         )
 

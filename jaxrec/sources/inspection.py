@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from jaxrec.data.dataset import Dataset, Interactions, columns_of
 from jaxrec.data.features import item_texts
+from jaxrec.data.feedback import Feedback
 from jaxrec.sources.description import Description
 from jaxrec.sources.encodings import members
 from jaxrec.sources.reading import Opened
@@ -126,7 +127,11 @@ def tokens(model: str, lengths: list[int], limit: int) -> dict[str, Any]:
 
 def as_found(dataset: Dataset, described: Description) -> Description:
     """The description with what the values turned out to mean."""
-    feedback = dataset.feedback
+    return replace(described, feedback=meaning_of(dataset.feedback) | described.feedback)
+
+
+def meaning_of(feedback: Feedback) -> dict[str, Any]:
+    """What values mean, by the keys of a description."""
     known: dict[str, Any] = {"kind": feedback.kind}
     if feedback.kind == "stars":
         known |= {
@@ -142,7 +147,7 @@ def as_found(dataset: Dataset, described: Description) -> Description:
             "confidence": feedback.confidence,
             "typical": feedback.typical,
         }
-    return replace(described, feedback=known | described.feedback)
+    return known
 
 
 def _held(protocol: str, held: dict[str, Any]) -> str:

@@ -85,15 +85,15 @@ def read_dataset(
         InputError: something is missing or malformed; the message names file and line.
     """
     mending = Mending(strict)
-    catalogue = _read_items(described, mending)
+    catalogue = read_items(described, mending)
     opened = Opened(described.folder, described.interactions)
     for path, layout in zip(opened.paths, opened.layouts, strict=True):
         if layout.encoding == LATIN and described.interactions.encoding is None:
             mending.say(f"{path} is not UTF-8: read as {LATIN} (latin-1)")
     columns, wanted = described.columns, described.columns.all
     reader = Reader(columns, opened.written, described.interactions.time_format, opened.place)
-    for batch in opened.batches(wanted, _numbers(opened, columns), on_bytes):
-        reader.take(_of_one_value(batch, columns))
+    for batch in opened.batches(wanted, numbers_of(opened, columns), on_bytes):
+        reader.take(of_one_value(batch, columns))
     user_ids, catalogue, found, feedback = interactions(
         reader, catalogue, feedback_of(described), mending
     )
@@ -111,7 +111,7 @@ def read_dataset(
     return dataset.to_core(described.core) if described.core else dataset
 
 
-def _of_one_value(batch: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+def of_one_value(batch: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     """Interactions with 1 and 0 for a value of true and false; InputError for lists."""
     for column in batch:
         if column.dtype.is_nested():
@@ -134,7 +134,7 @@ def feedback_of(described: Description) -> dict[str, object]:
     return found
 
 
-def _numbers(opened: Opened, columns: Columns) -> dict[str, pl.DataType]:
+def numbers_of(opened: Opened, columns: Columns) -> dict[str, pl.DataType]:
     """The columns that look like numbers from the start, and their types; decimals are no names."""
     if not opened.written:
         return {}
@@ -157,11 +157,11 @@ def read_all(opened: Opened, wanted: list[str]) -> pl.DataFrame:
     return frame.with_columns(_lists(column) for column in frame if _holds_lists(column))
 
 
-def _read_items(described: Description, mending: Mending) -> Catalogue | None:
+def read_items(described: Description, mending: Mending) -> Catalogue | None:
     if described.items is None or described.item_columns is None:
         return None
     opened, columns = Opened(described.folder, described.items), described.item_columns
-    frame = read_all(opened, _named(columns, opened.layouts[0].columns))
+    frame = read_all(opened, named_columns(columns, opened.layouts[0].columns))
     if described.items.files == described.interactions.files:  # what is said of them beside
         frame = frame.unique(columns.id, keep="first", maintain_order=True)
     return catalogue_of(frame, columns, opened.written, mending, opened.place)
@@ -180,7 +180,7 @@ def needed(columns: ItemColumns) -> list[str]:
     return list(dict.fromkeys(name for name in roles if name not in made))
 
 
-def _named(columns: ItemColumns, there: tuple[str, ...]) -> list[str]:
+def named_columns(columns: ItemColumns, there: tuple[str, ...]) -> list[str]:
     """The columns of a table of items that have a role."""
     title = ["title"] if columns.title is None and "title" in there else []
     return list(dict.fromkeys([columns.id, *title, *needed(columns)]))

@@ -1,0 +1,159 @@
+"""Several processes as one, each a subprocess as a shell or a launcher starts it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxrec.errors import InputError
+from jaxrec.evaluation.protocol import Protocol
+from jaxrec.launch import LOST, Place, dead, place_of
+from jaxrec.pmf.objective import PmfSettings, training_pairs
+from jaxrec.sources.guess import describe
+from jaxrec.sources.library import load_dataset
+from jaxrec.sources.sharded.writing import write_shard
+from tests.sources.formats import FORMATS
+
+PROGRAM = """
+import os, signal, sys
+import jaxrec.launch
+from jaxrec.errors import InputError
+from jaxrec.launch import joined, place_of, together
+
+jaxrec.launch.HEARTBEAT = 10
+place = place_of(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+with joined(place):
+    print("sum", together(10 ** place.process))
+    print("heard", file=sys.stderr)
+    if sys.argv[4:] == ["mistake"] and place.process == 1:
+        raise InputError("part=1: damaged")
+    while sys.argv[4:]:
+        if together(1) and sys.argv[4] == str(place.process):
+            os.kill(os.getppid(), signal.SIGKILL)
+"""
+LONG = 300
+"""Seconds: for a deadlock, not for speed."""
+
+
+def start(
+    processes: int, *arguments: str, program: str = PROGRAM, before: tuple[str, ...] = ()
+) -> list[subprocess.Popen[str]]:
+    """Processes of a program, told where, how many and which, `before` and `arguments` around."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    return [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                program,
+                *before,
+                address,
+                str(processes),
+                str(process),
+                *arguments,
+            ],
+            env=environment | {"JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(processes)
+    ]
+
+
+def ends_of(started: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+    """Status, output and errors of each."""
+    try:
+        each = [process.communicate(timeout=LONG) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return [(process.returncode, *said) for process, said in zip(started, each, strict=True)]
+
+
+def test_processes_reckon_together_and_the_first_speaks() -> None:
+    first, second = ends_of(start(2))
+    assert first == (0, "sum 11\n", "heard\n")
+    assert second == (0, "", "heard\n")  # an error is heard from each
+
+
+@pytest.mark.parametrize("killed", [0, 2])
+def test_a_killed_process_ends_the_others_with_a_line_that_names_it(killed: int) -> None:
+    for process, (status, _, errors) in enumerate(ends_of(start(3, str(killed)))):
+        if process == killed:
+            assert status == -signal.SIGKILL
+            continue
+        assert status == LOST
+        heard, line = errors.splitlines()
+        assert heard == "heard"
+        assert line.startswith(f"jaxrec: process {killed} of 3 has died; start all 3 again")
+        assert f"here, process {process}: `jaxrec localhost:" in line
+
+
+def test_a_mistake_of_one_is_told_by_it_and_ends_the_other() -> None:
+    first, second = ends_of(start(2, "mistake"))
+    assert second == (2, "", "heard\njaxrec: process 1: part=1: damaged\n")
+    assert first[0] == LOST
+    assert "process 1 of 2 has died" in first[2]
+
+
+def test_two_shells_cut_the_very_same_split_as_one_process(tmp_path: Path) -> None:
+    path, _ = FORMATS["Goodbooks"](tmp_path)
+    write_shard(describe(path), tmp_path / "cut", 3)
+    command = """
+import sys
+import cli
+
+data, run, where, processes, process = sys.argv[1:]
+cli.main(
+    ["train-pmf", "--data", data, "--run", run, "--coordinator", where]
+    + ["--processes", processes, "--process", process]
+)
+"""
+    arguments = str(tmp_path / "cut"), str(tmp_path / "run")
+    first, second = ends_of(start(2, program=command, before=arguments))
+    whole = load_dataset(path)
+    train = whole.interactions.at(Protocol.of("strict", whole, 42).split.train)
+    pairs = len(training_pairs(train, whole.feedback, PmfSettings()).users)
+    assert f"{pairs:,} pairs of {whole.users} users, in 2 processes" in first[2]
+    assert first[1] == second[1] == ""
+    assert "pairs of" not in second[2]
+
+
+def test_a_launcher_says_where_a_process_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place_of() == Place(0, 1, None)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")  # srun of one task is no company
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    assert place_of() == Place(0, 1, None)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    assert place_of() == Place(3, 4, None)
+    assert place_of("head:1234") == Place(3, 4, "head:1234")
+    assert place_of("head:1234", 2, 1) == Place(1, 2, "head:1234")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (("head:1234", None, None), "go together"),
+        ((None, 2, 0), "go together"),
+        (("head", 2, 0), "--coordinator head: expected HOST:PORT"),
+        (("head:1234", 2, 2), "--process 2: they are 0 to 1"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    told: tuple[str | None, int | None, int | None], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        place_of(*told)
+
+
+def test_last_words_that_name_nobody_are_not_taken_for_a_death() -> None:
+    assert dead("*** Check failure stack trace: ***") is None
