@@ -11,16 +11,20 @@ from numpy.typing import NDArray
 
 from jaxrec.devices import workers
 from jaxrec.errors import InputError
-from jaxrec.pmf.half_sweep import Half, Shards, hold, lay_out_vectors, solve
+from jaxrec.pmf.half_sweep import (
+    RELAXATION,
+    STEPS,
+    Half,
+    Shards,
+    hold,
+    lay_out_vectors,
+    solve,
+)
 from jaxrec.pmf.objective import Factors, Observed, PmfSettings, check_settings, ridges
 from jaxrec.pmf.sweeps import Checkpoints, OnSweep, run_sweeps
 from jaxrec.pmf.text_prior import TextPrior
 from jaxrec.pmf.tiles import Order, order_vectors
 
-STEPS = {"gaussian": 5, "logistic": 3, "all-pairs": 2}
-"""Conjugate-gradient steps of each half of a sweep; one more outside the eigenbasis."""
-RELAXATION = {"gaussian": 1.3, "logistic": 1.0, "all-pairs": 1.3}
-"""By likelihood; see `jaxrec.pmf.half_sweep`."""
 FOLD_IN_STEPS = 50
 """Conjugate-gradient steps of a vector that is folded in."""
 FOLD_IN_ROUNDS = 30
