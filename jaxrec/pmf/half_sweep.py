@@ -111,7 +111,7 @@ def lay_out_vectors(
     # would be compiled for the first factors and again for later ones
     places = [None] * len(devices) if len(set(devices)) == 1 else devices
     tiles = [jax.device_put(part, place) for part, place in zip(laid, places, strict=True)]
-    size = sum(len(part.first) * part.columns.shape[1] for part in laid[0])
+    size = rows_of(laid[0])
     prior = jnp.asarray(ridge), None if mean is None else jnp.asarray(mean)
     return Shards(tiles, devices, size, len(vectors), *prior)
 
@@ -345,6 +345,11 @@ def over_parts(
         with set_xla_metadata(**mark) if mark else nullcontext():
             found.append(jax.jit(program)(own, part))
     return jax.tree.map(lambda *columns: jnp.concatenate(columns), *found)
+
+
+def rows_of(tiles: tuple[Tiles, ...]) -> int:
+    """Vectors of a shard, padding of its parts included."""
+    return sum(len(part.first) * part.columns.shape[1] for part in tiles)
 
 
 def _solve_tiles(
