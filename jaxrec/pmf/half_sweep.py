@@ -271,8 +271,15 @@ def _solve_shard(
 
     x, live = own(X), own(jnp.ones(len(X), X.dtype))
     state = Vector(x, None if mean is None else own(mean), own(ridge), live)
-    how = {"link": link, "steps": steps, "in_one_function": in_one_function}
-    return solve_vectors(state, held, relaxation, tiles, **how)
+    return solve_vectors(
+        state,
+        held,
+        relaxation,
+        tiles,
+        link=link,
+        steps=steps,
+        in_one_function=in_one_function,
+    )
 
 
 class Vector(NamedTuple):
@@ -284,7 +291,7 @@ class Vector(NamedTuple):
     live: Array
     """1, or 0 for a padding vector, which stays as it is."""
 
-    def rotated(self, basis: Array | None) -> "Vector":
+    def rotated(self, basis: NDArray[np.floating] | None) -> "Vector":
         """Many vectors in the eigenbasis, if there is one."""
         if basis is None:
             return self
@@ -386,6 +393,7 @@ def each_vector(work: Callable[[Any, Slots], Any], vectors: Any, tiles: Tiles, f
         found: a pytree as `work` returns it, with that axis, to be overwritten.
     """
     tile_vectors = tiles.columns.shape[1]
+    lanes: Any = (1, 1, 1, None, None)
 
     def tile(number: Array, found: Any) -> Any:
         start = number * tile_vectors
@@ -397,7 +405,7 @@ def each_vector(work: Callable[[Any, Slots], Any], vectors: Any, tiles: Tiles, f
             new = jax.tree.map(lambda a: a[None], one)
         else:
             slots = Slots(tiles.columns, tiles.scale, tiles.targets, *where)
-            new = jax.vmap(work, in_axes=(0, Slots(1, 1, 1, None, None)))(own, slots)
+            new = jax.vmap(work, in_axes=(0, Slots(*lanes)))(own, slots)
         put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
         return jax.tree.map(put, found, new)
 
@@ -412,16 +420,16 @@ class Ratings(NamedTuple):
     link: str
 
     def _over_chunks(self, add: Callable, start: Any) -> Any:
-        slots, held = self.slots, self.held
-        assert held.S is not None
+        slots, (S, offset, *_) = self.slots, self.held
+        assert S is not None
 
         def chunk(number: Array) -> tuple[Array, Array, Array, Array | float]:
             """F [C, columns] times scale, scale, scaled targets, scaled offsets."""
             place = slots.first + number
             cut = partial(jax.lax.dynamic_index_in_dim, index=place, keepdims=False)
             which, scale = cut(slots.columns), cut(slots.scale)
-            F = held.S.at[which].get(mode="promise_in_bounds") * scale[:, None]
-            o = 0.0 if held.offset is None else scale * held.offset.at[which].get(mode="clip")
+            F = S.at[which].get(mode="promise_in_bounds") * scale[:, None]
+            o = 0.0 if offset is None else scale * offset.at[which].get(mode="clip")
             return F, scale, cut(slots.targets), o
 
         return jax.lax.fori_loop(0, slots.chunks, lambda c, total: add(total, *chunk(c)), start)

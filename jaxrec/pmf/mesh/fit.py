@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from jaxrec.devices import Mesh
 from jaxrec.errors import InputError
 from jaxrec.pmf.half_sweep import RELAXATION, STEPS, Held, over_all_pairs
+from jaxrec.pmf.mesh.checkpoints import OnMesh, State
 from jaxrec.pmf.mesh.halves import How, expected, moments, solve_items, solve_users
 from jaxrec.pmf.mesh.layout import Items, Layout, Rows, lay_out_on
 from jaxrec.pmf.objective import Observed, PmfSettings, dtype_of, link_of
@@ -21,13 +22,6 @@ GATHERED = 2**30
 """Default byte budget of the item vectors that a device holds besides its own."""
 DRAWN = 2**20
 """Numbers that are drawn at once where those of other processes' users are passed over."""
-
-
-class State(NamedTuple):
-    """Vectors where they lie, [devices, rows, columns] each."""
-
-    U: Array
-    V: Array
 
 
 def fit_on(
@@ -77,7 +71,7 @@ def fit_on(
         sweep,
         State(fit.first(layout.U_rows), V),
         settings.sweeps,
-        checkpoints,
+        None if checkpoints is None else OnMesh(checkpoints, mesh, layout),
         on_sweep,
         settings.tolerance,
     )
@@ -145,7 +139,7 @@ class _Fit(NamedTuple):
         """New U, objectives and penalties."""
         layout = self.layout
         live, vectors = layout.V_rows.live, (len(layout.items.order.vectors), layout.users.vectors)
-        pairs, how = self._pairs(state.V, live, *vectors)
+        pairs, _, how = self._pairs(state.V, live, *vectors)
         relaxation = np.asarray(RELAXATION[self.settings.likelihood], state.U.dtype)
         given = state.U, layout.U_rows, state.V, live, pairs, relaxation
         return jax.block_until_ready(solve_users(*given, how=how))
@@ -156,32 +150,30 @@ class _Fit(NamedTuple):
         """New V, objectives, and what they lack, in all, of being complete."""
         layout = self.layout
         live, vectors = layout.U_rows.live, (layout.users.vectors, len(layout.items.order.vectors))
-        pairs, how = self._pairs(U, live, *vectors)
+        pairs, constant, how = self._pairs(U, live, *vectors)
         if relaxation is None:
             relaxation = RELAXATION[self.settings.likelihood]
-        given = V, rows, U, live, pairs._replace(constant=0.0), np.asarray(relaxation, V.dtype)
+        given = V, rows, U, live, pairs, np.asarray(relaxation, V.dtype)
         V, objective, _ = jax.block_until_ready(solve_items(*given, how=how))
-        return V, objective, vectors[1] * pairs.constant
+        return V, objective, vectors[1] * constant
 
-    def _pairs(self, held: Array, live: Array, others: int, vectors: int) -> tuple[Held, How]:
+    def _pairs(
+        self, held: Array, live: Array, others: int, vectors: int
+    ) -> tuple[Held, float, How]:
+        """The sum over all pairs, its constant apart, and what solves by it."""
         settings, mesh = self.settings, self.mesh
         found = None
         if settings.w0:
             found = moments(held, live, mesh=mesh, biases=settings.biases)
             found = jax.block_until_ready(found)
-        pairs = over_all_pairs(
-            (others, self.layout.columns),
-            held.dtype,
-            found,
-            settings.w0,
-            vectors,
-            self.layout.ratings,
-            mesh.devices.devices.flat[0],
-        )
+        size = (others, self.layout.columns), held.dtype
+        of = vectors, self.layout.ratings, mesh.devices.devices.flat[0]
+        pairs = over_all_pairs(*size, found, settings.w0, *of)
+        constant, pairs = pairs.constant, pairs._replace(constant=0.0)
         if len(mesh.processes) > 1:  # machines that differ may turn the basis another way
             pairs = multihost_utils.broadcast_one_to_all(pairs)
         steps = STEPS[settings.likelihood] + (pairs.pairs.ndim == 2)
-        return pairs, How(mesh, link_of(settings), steps, settings.biases)
+        return pairs, constant, How(mesh, link_of(settings), steps, settings.biases)
 
 
 def _sum(mesh: Mesh, values: Array) -> float:

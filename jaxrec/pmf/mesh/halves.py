@@ -78,8 +78,15 @@ def solve_users(
         if tiles == 1:
             mine = jax.tree.map(lambda a: a[0], rows.tiles)
             own = jax.tree.map(lambda a: padded(a, rows_of(mine)), own)
-            options = {"link": how.link, "steps": how.steps, "in_one_function": one_function}
-            found = solve_vectors(own, gathered(S, offset), relaxation, mine, **options)
+            found = solve_vectors(
+                own,
+                gathered(S, offset),
+                relaxation,
+                mine,
+                link=how.link,
+                steps=how.steps,
+                in_one_function=one_function,
+            )
             return jax.tree.map(lambda a: a[:count], found)
 
         by_tile = jax.tree.map(lambda a: a.reshape(tiles, -1, *a.shape[1:]), (S, offset))
