@@ -211,8 +211,10 @@ def one_program_at_a_time() -> Iterator[None]:
 
 
 def placement() -> Placement:
-    """A thread a core; one thread where an accelerator does the work."""
+    """A thread a core; one thread where an accelerator does the work, one each where several do."""
     devices = workers()
+    if devices[0].platform != "cpu" and len(devices) > 1:
+        return Mesh.of(devices)
     return Cores(len(devices) if devices[0].platform == "cpu" else 1)
 
 

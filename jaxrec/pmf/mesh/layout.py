@@ -160,13 +160,14 @@ def lay_out_on(
         live = np.ones(len(of.order.vectors), dtype)
         return of.spread(ridge)[here], mean, of.spread(live)[here]
 
-    U_rows = Rows(laid_out(row, column, users.rows), *fitted(users, means[0], shape[1], "users"))
     everybody = sum(users.counts)
-    V_rows = Rows(
-        laid_out(column, row, items.columns), *fitted(items, means[1], everybody, "items")
+    U_rows = mesh.cut(
+        Rows(laid_out(row, column, users.rows), *fitted(users, means[0], shape[1], "users"))
     )
-    ratings = int(counts.sum())
-    return Layout(users, items, mesh.cut(U_rows), mesh.cut(V_rows), ratings, columns)
+    V_rows = mesh.cut(
+        Rows(laid_out(column, row, items.columns), *fitted(items, means[1], everybody, "items"))
+    )
+    return Layout(users, items, U_rows, V_rows, int(counts.sum()), columns)
 
 
 def _users(mesh: Mesh, of: NDArray[np.int32], count: int, keep: bool) -> Users:

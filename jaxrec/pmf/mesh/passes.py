@@ -85,13 +85,12 @@ def solve_by_passes(
     before = each(lambda vector: quadratic(vector, held))(vectors) + found[:, columns]
     r0 = residual * vectors.live[:, None]
 
-    def step(_: Array, search: Search) -> Search:
+    search = each(Search.of)(r0, diagonal)
+    for _ in range(steps):  # a loop of XLA would hold a copy of all pairs
         h = of_pairs(search.p, held) + vectors.ridge[:, None] * search.p
         # the curvature of a logistic function depends on where the vector stands
         brought = (search.p, x) if link == "logistic" else (search.p,)
-        return each(Search.step)(search, h + over(_curved, columns, *brought), diagonal)
-
-    search = jax.lax.fori_loop(0, steps, step, each(Search.of)(r0, diagonal))
+        search = each(Search.step)(search, h + over(_curved, columns, *brought), diagonal)
     if link == "identity":
         now = each(after_move, in_axes=(0, 0, 0, None))(r0, search, before, relaxation)
         return unturned(vectors._replace(x=x + relaxation * search.moved), held, now)

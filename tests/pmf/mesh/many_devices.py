@@ -19,6 +19,9 @@ from jaxrec.pmf.mesh import fit as mesh_fit
 from jaxrec.pmf.mesh.traffic import Moved, of_items, of_users
 from jaxrec.pmf.objective import Observed
 from jaxrec.pmf.sweeps import Checkpoints
+from jaxrec.topk.blocks import over_users
+from jaxrec.topk.item_sets import ItemSets
+from jaxrec.topk.scorer import product
 from tests.pmf.mesh.problem import CASES, ITEMS, USERS, K, gap, given, pairs
 
 FEW_BYTES = 400
@@ -29,8 +32,8 @@ def fit(case: str, devices: int | None, observed: Observed | None = None, **opti
     """On so many devices, or on cores."""
     place = None if devices is None else Mesh.of(jax.devices()[:devices])
     observed = pairs() if observed is None else observed
-    settings = CASES[case][0]
-    return fit_pmf(observed, USERS, ITEMS, settings, placement=place, **given(case), **options)
+    options |= given(case)
+    return fit_pmf(observed, USERS, ITEMS, CASES[case][0], placement=place, **options)
 
 
 def compared(case: str, devices: int, observed: Observed | None = None) -> list[float]:
@@ -53,8 +56,12 @@ def resumed() -> list[float]:
         kept = Path(folder) / "kept"
         with contextlib.suppress(KeyboardInterrupt):
             fit("all-pairs", 3, checkpoints=Checkpoints(kept, {}), on_sweep=stop)
-        of = {"checkpoints": Checkpoints(kept, {}), "on_sweep": lambda n, _: told.append(n)}
-        (U_found, V_found), found = fit("all-pairs", 2, **of)
+        (U_found, V_found), found = fit(
+            "all-pairs",
+            2,
+            checkpoints=Checkpoints(kept, {}),
+            on_sweep=lambda sweep, _: told.append(sweep),
+        )
     assert told[0] == 5, told
     return [gap(U_found, U), gap(V_found, V), abs(found[-1] / losses[-1] - 1)]
 
@@ -129,6 +136,22 @@ def traffic(gathered: int) -> dict[str, list]:
     return found
 
 
+def ranked() -> list[Any]:
+    """The devices that rank blocks of users, and whether the lists are those of one."""
+    rng, used = np.random.default_rng(0), set()
+    scorer = product(rng.normal(size=(USERS, K)), rng.normal(size=(ITEMS, K)))
+    seen = ItemSets(np.zeros(USERS + 1, np.int64), np.zeros(0, np.int32))
+
+    def rank(block: np.ndarray, pairs: Any) -> Any:
+        found = jax.jit(lambda scores, users: scores(users, None))(scorer, block)
+        used.update(device.id for device in found.devices())
+        return jax.lax.top_k(found, 5)[1]
+
+    how = np.arange(USERS, dtype=np.int32), ITEMS, (seen,)
+    on_all, on_one = over_users(rank, *how, place=Mesh.of()), over_users(rank, *how)
+    return [len(used), bool((on_all == on_one).all())]
+
+
 def main() -> None:
     """Everything, each in a line of its own as it is known."""
     users, items, targets, weights = pairs()
@@ -139,7 +162,7 @@ def main() -> None:
     gaps["resumed"] = resumed()
     mesh_fit.fit_on.__defaults__ = (FEW_BYTES,)
     gaps |= {f"{case} in tiles": compared(case, 2) for case in ("biases and means", "logistic")}
-    print(json.dumps([gaps, traffic(2**30), traffic(FEW_BYTES)]))
+    print(json.dumps([gaps, traffic(2**30), traffic(FEW_BYTES), ranked()]))
 
 
 if __name__ == "__main__":

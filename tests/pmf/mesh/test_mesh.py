@@ -50,12 +50,16 @@ def test_the_factors_are_those_of_cores_on_any_number_of_devices(on_eight: list[
 
 
 def test_the_compiled_collectives_are_those_on_paper(on_eight: list[Any]) -> None:
-    whole, cut = on_eight[1:]
+    whole, cut = on_eight[1:3]
     assert whole["users"][2] == 1
     assert cut["users"][2] == 3
     for half in (*whole.values(), *cut.values()):
         compiled, on_paper, _ = half
         assert compiled == on_paper
+
+
+def test_blocks_of_users_are_ranked_by_all_devices_as_by_one(on_eight: list[Any]) -> None:
+    assert on_eight[3] == [8, True]
 
 
 def run_together(folder: Path, cuts: list[int], wanted: list[tuple]) -> list[list[Any]]:
@@ -91,7 +95,8 @@ def on_cores() -> dict[str, Any]:
     """The same fits on cores."""
     found = {}
     for case, (settings, _) in CASES.items():
-        found[case] = fit_pmf(pairs(), USERS, ITEMS, settings, **given(case))
+        options: dict[str, Any] = given(case)
+        found[case] = fit_pmf(pairs(), USERS, ITEMS, settings, **options)
     return found
 
 
