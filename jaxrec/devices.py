@@ -50,9 +50,9 @@ AXIS = "devices"
 class Mesh(NamedTuple):
     """Devices of one host or of many, that compute one program together, each on its own part.
 
-    An array that is cut has a first axis of one row a device. A process names and reads the rows
-    of its own devices alone. Programs with collectives must not be started side by side: each one
-    is waited for.
+    An array that is cut has as many rows of each device, one device after the other. A process
+    names and reads those of its own devices alone. Programs with collectives must not be started
+    side by side: each one is waited for.
     """
 
     devices: jax.sharding.Mesh
@@ -102,19 +102,20 @@ class Mesh(NamedTuple):
         return sorted({device.process_index for device in self.devices.devices.flat})
 
     def cut(self, parts: Any) -> Any:
-        """Arrays that are cut from a pytree of [own devices, ...], each row sent to its device."""
+        """A pytree of [own devices, rows, ...], sent to them: arrays [all devices x rows, ...]."""
         sharding = NamedSharding(self.devices, PartitionSpec(AXIS))
 
         def send(part: NDArray) -> Array:
-            shape = (self.size, *part.shape[1:])
-            return jax.make_array_from_process_local_data(sharding, part, shape)
+            rows = part.reshape(-1, *part.shape[2:])
+            shape = (self.size * part.shape[1], *rows.shape[1:])
+            return jax.make_array_from_process_local_data(sharding, rows, shape)
 
         return jax.tree.map(send, parts)
 
     def parts(self, array: Array) -> NDArray:
-        """[own devices, ...] of an array that is cut."""
+        """[own devices, rows, ...] of an array that is cut."""
         shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
-        return np.concatenate([np.asarray(shard.data) for shard in shards])
+        return np.stack([np.asarray(shard.data) for shard in shards])
 
     def whole(self, array: Array) -> NDArray:
         """All of an array that is cut, to every process."""
@@ -147,29 +148,16 @@ class Mesh(NamedTuple):
         """`work` on every device at once.
 
         Args:
-            work: of pytrees of arrays; of one that is cut a device sees its row.
+            work: of pytrees of arrays; of one that is cut a device sees its rows.
             cut: which of them are; the others are given whole to all devices.
             out: pytree of bools, or one for all: is this result cut, or the same on all devices?
         """
-        whole, row = PartitionSpec(), PartitionSpec(AXIS)
-
-        def on_device(*arguments: Any) -> Any:
-            mine = (
-                jax.tree.map(lambda a: a[0], argument) if is_cut else argument
-                for argument, is_cut in zip(arguments, cut, strict=True)
-            )
-            results = work(*mine)
-            return jax.tree.map(
-                lambda is_cut, part: jax.tree.map(lambda a: a[None] if is_cut else a, part),
-                out,
-                results,
-            )
-
+        whole, rows = PartitionSpec(), PartitionSpec(AXIS)
         return jax.shard_map(
-            on_device,
+            work,
             mesh=self.devices,
-            in_specs=tuple(row if is_cut else whole for is_cut in cut),
-            out_specs=jax.tree.map(lambda is_cut: row if is_cut else whole, out),
+            in_specs=tuple(rows if is_cut else whole for is_cut in cut),
+            out_specs=jax.tree.map(lambda is_cut: rows if is_cut else whole, out),
             check_vma=False,
         )
 

@@ -14,5 +14,5 @@ ALX (Mehta et al. 2021, arXiv:2112.02194) and Spark cut both sides and send rows
 needed, which moves more as long as the item table fits a device.
 
 `layout` says who holds what, `passes` solves by passes, `halves` are the programs, `fit` is the
-fit, `traffic` what moves.
+fit, `checkpoints` saves it and goes on on other devices, `traffic` is what moves.
 """

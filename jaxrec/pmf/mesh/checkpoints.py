@@ -24,7 +24,7 @@ BLOCK = 2**16
 
 
 class State(NamedTuple):
-    """Vectors where they lie, [devices, rows, columns] each."""
+    """Vectors where they lie, [rows, columns] each."""
 
     U: Array
     V: Array
@@ -35,7 +35,7 @@ class Named(NamedTuple):
 
     state: State
     users: Array
-    """[devices, rows] the number of each row's user among those of all processes, from 1; 0 is
+    """[rows] the number of each row's user among those of all processes, from 1; 0 is
     padding, that of a reader too."""
     items: Array
 
@@ -103,8 +103,8 @@ class OnMesh(NamedTuple):
         sharding = NamedSharding(self.mesh.devices, PartitionSpec(AXIS))
 
         def how(saved: Any) -> ArrayRestoreArgs:
-            parts = -(-saved.shape[0] // self.mesh.size) * self.mesh.size
-            shape = (parts, *saved.shape[1:])
+            rows = -(-saved.shape[0] // self.mesh.size) * self.mesh.size
+            shape = (rows, *saved.shape[1:])
             return ArrayRestoreArgs(sharding=sharding, global_shape=shape, strict=False)
 
         saved = reader.metadata(path).item_metadata.tree
@@ -112,31 +112,23 @@ class OnMesh(NamedTuple):
         return Named(State(**found["state"]), found["users"], found["items"])
 
     def _taken(self, rows: Array, numbers: Array, places: NDArray[np.int32], before: int) -> Any:
-        """[own vectors, columns] in order, of rows [parts, rows, columns] with these numbers."""
-        own = np.zeros((np.count_nonzero(places >= 0), rows.shape[2]), rows.dtype)
-        size = min(BLOCK, rows.shape[1])
-        for part in range(rows.shape[0]):
-            for start in range(0, rows.shape[1], size):
-                at = np.int32(part), np.int32(start)
-                block = _block(rows, numbers, *at, size=size, devices=self.mesh.devices)
-                here, number = (np.asarray(of) for of in jax.block_until_ready(block))
-                mine = (number > before) & (number <= before + len(places))
-                own[places[number[mine] - before - 1]] = here[mine]
+        """[own vectors, columns] in order, of rows [rows, columns] with these numbers."""
+        own = np.zeros((np.count_nonzero(places >= 0), rows.shape[1]), rows.dtype)
+        size = min(BLOCK, rows.shape[0])
+        for start in range(0, rows.shape[0], size):
+            at = {"size": size, "devices": self.mesh.devices}
+            block = jax.block_until_ready(_block(rows, numbers, np.int32(start), **at))
+            here, number = (np.asarray(of) for of in block)
+            mine = (number > before) & (number <= before + len(places))
+            own[places[number[mine] - before - 1]] = here[mine]
         return own
 
 
 @partial(jax.jit, static_argnames=("size", "devices"))
 def _block(
-    rows: Array,
-    numbers: Array,
-    part: Array,
-    start: Array,
-    *,
-    size: int,
-    devices: jax.sharding.Mesh,
+    rows: Array, numbers: Array, start: Array, *, size: int, devices: jax.sharding.Mesh
 ) -> tuple[Array, Array]:
-    """Some rows of one part and their numbers, to all processes."""
-    found = tuple(
-        jax.lax.dynamic_slice_in_dim(of[part], start, size, axis=0) for of in (rows, numbers)
-    )
+    """Some rows and their numbers, to all processes; the last ones twice if need be."""
+    cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
+    found = cut(rows), cut(numbers)
     return jax.lax.with_sharding_constraint(found, NamedSharding(devices, PartitionSpec()))

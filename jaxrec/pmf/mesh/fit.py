@@ -101,9 +101,9 @@ class Prior(NamedTuple):
     """`TextPrior`, cut over the devices by items."""
 
     E: Array
-    """[devices, rows, features]"""
+    """[rows, features]"""
     P: Array
-    """[devices, features, rows]"""
+    """[features of each device, its rows]"""
 
     @classmethod
     def of(
@@ -132,7 +132,8 @@ class _Fit(NamedTuple):
         """Where vectors start: at their prior means."""
         if rows.mean is not None:
             return rows.mean
-        shape = self.mesh.parallel, rows.ridge.shape[1], self.layout.columns
+        own = rows.ridge.shape[0] // self.mesh.size
+        shape = self.mesh.parallel, own, self.layout.columns
         return self.mesh.cut(np.zeros(shape, rows.ridge.dtype))
 
     def users(self, state: State) -> tuple[Array, Array, Array]:
@@ -173,9 +174,10 @@ class _Fit(NamedTuple):
         if len(mesh.processes) > 1:  # machines that differ may turn the basis another way
             pairs = multihost_utils.broadcast_one_to_all(pairs)
         steps = STEPS[settings.likelihood] + (pairs.pairs.ndim == 2)
-        return pairs, constant, How(mesh, link_of(settings), steps, settings.biases)
+        of_items = settings.biases, self.layout.items.tiles
+        return pairs, constant, How(mesh, link_of(settings), steps, *of_items)
 
 
 def _sum(mesh: Mesh, values: Array) -> float:
-    """Of this process's part of [devices, rows], in double precision."""
+    """Of this process's part of [rows], in double precision."""
     return float(mesh.parts(values).sum(dtype=np.float64))

@@ -21,12 +21,23 @@ class How(NamedTuple):
     steps: int
     biases: bool
     """Is the last column the vector's bias, and the other side's offset?"""
+    tiles: int
+    """In which item vectors are gathered."""
+
+    def by_tile(self, of: Any) -> Any:
+        """[tiles, ...] of a device's arrays; with one tile they are left as they are.
+
+        XLA would copy all pairs to take an axis of one off them.
+        """
+        if self.tiles == 1:
+            return of
+        return jax.tree.map(lambda a: a.reshape(self.tiles, -1, *a.shape[1:]), of)
 
 
 @partial(jax.jit, static_argnames=("mesh", "biases"))
 @jax.default_matmul_precision("highest")
 def moments(X: Array, live: Array, *, mesh: Mesh, biases: bool) -> tuple[Array, Array, Array]:
-    """S^T S, sum of o_j f_j and of o_j^2 over all vectors of X [devices, rows, columns]."""
+    """S^T S, sum of o_j f_j and of o_j^2 over all vectors of X [rows, columns]."""
 
     def on_device(X: Array, live: Array) -> tuple[Array, Array, Array]:
         S, offset = _seen(X, live, biases)
@@ -49,16 +60,16 @@ def solve_users(
     """Move every user's vector; item vectors are gathered.
 
     Args:
-        U: [devices, rows, columns]
+        U: [rows, columns] of all devices, as all arrays are.
         rows: of the users.
-        V: [devices, rows, columns]
-        live: [devices, rows] of the items.
+        V: [rows, columns]
+        live: [rows] of the items.
         pairs: of the item vectors; see `jaxrec.pmf.half_sweep.over_all_pairs`.
         relaxation: scalar.
         how: it is compiled.
 
     Returns:
-        New U, the users' objectives and penalties [devices, rows].
+        New U, the users' objectives and penalties [rows].
     """
     one_function = _is_cpu(how.mesh)
 
@@ -66,8 +77,7 @@ def solve_users(
         U: Array, rows: Rows, V: Array, live: Array, pairs: Held, relaxation: Array
     ) -> tuple[Array, Array, Array]:
         (S, offset), count = _turned(V, live, pairs, how.biases), len(U)
-        tiles = len(jax.tree.leaves(rows.tiles)[0])
-        own = Vector(U, rows.mean, rows.ridge, rows.live)
+        own, tiles = Vector(U, rows.mean, rows.ridge, rows.live), how.by_tile(rows.tiles)
 
         def gathered(S: Array, offset: Array | None) -> Held:
             """One tile's item vectors."""
@@ -75,21 +85,18 @@ def solve_users(
             whole = jax.tree.map(lambda part: jax.lax.all_gather(part, AXIS, tiled=True), parts)
             return pairs._replace(S=whole[0], offset=whole[1])
 
-        if tiles == 1:
-            mine = jax.tree.map(lambda a: a[0], rows.tiles)
-            own = jax.tree.map(lambda a: padded(a, rows_of(mine)), own)
+        if how.tiles == 1:
+            own = jax.tree.map(lambda a: padded(a, rows_of(tiles)), own)
             found = solve_vectors(
                 own,
                 gathered(S, offset),
                 relaxation,
-                mine,
+                tiles,
                 link=how.link,
                 steps=how.steps,
                 in_one_function=one_function,
             )
             return jax.tree.map(lambda a: a[:count], found)
-
-        by_tile = jax.tree.map(lambda a: a.reshape(tiles, -1, *a.shape[1:]), (S, offset))
 
         def over(kernel: Kernel, sums: int, *brought: Array) -> Array:
             def tile(total: Array, of: Any) -> tuple[Array, None]:
@@ -99,7 +106,7 @@ def solve_users(
                 return total + more, None
 
             nothing = jnp.zeros((count, sums), U.dtype)
-            return jax.lax.scan(tile, nothing, (by_tile, rows.tiles))[0]
+            return jax.lax.scan(tile, nothing, (how.by_tile((S, offset)), tiles))[0]
 
         return solve_by_passes(own, pairs, relaxation, over, link=how.link, steps=how.steps)
 
@@ -120,8 +127,7 @@ def solve_items(
         V: Array, rows: Rows, U: Array, live: Array, pairs: Held, relaxation: Array
     ) -> tuple[Array, Array, Array]:
         S, offset = _turned(U, live, pairs, how.biases)
-        held = pairs._replace(S=S, offset=offset)
-        tiles = len(jax.tree.leaves(rows.tiles)[0])
+        held, tiles = pairs._replace(S=S, offset=offset), how.by_tile(rows.tiles)
 
         def over(kernel: Kernel, sums: int, *brought: Array) -> Array:
             def tile(of: Any) -> Array:
@@ -132,10 +138,9 @@ def solve_items(
                 return jax.lax.psum_scatter(found, AXIS, tiled=True)
 
             sent = jnp.concatenate(brought, axis=1)
-            by_tile = sent.reshape(tiles, -1, sent.shape[1]), rows.tiles
-            if tiles == 1:
-                return tile(jax.tree.map(lambda a: a[0], by_tile))
-            return jax.lax.map(tile, by_tile).reshape(-1, sums)
+            if how.tiles == 1:
+                return tile((sent, tiles))
+            return jax.lax.map(tile, (how.by_tile(sent), tiles)).reshape(-1, sums)
 
         own = Vector(V, rows.mean, rows.ridge, rows.live)
         return solve_by_passes(own, pairs, relaxation, over, link=how.link, steps=how.steps)
@@ -151,9 +156,9 @@ def expected(V: Array, E: Array, P: Array, *, mesh: Mesh) -> tuple[Array, Array]
     """W = P V of the text prior [features, columns] and the item means E W.
 
     Args:
-        V: [devices, rows, columns]
-        E: [devices, rows, features]
-        P: [devices, features, rows]
+        V: [rows, columns]
+        E: [rows, features]
+        P: [features of each device, its rows]
         mesh: the devices.
     """
 

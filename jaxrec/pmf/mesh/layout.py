@@ -13,16 +13,16 @@ from jaxrec.pmf.tiles import Order, Tiles, by_length, lay_out, order_vectors
 
 
 class Rows(NamedTuple):
-    """One side's vectors, cut over the devices; rows [devices, rows], some of them padding."""
+    """One side's vectors, cut over the devices; some rows are padding."""
 
     tiles: tuple[Tiles, ...]
-    """[devices, T, ...] the device's own pairs by this side's vectors; see `Layout`."""
+    """A device's own pairs by this side's vectors, those of one tile of items after the other."""
     ridge: Array
-    """[devices, rows]"""
+    """[rows]"""
     mean: Array | None
-    """[devices, rows, columns]"""
+    """[rows, columns]"""
     live: Array
-    """[devices, rows] 1, or 0 of padding."""
+    """[rows] 1, or 0 of padding."""
 
 
 class Users(NamedTuple):
@@ -83,10 +83,10 @@ class Items(NamedTuple):
         by_tile = room.reshape(self.devices, self.width, self.tiles, *values.shape[1:])
         return np.swapaxes(by_tile, 1, 2).reshape(self.devices, self.rows, *values.shape[1:])
 
-    def gathered(self, parts: NDArray) -> NDArray:
-        """In order again, from [devices, rows, ...]."""
-        by_tile = parts.reshape(self.devices, self.tiles, self.width, *parts.shape[2:])
-        flat = np.swapaxes(by_tile, 1, 2).reshape(-1, *parts.shape[2:])
+    def gathered(self, rows: NDArray) -> NDArray:
+        """In order again, from [rows, ...] of all devices."""
+        by_tile = rows.reshape(self.devices, self.tiles, self.width, *rows.shape[1:])
+        flat = np.swapaxes(by_tile, 1, 2).reshape(-1, *rows.shape[1:])
         return flat[: len(self.order.vectors)]
 
 
@@ -180,6 +180,6 @@ def _users(mesh: Mesh, of: NDArray[np.int32], count: int, keep: bool) -> Users:
 
 
 def _stacked(shards: tuple[NDArray, ...], devices: int) -> NDArray:
-    """[devices, T, ...] of shards device by device; one alone is not copied."""
-    parts = np.stack(shards) if len(shards) > 1 else shards[0][None]
+    """[devices, ...] of shards device by device; one alone is not copied."""
+    parts = np.concatenate(shards) if len(shards) > 1 else shards[0]
     return parts.reshape(devices, -1, *parts.shape[1:])

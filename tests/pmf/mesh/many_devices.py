@@ -66,7 +66,7 @@ def resumed() -> list[float]:
     return [gap(U_found, U), gap(V_found, V), abs(found[-1] / losses[-1] - 1)]
 
 
-def collectives(program: str, times: dict[str, int], computation: str) -> Counter:
+def collectives(program: str, computation: str) -> Counter:
     """(kind, numbers of all devices) -> how often they run, of compiled text."""
     found: Counter = Counter()
     body = re.search(rf"^(?:ENTRY )?%?{re.escape(computation)} .*?^}}", program, re.M | re.S)
@@ -81,7 +81,7 @@ def collectives(program: str, times: dict[str, int], computation: str) -> Counte
             found[kind.group(2), numbers * whole] += 1
         for called in re.findall(r"(?:body|to_apply|calls)=%?([\w.\-]+)", line):
             often = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
-            inside = collectives(program, times, called)
+            inside = collectives(program, called)
             if inside:
                 assert often or "while(" not in line, line
                 for what, count in inside.items():
@@ -99,9 +99,8 @@ def traffic(gathered: int) -> dict[str, list]:
             text = program.lower(*arguments, how=how).compile().as_text()
             entry = re.search(r"^ENTRY %?([\w.\-]+)", text, re.M)
             assert entry
-            items = arguments[2 if name == "users" else 0][..., 0].size
-            tiles = arguments[1].tiles[0].first.shape[1]
-            compiled[name] = collectives(text, {}, entry.group(1)), items, tiles, how.steps
+            items = len(arguments[2 if name == "users" else 0])
+            compiled[name] = collectives(text, entry.group(1)), items, how.tiles, how.steps
             return program(*arguments, how=how)
 
         return call
@@ -138,7 +137,8 @@ def traffic(gathered: int) -> dict[str, list]:
 
 def ranked() -> list[Any]:
     """The devices that rank blocks of users, and whether the lists are those of one."""
-    rng, used = np.random.default_rng(0), set()
+    rng = np.random.default_rng(0)
+    used: set[int] = set()
     scorer = product(rng.normal(size=(USERS, K)), rng.normal(size=(ITEMS, K)))
     seen = ItemSets(np.zeros(USERS + 1, np.int64), np.zeros(0, np.int32))
 

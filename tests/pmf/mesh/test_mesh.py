@@ -152,7 +152,7 @@ def test_any_matrix_any_likelihood_reports_the_objective_of_its_factors(
 def test_what_a_mesh_does_not_do_is_refused() -> None:
     with pytest.raises(InputError, match="a mesh of devices is for the alternating solver"):
         fit_pmf(pairs(), USERS, ITEMS, ALL_PAIRS._replace(solver="gradient"), placement=ONE)
-    nothing = Observed(*(column[:0] for column in pairs()))
+    nothing = jax.tree.map(lambda column: column[:0], pairs())
     with pytest.raises(InputError, match="no observed pairs"):
         fit_pmf(nothing, USERS, ITEMS, ALL_PAIRS, placement=ONE)
 
