@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
-from typing import NamedTuple, Protocol, TypeVar
+from functools import cache, partial
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
+import numpy as np
+from jax import Array
+from jax.sharding import NamedSharding, PartitionSpec
+from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 Work = TypeVar("Work")
@@ -39,6 +43,136 @@ class Cores(NamedTuple):
             return list(_threads(self.parallel).map(work, blocks))
 
 
+AXIS = "devices"
+"""The one axis of a mesh."""
+
+
+class Mesh(NamedTuple):
+    """Devices of one host or of many, that compute one program together, each on its own part.
+
+    An array that is cut has as many rows of each device, one device after the other. A process
+    names and reads those of its own devices alone. Programs with collectives must not be started
+    side by side: each one is waited for.
+    """
+
+    devices: jax.sharding.Mesh
+    """One axis, `AXIS`."""
+
+    @classmethod
+    def of(cls, devices: Sequence[jax.Device] | None = None) -> "Mesh":
+        """Of some devices; by default of all, those of other processes too."""
+        devices = jax.devices() if devices is None else devices
+        auto = (jax.sharding.AxisType.Auto,)
+        return cls(jax.make_mesh((len(devices),), (AXIS,), auto, devices=devices))
+
+    @property
+    def parallel(self) -> int:
+        """A block for each device of this process at once."""
+        return len(self.own)
+
+    def each(self, work: Callable[[Work], Result], blocks: Sequence[Work]) -> list[Result]:
+        """What `work` makes of each block, in their order: block b on this process's device b."""
+        own = [self.devices.devices.flat[place] for place in self.own]
+
+        def on_device(numbered: tuple[int, Work]) -> Result:
+            number, block = numbered
+            with jax.default_device(own[number % len(own)]):
+                return work(block)
+
+        return list(_threads(len(own)).map(on_device, enumerate(blocks)))
+
+    @property
+    def size(self) -> int:
+        """How many devices there are."""
+        return self.devices.size
+
+    @property
+    def own(self) -> list[int]:
+        """The places of this process's devices among all."""
+        mine = jax.process_index()
+        return [
+            place
+            for place, device in enumerate(self.devices.devices.flat)
+            if device.process_index == mine
+        ]
+
+    @property
+    def processes(self) -> list[int]:
+        """Those that have a device here."""
+        return sorted({device.process_index for device in self.devices.devices.flat})
+
+    def cut(self, parts: Any) -> Any:
+        """A pytree of [own devices, rows, ...], sent to them: arrays [all devices x rows, ...]."""
+        sharding = NamedSharding(self.devices, PartitionSpec(AXIS))
+
+        def send(part: NDArray) -> Array:
+            rows = part.reshape(-1, *part.shape[2:])
+            shape = (self.size * part.shape[1], *rows.shape[1:])
+            return jax.make_array_from_process_local_data(sharding, rows, shape)
+
+        return jax.tree.map(send, parts)
+
+    def parts(self, array: Array) -> NDArray:
+        """[own devices, rows, ...] of an array that is cut."""
+        shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+        return np.stack([np.asarray(shard.data) for shard in shards])
+
+    def whole(self, array: Array) -> NDArray:
+        """All of an array that is cut, to every process."""
+        return np.asarray(jax.block_until_ready(_whole(array, self.devices)))
+
+    def summed(self, values: NDArray) -> NDArray:
+        """The sum of each value over the processes, in the precision that they have."""
+        rows = np.zeros((self.parallel, *values.shape), values.dtype)
+        rows[0] = values
+        return self._over_processes(rows, "sum")
+
+    def largest(self, values: NDArray) -> NDArray:
+        """The largest of each value over the processes."""
+        rows = np.broadcast_to(values, (self.parallel, *values.shape))
+        return self._over_processes(rows, "max")
+
+    def of_each(self, value: int) -> list[int]:
+        """A number of every process, in their order."""
+        mine = np.zeros(len(self.processes), np.int64)
+        mine[self.processes.index(jax.process_index())] = value
+        return self.summed(mine).tolist()
+
+    def _over_processes(self, rows: NDArray, reduction: str) -> NDArray:
+        if len(self.processes) == 1:
+            return rows[0]
+        with jax.enable_x64(True):
+            return np.asarray(jax.block_until_ready(_reduced(self.cut(rows), self, reduction)))
+
+    def together(self, work: Callable[..., Any], cut: tuple[bool, ...], out: Any) -> Any:
+        """`work` on every device at once.
+
+        Args:
+            work: of pytrees of arrays; of one that is cut a device sees its rows.
+            cut: which of them are; the others are given whole to all devices.
+            out: pytree of bools, or one for all: is this result cut, or the same on all devices?
+        """
+        whole, rows = PartitionSpec(), PartitionSpec(AXIS)
+        return jax.shard_map(
+            work,
+            mesh=self.devices,
+            in_specs=tuple(rows if is_cut else whole for is_cut in cut),
+            out_specs=jax.tree.map(lambda is_cut: rows if is_cut else whole, out),
+            check_vma=False,
+        )
+
+
+@partial(jax.jit, static_argnames="devices")
+def _whole(array: Array, devices: jax.sharding.Mesh) -> Array:
+    return jax.lax.with_sharding_constraint(array, NamedSharding(devices, PartitionSpec()))
+
+
+@partial(jax.jit, static_argnames=("mesh", "reduction"))
+def _reduced(rows: Array, mesh: Mesh, reduction: str) -> Array:
+    reduce = jax.lax.psum if reduction == "sum" else jax.lax.pmax
+    return mesh.together(lambda row: reduce(row, AXIS), (True,), False)(rows)
+
+
 @cache
 def _libraries() -> ThreadpoolController:
     """Those of NumPy and SciPy; to look for them takes milliseconds."""
@@ -65,8 +199,10 @@ def one_program_at_a_time() -> Iterator[None]:
 
 
 def placement() -> Placement:
-    """A thread a core; one thread where an accelerator does the work."""
+    """A thread a core; one thread where an accelerator does the work, one each where several do."""
     devices = workers()
+    if devices[0].platform != "cpu" and len(devices) > 1:
+        return Mesh.of(devices)
     return Cores(len(devices) if devices[0].platform == "cpu" else 1)
 
 

@@ -9,18 +9,31 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from jaxrec.devices import workers
+from jaxrec.devices import Mesh, Placement, workers
 from jaxrec.errors import InputError
-from jaxrec.pmf.half_sweep import Half, Shards, hold, lay_out_vectors, solve
-from jaxrec.pmf.objective import Factors, Observed, PmfSettings, check_settings, ridges
+from jaxrec.pmf.half_sweep import (
+    RELAXATION,
+    STEPS,
+    Half,
+    Shards,
+    hold,
+    lay_out_vectors,
+    solve,
+)
+from jaxrec.pmf.mesh.fit import fit_on
+from jaxrec.pmf.objective import (
+    Factors,
+    Observed,
+    PmfSettings,
+    check_settings,
+    dtype_of,
+    link_of,
+    ridges,
+)
 from jaxrec.pmf.sweeps import Checkpoints, OnSweep, run_sweeps
 from jaxrec.pmf.text_prior import TextPrior
 from jaxrec.pmf.tiles import Order, order_vectors
 
-STEPS = {"gaussian": 5, "logistic": 3, "all-pairs": 2}
-"""Conjugate-gradient steps of each half of a sweep; one more outside the eigenbasis."""
-RELAXATION = {"gaussian": 1.3, "logistic": 1.0, "all-pairs": 1.3}
-"""By likelihood; see `jaxrec.pmf.half_sweep`."""
 FOLD_IN_STEPS = 50
 """Conjugate-gradient steps of a vector that is folded in."""
 FOLD_IN_ROUNDS = 30
@@ -47,8 +60,13 @@ def fit_pmf(
     item_features: NDArray[np.floating] | None = None,
     checkpoints: Checkpoints | None = None,
     on_sweep: OnSweep = lambda sweep, loss: None,
+    placement: Placement | None = None,
 ) -> tuple[Factors, list[float]]:
     """Minimise the objective over both factors.
+
+    On a `Mesh` of several processes each of them calls this with its own users: their pairs, their
+    number, their means; users are numbered from 0 in each, and those of all processes are one after
+    the other, in the order of the processes. Items are the same for all, as is all else.
 
     Args:
         observed: the observed pairs (see `jaxrec.pmf.objective.observe`).
@@ -63,11 +81,13 @@ def fit_pmf(
             rating gets W^T e_i as its factors. For the alternating solver, without biases.
         checkpoints: where to save and resume.
         on_sweep: told the sweep and the objective after each sweep.
+        placement: where; a `Mesh` is for the alternating solver. By default the cores, or whatever
+            accelerators there are.
 
     Returns:
-        Factors whose products are x_ui (biases become two columns more), and the objective after
-        every sweep. A vector without a rating and without a prior mean is zero, unless there are
-        biases.
+        Factors, on a mesh U of the process's own users and all of V, whose products are x_ui
+        (biases become two columns more), and the objective after every sweep. A vector without a
+        rating and without a prior mean is zero, unless there are biases.
 
     Raises:
         InputError: there are no observed pairs, or a setting is out of range.
@@ -77,11 +97,18 @@ def fit_pmf(
     _check_means(user_means, users, settings)
     _check_means(item_means, items, settings)
     _check_features(item_features, item_means, items, settings)
-    if not len(observed.users):
-        raise InputError("there are no observed pairs to learn from")
     _check_range(observed, users, items)
     means = user_means, item_means
     rng = np.random.default_rng(seed)
+    if isinstance(placement, Mesh):
+        if settings.solver != "alternating":
+            raise InputError("a mesh of devices is for the alternating solver")
+        with jax.enable_x64(settings.float64):
+            given = observed, (users, items), settings, rng, means, item_features
+            U, V, losses = fit_on(placement, *given, checkpoints, on_sweep)
+        return _factors(U, V, settings), losses
+    if not len(observed.users):
+        raise InputError("there are no observed pairs to learn from")
     start = rng.normal(0, settings.factors**-0.5, (users, settings.factors))
     how = settings, means, start, rng, checkpoints, on_sweep
     with jax.enable_x64(settings.float64):
@@ -155,7 +182,7 @@ def fold_in(
             state = hold(shards, other, None, settings.w0, counted)
             before = np.inf
             for _ in range(FOLD_IN_ROUNDS):
-                half = solve(shards, X, state, pool, link=_link(settings), steps=FOLD_IN_STEPS)
+                half = solve(shards, X, state, pool, link=link_of(settings), steps=FOLD_IN_STEPS)
                 X, now = half.X, half.objective
                 if before - now <= FOLD_IN_TOLERANCE * abs(now):
                     break
@@ -209,7 +236,7 @@ def _alternating(
     on_sweep: OnSweep,
     features: NDArray[np.floating] | None,
 ) -> tuple[Factors, list[float]]:
-    users, dtype = len(start), _dtype(settings)
+    users, dtype = len(start), dtype_of(settings)
     keep = settings.biases or any(mean is not None for mean in means)
     by_user = order_vectors(observed.users, users, empty=keep)
     by_item = order_vectors(observed.items, items, empty=keep)
@@ -258,7 +285,7 @@ def _by_gradient(
 ) -> tuple[Factors, list[float]]:
     from jaxrec.pmf import gradient  # Flax and optax take most of a second to import
 
-    users, k, dtype = len(start), settings.factors, _dtype(settings)
+    users, k, dtype = len(start), settings.factors, dtype_of(settings)
     V = rng.normal(0, k**-0.5, (items, k))
     counts = (
         np.bincount(observed.users, minlength=users),
@@ -287,7 +314,7 @@ def _by_gradient(
     structure, parameters, memory = gradient.start(model)
 
     def sweep(state: tuple) -> tuple[tuple, Array]:
-        *state, loss = gradient.descend(structure, *state, of, _link(settings))
+        *state, loss = gradient.descend(structure, *state, of, link_of(settings))
         return tuple(state), loss
 
     (parameters, _), losses = run_sweeps(
@@ -295,14 +322,6 @@ def _by_gradient(
     )
     U, V = gradient.nnx.merge(structure, parameters).augmented()
     return Factors(np.asarray(U), np.asarray(V)), losses
-
-
-def _dtype(settings: PmfSettings) -> type[np.floating]:
-    return np.float64 if settings.float64 else np.float32
-
-
-def _link(settings: PmfSettings) -> str:
-    return "logistic" if settings.likelihood == "logistic" else "identity"
 
 
 class _Half(NamedTuple):
@@ -320,7 +339,7 @@ class _Half(NamedTuple):
             hold(side, S, offset, self.settings.w0),
             self.pool,
             relaxation=RELAXATION[likelihood] if relaxation is None else relaxation,
-            link=_link(self.settings),
+            link=link_of(self.settings),
             steps=STEPS[likelihood],
         )
 
@@ -349,7 +368,7 @@ def _lay_out(
     settings: PmfSettings,
     means: Means,
 ) -> tuple[Shards, Shards]:
-    dtype = _dtype(settings)
+    dtype = dtype_of(settings)
     users, items = by_user.places[observed.users], by_item.places[observed.items]
     entries = observed.targets.astype(dtype), observed.weights.astype(dtype)
 

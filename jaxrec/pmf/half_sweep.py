@@ -44,6 +44,10 @@ AMONG_THREADS = 2**19
 threads, which one that is compiled into one function cannot have."""
 HALVINGS = 4
 """A Gauss-Newton step that does not descend is halved; the last time it is dropped instead."""
+STEPS = {"gaussian": 5, "logistic": 3, "all-pairs": 2}
+"""By likelihood, conjugate-gradient steps of half a sweep; one more outside the eigenbasis."""
+RELAXATION = {"gaussian": 1.3, "logistic": 1.0, "all-pairs": 1.3}
+"""By likelihood."""
 
 
 class Shards(NamedTuple):
@@ -63,7 +67,7 @@ class Shards(NamedTuple):
 class Held(NamedTuple):
     """The other side, as the vectors see it."""
 
-    S: Array
+    S: Array | None
     """[other, columns] the f_j, perhaps in the eigenbasis of S^T S."""
     offset: Array | None
     """[other] the o_j."""
@@ -102,12 +106,12 @@ def lay_out_vectors(
     devices = workers()
     single = devices[0].platform == "cpu"
     how = {"workers": len(devices), "single": single, "few_shapes": few_shapes}
-    laid = lay_out(vectors, columns, targets, weights, order, **how)
+    laid = lay_out(vectors, columns, targets, weights, order.lengths, **how)
     # what is put on a named device is "committed" to it, and so is all that comes of it: a program
     # would be compiled for the first factors and again for later ones
     places = [None] * len(devices) if len(set(devices)) == 1 else devices
     tiles = [jax.device_put(part, place) for part, place in zip(laid, places, strict=True)]
-    size = sum(len(part.first) * part.columns.shape[1] for part in laid[0])
+    size = rows_of(laid[0])
     prior = jnp.asarray(ridge), None if mean is None else jnp.asarray(mean)
     return Shards(tiles, devices, size, len(vectors), *prior)
 
@@ -117,29 +121,58 @@ def hold(
 ) -> Held:
     """Prepare the other side's vectors f_j and offsets o_j for solving `shards`.
 
-    The sum over all pairs runs over the vectors of `paired`, if that is given, instead of S. The
-    eigenbasis saves each vector a product with S^T S per step, and a step, and costs a product of
-    all f_j with it: it is taken where that is cheaper, and where S^T S is too large to be read in
-    one function. The eigenproblem is solved on the host.
+    The sum over all pairs runs over the vectors of `paired`, if that is given, instead of S.
     """
-    others, columns = S.shape
-    zeros = np.zeros(columns, S.dtype)
-    if w0 == 0:
-        return Held(S, offset, None, zeros, zeros, 0.0)
-    moments = _moments(S if paired is None else paired, offset)
+    moments = None if w0 == 0 else _moments(S if paired is None else paired, offset)
+    held = over_all_pairs(
+        S.shape, S.dtype, moments, w0, len(shards.ridge), shards.ratings, shards.devices[0]
+    )
+    turned = S if held.basis is None else _rotate(S, held.basis)
+    return held._replace(S=turned, offset=offset)
+
+
+def over_all_pairs(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    moments: tuple[Array, Array, Array] | None,
+    w0: float,
+    vectors: int,
+    ratings: int,
+    device: jax.Device,
+) -> Held:
+    """What is `Held`, but for S and offset, which stay empty.
+
+    The eigenbasis saves each vector a product with S^T S per step, and a step, and costs a product
+    of all f_j with it: it is taken where that is cheaper, and where S^T S is too large to be read
+    in one function. The eigenproblem is solved on the host.
+
+    Args:
+        shape: (other, columns) of S.
+        dtype: of S.
+        moments: S^T S, sum over j of o_j f_j and of o_j^2; None where w0 is 0.
+        w0: weight of every pair.
+        vectors: how many are to be solved.
+        ratings: how many they have.
+        device: one of those that solve them.
+
+    Raises:
+        FloatingPointError: the moments are not finite.
+    """
+    others, columns = shape
+    zeros = np.zeros(columns, dtype)
+    if moments is None:
+        return Held(None, None, None, zeros, zeros, 0.0)
     pairs, linear, squares = (w0 * np.asarray(moment) for moment in moments)
-    held = Held(S, offset, None, pairs, linear, float(squares))
-    vectors = len(shards.ridge)
-    without = 2 * columns * shards.ratings + 4 * columns**2 * vectors  # multiplications
-    small = pairs.nbytes < AMONG_THREADS or shards.devices[0].platform != "cpu"
+    held = Held(None, None, None, pairs, linear, float(squares))
+    without = 2 * columns * ratings + 4 * columns**2 * vectors  # multiplications
+    small = pairs.nbytes < AMONG_THREADS or device.platform != "cpu"
     if small and columns**2 * (others + 2 * vectors) + 5 * columns**3 > without:
         return held
     if not np.isfinite(pairs).all():
         raise FloatingPointError("the factors are not finite")
     with _blas().limit(limits=1):  # its idle threads would spin on the cores that come next
         eigenvalues, basis = np.linalg.eigh(pairs)
-    turned = {"pairs": np.maximum(eigenvalues, 0), "linear": linear @ basis}
-    return held._replace(S=_rotate(S, basis), basis=basis, **turned)
+    return held._replace(basis=basis, pairs=np.maximum(eigenvalues, 0), linear=linear @ basis)
 
 
 @cache
@@ -236,25 +269,17 @@ def _solve_shard(
         cut = filled.reshape(size, shards, *of.shape[1:])
         return jax.lax.dynamic_index_in_dim(cut, shard, axis=1, keepdims=False)
 
-    def rotated(vectors: Array) -> Array:
-        return vectors if held.basis is None else vectors @ held.basis
-
     x, live = own(X), own(jnp.ones(len(X), X.dtype))
-    state = Vector(rotated(x), None if mean is None else rotated(own(mean)), own(ridge), live)
-    mark = {"inlineable": "false", "xla_cpu_small_call": "true"} if in_one_function else {}
-    found, start = [], 0
-    for part in tiles:
-        count, tile_vectors = len(part.first), part.columns.shape[1]
-        here = slice(start, start + count * tile_vectors)
-        start = here.stop
-        vectors = jax.tree.map(lambda a, here=here: a[here], state)
-        program = jax.jit(partial(_solve_tiles, link=link, steps=steps))
-        with set_xla_metadata(**mark) if mark else nullcontext():
-            found.append(program(vectors, held, relaxation, part))
-    x, objective = (jnp.concatenate(column) for column in zip(*found, strict=True))
-    away = x if state.mean is None else x - state.mean
-    penalty = state.ridge * (away**2 @ jnp.ones(x.shape[1], x.dtype))
-    return x if held.basis is None else x @ held.basis.T, objective, penalty
+    state = Vector(x, None if mean is None else own(mean), own(ridge), live)
+    return solve_vectors(
+        state,
+        held,
+        relaxation,
+        tiles,
+        link=link,
+        steps=steps,
+        in_one_function=in_one_function,
+    )
 
 
 class Vector(NamedTuple):
@@ -266,124 +291,264 @@ class Vector(NamedTuple):
     live: Array
     """1, or 0 for a padding vector, which stays as it is."""
 
+    def rotated(self, basis: NDArray[np.floating] | None) -> "Vector":
+        """Many vectors in the eigenbasis, if there is one."""
+        if basis is None:
+            return self
+        mean = None if self.mean is None else self.mean @ basis
+        return self._replace(x=self.x @ basis, mean=mean)
 
-def _solve_tiles(
-    vectors: Vector, held: Held, relaxation: Array, tiles: Tiles, *, link: str, steps: int
-) -> tuple[Array, Array]:
-    """Solve tile after tile; the vectors' x and objectives."""
-    tile_vectors = tiles.columns.shape[1]
-    solve_vector = partial(_solve_vector, held=held, relaxation=relaxation, link=link, steps=steps)
-
-    def tile(number: Array, done: tuple[Array, Array]) -> tuple[Array, Array]:
-        start = number * tile_vectors
-        own = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, tile_vectors), vectors)
-        first, chunks = tiles.first[number], tiles.chunks[number]
-        if tile_vectors == 1:
-            slots = tiles.columns[:, 0], tiles.scale[:, 0], tiles.targets[:, 0]
-            one = solve_vector(jax.tree.map(lambda a: a[0], own), slots, first, chunks)
-            x, objective = (a[None] for a in one)
-        else:
-            lanes = jax.vmap(solve_vector, in_axes=(0, 1, None, None))
-            slots = tiles.columns, tiles.scale, tiles.targets
-            x, objective = lanes(own, slots, first, chunks)
-        put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
-        return put(done[0], x), put(done[1], objective)
-
-    return jax.lax.fori_loop(0, len(tiles.first), tile, (vectors.x, jnp.zeros_like(vectors.ridge)))
+    @property
+    def away(self) -> Array:
+        """From the prior mean."""
+        return self.x if self.mean is None else self.x - self.mean
 
 
-def _solve_vector(
-    vector: Vector,
-    slots: tuple[Array, Array, Array],
-    first: Array,
-    chunks: Array,
-    *,
+def solve_vectors(
+    vectors: Vector,
     held: Held,
     relaxation: Array,
+    tiles: tuple[Tiles, ...],
+    *,
     link: str,
     steps: int,
+    in_one_function: bool,
+) -> tuple[Array, Array, Array]:
+    """New x of the vectors of a shard; their objectives and penalties [size]."""
+    vectors = vectors.rotated(held.basis)
+    program = partial(_solve_tiles, held=held, relaxation=relaxation, link=link, steps=steps)
+    x, objective = over_parts(program, vectors, tiles, in_one_function)
+    return unturned(vectors._replace(x=x), held, objective)
+
+
+def unturned(vectors: Vector, held: Held, objective: Array) -> tuple[Array, Array, Array]:
+    """Solved vectors out of the eigenbasis, their objectives, and their penalties."""
+    x = vectors.x
+    penalty = vectors.ridge * (vectors.away**2 @ jnp.ones(x.shape[1], x.dtype))
+    return x if held.basis is None else x @ held.basis.T, objective, penalty
+
+
+def over_parts(
+    program: Callable[[Any, Tiles], Any],
+    vectors: Any,
+    tiles: tuple[Tiles, ...],
+    in_one_function: bool,
+) -> Any:
+    """What `program` makes of the vectors of each part of a shard; pytrees with a leading axis.
+
+    Args:
+        program: of some vectors and their tiles.
+        vectors: of the shard.
+        tiles: its parts.
+        in_one_function: compile the program into one function.
+    """
+    mark = {"inlineable": "false", "xla_cpu_small_call": "true"} if in_one_function else {}
+    found, start = [], 0
+    for part in tiles:
+        count, tile_vectors = len(part.first), part.columns.shape[1]
+        here = slice(start, start + count * tile_vectors)
+        start = here.stop
+        own = jax.tree.map(lambda a, here=here: a[here], vectors)
+        with set_xla_metadata(**mark) if mark else nullcontext():
+            found.append(jax.jit(program)(own, part))
+    return jax.tree.map(lambda *columns: jnp.concatenate(columns), *found)
+
+
+def rows_of(tiles: tuple[Tiles, ...]) -> int:
+    """Vectors of a shard, padding of its parts included."""
+    return sum(len(part.first) * part.columns.shape[1] for part in tiles)
+
+
+def _solve_tiles(
+    vectors: Vector, tiles: Tiles, *, held: Held, relaxation: Array, link: str, steps: int
 ) -> tuple[Array, Array]:
-    """New x and its objective; see the module for what is minimised."""
-    columns, scales, targets = slots
+    """Solve tile after tile; the vectors' x and objectives."""
 
-    def chunk(number: Array) -> tuple[Array, Array, Array, Array | float]:
-        """F [C, columns] times scale, scale, scaled targets, scaled offsets."""
-        place = first + number
-        cut = partial(jax.lax.dynamic_index_in_dim, index=place, keepdims=False)
-        which, scale = cut(columns), cut(scales)
-        F = held.S.at[which].get(mode="promise_in_bounds") * scale[:, None]
-        o = 0.0 if held.offset is None else scale * held.offset.at[which].get(mode="clip")
-        return F, scale, cut(targets), o
+    def one(vector: Vector, slots: Slots) -> tuple[Array, Array]:
+        return _solve_vector(vector, Ratings(slots, held, link), relaxation=relaxation, steps=steps)
 
-    def over_chunks(add: Callable, start: Any) -> Any:
-        return jax.lax.fori_loop(0, chunks, lambda c, total: add(total, *chunk(c)), start)
+    return each_vector(one, vectors, tiles, (vectors.x, jnp.zeros_like(vectors.ridge)))
 
-    def away(x: Array) -> Array:
-        return x if vector.mean is None else x - vector.mean
 
-    def of_pairs(x: Array) -> Array:
-        """Half the gradient of the sum over all pairs, but for its linear part."""
-        return x * held.pairs if held.pairs.ndim == 1 else x @ held.pairs
+class Slots(NamedTuple):
+    """The slots of one vector: some chunks of C, one after the other."""
 
-    def quadratic(x: Array) -> Array:
-        """The sum over all pairs and the prior, but for a constant."""
-        return jnp.sum(x * (of_pairs(x) + 2 * held.linear) + vector.ridge * away(x) ** 2)
+    columns: Array
+    """[chunks, C] of all vectors, as the next two; see `Tiles`."""
+    scale: Array
+    targets: Array
+    first: Array
+    """The vector's first chunk."""
+    chunks: Array
+    """How many it has."""
 
-    def errors(x: Array, F: Array, scale: Array, target: Array, o: Array | float) -> tuple:
+
+def each_vector(work: Callable[[Any, Slots], Any], vectors: Any, tiles: Tiles, found: Any) -> Any:
+    """`work` of one vector after the other, or of as many as make a tile.
+
+    Args:
+        work: of a vector and its slots.
+        vectors: pytree with a leading axis.
+        tiles: of them.
+        found: a pytree as `work` returns it, with that axis, to be overwritten.
+    """
+    tile_vectors = tiles.columns.shape[1]
+    lanes: Any = (1, 1, 1, None, None)
+
+    def tile(number: Array, found: Any) -> Any:
+        start = number * tile_vectors
+        own = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, tile_vectors), vectors)
+        where = tiles.first[number], tiles.chunks[number]
+        if tile_vectors == 1:
+            slots = Slots(tiles.columns[:, 0], tiles.scale[:, 0], tiles.targets[:, 0], *where)
+            one = work(jax.tree.map(lambda a: a[0], own), slots)
+            new = jax.tree.map(lambda a: a[None], one)
+        else:
+            slots = Slots(tiles.columns, tiles.scale, tiles.targets, *where)
+            new = jax.vmap(work, in_axes=(0, Slots(*lanes)))(own, slots)
+        put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
+        return jax.tree.map(put, found, new)
+
+    return jax.lax.fori_loop(0, len(tiles.first), tile, found)
+
+
+class Ratings(NamedTuple):
+    """A vector's ratings: what they add to its gradient, its curvature and its objective."""
+
+    slots: Slots
+    held: Held
+    link: str
+
+    def _over_chunks(self, add: Callable, start: Any) -> Any:
+        slots, (S, offset, *_) = self.slots, self.held
+        assert S is not None
+
+        def chunk(number: Array) -> tuple[Array, Array, Array, Array | float]:
+            """F [C, columns] times scale, scale, scaled targets, scaled offsets."""
+            place = slots.first + number
+            cut = partial(jax.lax.dynamic_index_in_dim, index=place, keepdims=False)
+            which, scale = cut(slots.columns), cut(slots.scale)
+            F = S.at[which].get(mode="promise_in_bounds") * scale[:, None]
+            o = 0.0 if offset is None else scale * offset.at[which].get(mode="clip")
+            return F, scale, cut(slots.targets), o
+
+        return jax.lax.fori_loop(0, slots.chunks, lambda c, total: add(total, *chunk(c)), start)
+
+    def _errors(self, x: Array, F: Array, scale: Array, target: Array, o: Array | float) -> tuple:
         """Scaled errors at x, and the slope of g there (None: 1)."""
         z = F @ x + o
-        if link == "identity":
+        if self.link == "identity":
             return target - z, None
         p = jax.nn.sigmoid(z / jnp.where(scale > 0, scale, 1))
         return target - scale * p, p * (1 - p)
 
-    def loss(x: Array) -> Array:
+    def residual(self, x: Array, start: tuple[Array, Array]) -> tuple[Array, Array]:
+        """`start` and half the descent at x [columns], and the loss there."""
+
+        def add(total: tuple[Array, Array], *slots: Array) -> tuple[Array, Array]:
+            residual, loss = total
+            e, slope = self._errors(x, *slots)
+            return residual + (e if slope is None else e * slope) @ slots[0], loss + _dot(e, e)
+
+        return self._over_chunks(add, start)
+
+    def curved(self, x: Array, p: Array, start: Array) -> Array:
+        """`start` and the curvature at x times p, [columns]."""
+
         def add(total: Array, *slots: Array) -> Array:
-            e, _ = errors(x, *slots)
+            F = slots[0]
+            y = F @ p
+            if self.link == "logistic":
+                y = y * self._errors(x, *slots)[1] ** 2
+            return total + y @ F
+
+        return self._over_chunks(add, start)
+
+    def loss(self, x: Array, start: Array) -> Array:
+        """`start` and the loss at x."""
+
+        def add(total: Array, *slots: Array) -> Array:
+            e, _ = self._errors(x, *slots)
             return total + _dot(e, e)
 
-        return over_chunks(add, quadratic(x))
+        return self._over_chunks(add, start)
 
+
+def of_pairs(x: Array, held: Held) -> Array:
+    """Half the gradient of the sum over all pairs, but for its linear part."""
+    return x * held.pairs if held.pairs.ndim == 1 else x @ held.pairs
+
+
+def quadratic(vector: Vector, held: Held) -> Array:
+    """The sum over all pairs and the prior of one vector, but for a constant."""
     x = vector.x
-    # the curvature's diagonal, but for the vector's ratings
+    return jnp.sum(x * (of_pairs(x, held) + 2 * held.linear) + vector.ridge * vector.away**2)
+
+
+def descent(vector: Vector, held: Held) -> Array:
+    """Half the descent of `quadratic`."""
+    return -(of_pairs(vector.x, held) + held.linear + vector.ridge * vector.away)
+
+
+def scaling(vector: Vector, held: Held) -> Array:
+    """The preconditioner: one over the curvature's diagonal, but for the vector's ratings."""
     own = vector.ridge + (held.pairs if held.pairs.ndim == 1 else jnp.diagonal(held.pairs))
-    scaling = 1 / jnp.where(own > 0, own, 1)
+    return 1 / jnp.where(own > 0, own, 1)
 
-    def add_residual(total: tuple[Array, Array], *slots: Array) -> tuple[Array, Array]:
-        residual, loss = total
-        e, slope = errors(x, *slots)
-        return residual + (e if slope is None else e * slope) @ slots[0], loss + _dot(e, e)
 
-    def add_curved(total: Array, p: Array, *slots: Array) -> Array:
-        F = slots[0]
-        y = F @ p
-        if link == "logistic":
-            y = y * errors(x, *slots)[1] ** 2
-        return total + y @ F
+class Search(NamedTuple):
+    """How far conjugate gradients are."""
 
-    start = -(of_pairs(x) + held.linear + vector.ridge * away(x)), quadratic(x)
-    residual, before = over_chunks(add_residual, start)
-    r0 = residual = residual * vector.live
+    moved: Array
+    residual: Array
+    p: Array
+    """Where to go next."""
+    rz: Array
+    """Residual times what the preconditioner makes of it."""
 
-    def step(_: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
-        moved, residual, p, rz = state
-        h = over_chunks(
-            lambda total, *slots: add_curved(total, p, *slots), of_pairs(p) + vector.ridge * p
-        )
-        length = _ratio(rz, _dot(p, h))
-        residual = residual - length * h
+    @classmethod
+    def of(cls, residual: Array, scaling: Array) -> "Search":
+        """At the start of it."""
+        z = residual * scaling
+        return cls(jnp.zeros_like(residual), residual, z, _dot(residual, z))
+
+    def step(self, h: Array, scaling: Array) -> "Search":
+        """The next one, h being the curvature times p."""
+        length = _ratio(self.rz, _dot(self.p, h))
+        residual = self.residual - length * h
         z = residual * scaling
         after = _dot(residual, z)
-        return moved + length * p, residual, z + _ratio(after, rz) * p, after
+        p = z + _ratio(after, self.rz) * self.p
+        return Search(self.moved + length * self.p, residual, p, after)
 
-    z = residual * scaling
-    state = jnp.zeros_like(x), residual, z, _dot(residual, z)
-    moved, residual, *_ = jax.lax.fori_loop(0, steps, step, state)
-    moved = relaxation * moved
-    if link == "identity":
-        # of a quadratic with gradients -2 r0 before and -2 r after the move
-        r = r0 + relaxation * (residual - r0)
-        return x + moved, before - _dot(moved, r0 + r)
+
+def after_move(r0: Array, search: Search, before: Array, relaxation: Array) -> Array:
+    """The objective of a quadratic after `relaxation` times the move."""
+    # its gradients are -2 r0 before and -2 r after it
+    r = r0 + relaxation * (search.residual - r0)
+    return before - _dot(relaxation * search.moved, r0 + r)
+
+
+def _solve_vector(
+    vector: Vector, ratings: Ratings, *, relaxation: Array, steps: int
+) -> tuple[Array, Array]:
+    """New x and its objective; see the module for what is minimised."""
+    x, held = vector.x, ratings.held
+    diagonal = scaling(vector, held)
+    residual, before = ratings.residual(x, (descent(vector, held), quadratic(vector, held)))
+    r0 = residual * vector.live
+
+    def step(_: Array, search: Search) -> Search:
+        h = ratings.curved(x, search.p, of_pairs(search.p, held) + vector.ridge * search.p)
+        return search.step(h, diagonal)
+
+    search = jax.lax.fori_loop(0, steps, step, Search.of(r0, diagonal))
+    moved = relaxation * search.moved
+    if ratings.link == "identity":
+        return x + moved, after_move(r0, search, before, relaxation)
+
+    def loss(x: Array) -> Array:
+        return ratings.loss(x, quadratic(vector._replace(x=x), held))
 
     def worse(tried: tuple[Array, Array, Array]) -> Array:
         halvings, _, now = tried
@@ -391,12 +556,17 @@ def _solve_vector(
 
     def halve(tried: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         halvings, moved, _ = tried
-        moved = jnp.where(halvings == HALVINGS - 1, 0, moved / 2)
+        moved = halved(halvings, moved)
         return halvings + 1, moved, loss(x + moved)
 
     tried = jnp.zeros((), jnp.int32), moved, loss(x + moved)
     _, moved, now = jax.lax.while_loop(worse, halve, tried)
     return x + moved, now
+
+
+def halved(halvings: Array, moved: Array) -> Array:
+    """A step that has been halved so often and does not descend yet."""
+    return jnp.where(halvings == HALVINGS - 1, 0, moved / 2)
 
 
 def _dot(a: Array, b: Array) -> Array:

@@ -43,6 +43,16 @@ class PmfSettings(NamedTuple):
     """L2 weight of W; without item features of no effect."""
 
 
+def dtype_of(settings: PmfSettings) -> type[np.floating]:
+    """The precision of a fit."""
+    return np.float64 if settings.float64 else np.float32
+
+
+def link_of(settings: PmfSettings) -> str:
+    """The name of g."""
+    return "logistic" if settings.likelihood == "logistic" else "identity"
+
+
 class Observed(NamedTuple):
     """Observed pairs, [n] each."""
 

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -17,12 +17,31 @@ OnSweep = Callable[[int, float], None]
 """Called after each sweep with the number of sweeps done and the loss."""
 
 
+class Keeper(Protocol[State]):
+    """What saves the state of a fit, and gives it back."""
+
+    @property
+    def alone(self) -> bool:
+        """Can it be saved by this process at any moment?"""
+
+    def restore(self, state: State) -> tuple[State, list[float]]:
+        """The saved state and losses, or `state` and none."""
+
+    def save(self, state: State, losses: list[float]) -> None:
+        """Save now, unless it is saved already."""
+
+    def due(self) -> bool:
+        """Is it time to save?"""
+
+
 class Checkpoints:
     """Where a fit saves its state with orbax, at most once in `every` seconds.
 
     `identity` says what is being fitted (settings and data). A checkpoint of another identity is
     discarded: it cannot be continued.
     """
+
+    alone = True
 
     def __init__(self, folder: Path, identity: dict[str, Any], every: float = 5.0):
         self.folder = folder.absolute()
@@ -33,39 +52,52 @@ class Checkpoints:
 
     def restore(self, state: State) -> tuple[State, list[float]]:
         """The saved state and losses, or `state` and none; the time to the next save begins."""
+        saved, losses = self.saved()
+        if saved is None:
+            return state, []
+        # orbax takes most of a second to import; only a fit that was interrupted pays for it
+        from orbax.checkpoint import PyTreeCheckpointer
+
+        arrays = PyTreeCheckpointer().restore(saved)
+        restored = [arrays[leaf] for leaf in sorted(arrays)]
+        return jax.tree.unflatten(jax.tree.structure(state), restored), losses
+
+    def saved(self) -> tuple[Path | None, list[float]]:
+        """Where orbax has saved a state, if it has, and the losses until then."""
         self._saved_at = time.monotonic()
         card = self.folder / "checkpoint.json"
         saved = read_json(card) if card.exists() else {}
         if saved.get("identity") != self.identity:
             self.clear()
-            return state, []
-        # orbax takes most of a second to import; only a fit that was interrupted pays for it
-        from orbax.checkpoint import PyTreeCheckpointer
-
-        arrays = PyTreeCheckpointer().restore(self.folder / saved["state"])
-        restored = [arrays[leaf] for leaf in sorted(arrays)]
+            return None, []
         self._saved_sweep = len(saved["losses"])
-        return jax.tree.unflatten(jax.tree.structure(state), restored), saved["losses"]
+        return self.folder / saved["state"], saved["losses"]
 
     def save(self, state: State, losses: list[float]) -> None:
-        """Save now, unless it is saved already.
+        """Save now, unless it is saved already."""
+        from orbax.checkpoint import PyTreeCheckpointer
+
+        leaves = jax.tree.leaves(state)
+        arrays = {f"{number:02}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
+        self.keep(losses, lambda path: PyTreeCheckpointer().save(path, arrays, force=True))
+
+    def keep(self, losses: list[float], write: Callable[[Path], None], first: bool = True) -> None:
+        """`write` a state, unless it is saved already.
 
         The card is written when the new state is whole and before the old one is deleted, so what
-        it names is there at every moment.
+        it names is there at every moment. Of processes that write one together, the `first` does
+        that.
         """
         if len(losses) == self._saved_sweep:
             return
-        from orbax.checkpoint import PyTreeCheckpointer
-
         name = f"sweep-{len(losses)}"
-        leaves = jax.tree.leaves(state)
-        arrays = {f"{number:02}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
-        PyTreeCheckpointer().save(self.folder / name, arrays, force=True)
-        card = {"identity": self.identity, "state": name, "losses": losses}
-        write_json(self.folder / "checkpoint.json", card)
-        for older in self.folder.glob("sweep-*"):
-            if older.name != name:
-                shutil.rmtree(older)
+        write(self.folder / name)
+        if first:
+            card = {"identity": self.identity, "state": name, "losses": losses}
+            write_json(self.folder / "checkpoint.json", card)
+            for older in self.folder.glob("sweep-*"):
+                if older.name != name:
+                    shutil.rmtree(older)
         self._saved_at = time.monotonic()
         self._saved_sweep = len(losses)
 
@@ -82,7 +114,7 @@ def run_sweeps(
     sweep: Callable[[State], tuple[State, Any]],
     state: State,
     sweeps: int,
-    checkpoints: Checkpoints | None = None,
+    checkpoints: Keeper[State] | None = None,
     on_sweep: OnSweep = lambda sweep, loss: None,
     tolerance: float = 0.0,
 ) -> tuple[State, list[float]]:
@@ -92,7 +124,7 @@ def run_sweeps(
         sweep: returns the next state (a pytree of arrays) and the loss; leaves its argument be.
         state: where to start from if there is no checkpoint.
         sweeps: how many sweeps in all.
-        checkpoints: where to save and resume; saved also when Ctrl-C stops the loop.
+        checkpoints: where to save and resume; saved also when Ctrl-C stops the loop of one process.
         on_sweep: told of every sweep; sweeps done before an interruption are told at once.
         tolerance: stop early when a sweep lowers the loss by less than this share of it; 0 never
             stops early.
@@ -118,7 +150,7 @@ def run_sweeps(
             if checkpoints is not None and checkpoints.due():
                 checkpoints.save(state, losses)
     except KeyboardInterrupt:
-        if checkpoints is not None and losses:
+        if checkpoints is not None and losses and checkpoints.alone:
             checkpoints.save(state, losses)
         raise
     return state, losses

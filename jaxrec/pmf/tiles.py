@@ -16,6 +16,7 @@ and the gathered array leaves the cache); chunks of 16 slots added up with `segm
 slow).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,11 +61,15 @@ def order_vectors(of: NDArray[np.int32], count: int, *, empty: bool) -> Order:
 
     Vectors without a rating get places only if `empty` is true.
     """
-    lengths = np.bincount(of, minlength=count)
+    return by_length(np.bincount(of, minlength=count), empty=empty)
+
+
+def by_length(lengths: NDArray[np.int64], *, empty: bool) -> Order:
+    """Give vectors with so many ratings [count] their places; see `order_vectors`."""
     vectors = np.argsort(-lengths, kind="stable")
     if not empty:
         vectors = vectors[: np.count_nonzero(lengths)]
-    places = np.full(count, -1, np.int32)
+    places = np.full(len(lengths), -1, np.int32)
     places[vectors] = np.arange(len(vectors))
     return Order(vectors, lengths[vectors], places)
 
@@ -74,11 +79,12 @@ def lay_out(
     columns: NDArray[np.int32],
     targets: NDArray[np.floating],
     weights: NDArray[np.floating],
-    order: Order,
+    lengths: NDArray[np.integer],
     *,
     workers: int,
     single: bool,
     few_shapes: bool = False,
+    largest: Callable[[NDArray[np.int64]], NDArray[np.int64]] = lambda sizes: sizes,
 ) -> list[tuple[Tiles, ...]]:
     """Lay one side's ratings out in tiles.
 
@@ -87,28 +93,32 @@ def lay_out(
         columns: [n] the other side's place.
         targets: [n].
         weights: [n].
-        order: of the vectors.
+        lengths: [places] ratings of the vector at each.
         workers: how many shards.
         single: make tiles of one vector only.
         few_shapes: leave room up to a power of 2, so that one program serves other ratings too.
+        largest: the largest of each of some sizes on all processes, of which every one lays its own
+            ratings out, with as many places: so that all shards of all of them are of one shape.
 
     Returns:
         For each worker its tiles of 1 vector, then of 4 vectors, and so on, all of one shape.
     """
-    chunk = 16 if len(vectors) > LONG * len(order.lengths) else 8
-    plan = [(1, len(order.lengths[::workers]), chunk)]
-    if not single:
-        plan = _plan(order.lengths[::workers])
-    size = sum(tile_vectors * tiles for tile_vectors, tiles, _ in plan)
+    size = -(-len(lengths) // workers)
     filled = np.zeros(size * workers, np.int64)
-    filled[: len(order.lengths)] = order.lengths
-    lengths = filled.reshape(size, workers).T  # each shard's vectors
-    chunks, slots = _room(lengths, plan, few_shapes)
+    filled[: len(lengths)] = lengths
+    own = filled.reshape(size, workers).T  # each shard's vectors
+    long = largest(np.array([len(vectors) > LONG * len(lengths)], np.int64))
+    plan = [(1, size, 16 if long.any() else 8)]
+    if not single:
+        plan = _plan(largest(own.max(axis=0)))
+    size = sum(tile_vectors * tiles for tile_vectors, tiles, _ in plan)
+    own = np.pad(own, ((0, 0), (0, size - own.shape[1])))
+    chunks, slots = _room(own, plan, few_shapes, largest)
 
     # A counting sort by shard and vector, in compiled code; padding goes last within its vector,
     # and a complex number brings scale and target along.
-    filling = np.repeat(np.arange(lengths.size, dtype=np.int32), (slots - lengths).reshape(-1))
-    of_place = np.arange(lengths.size, dtype=np.int32).reshape(workers, size).T.reshape(-1)
+    filling = np.repeat(np.arange(own.size, dtype=np.int32), (slots - own).reshape(-1))
+    of_place = np.arange(own.size, dtype=np.int32).reshape(workers, size).T.reshape(-1)
     count = len(vectors) + len(filling)
     vector, column = np.empty(count, np.int32), np.zeros(count, np.int32)
     pair = np.zeros(count, np.complex128 if targets.dtype == np.float64 else np.complex64)
@@ -118,7 +128,7 @@ def lay_out(
     np.sqrt(weights, out=pair.real[: len(vectors)])
     np.multiply(pair.real[: len(vectors)], targets, out=pair.imag[: len(vectors)])
     entries = scipy.sparse.coo_array(
-        (pair, (vector, column)), shape=(lengths.size, int(columns.max(initial=0)) + 1)
+        (pair, (vector, column)), shape=(own.size, int(columns.max(initial=0)) + 1)
     )
     entries.has_canonical_format = True  # do not add up what a user rated twice
     by_vector = entries.tocsr()
@@ -141,7 +151,10 @@ def lay_out(
 
 
 def _room(
-    lengths: NDArray[np.int64], plan: list[tuple[int, int, int]], few_shapes: bool
+    lengths: NDArray[np.int64],
+    plan: list[tuple[int, int, int]],
+    few_shapes: bool,
+    largest: Callable[[NDArray[np.int64]], NDArray[np.int64]],
 ) -> tuple[list[list[NDArray[np.int64]]], NDArray[np.int64]]:
     """How many chunks each tile has, by shard and part; slots of each vector [shards, size].
 
@@ -156,7 +169,7 @@ def _room(
         of_tile = -(-longest // chunk)
         slots[:, here] = np.repeat(of_tile * chunk, tile_vectors, axis=1)
         total = of_tile.sum(axis=1) * tile_vectors * chunk
-        most = max(int(total.max()), tile_vectors * chunk)
+        most = max(int(largest(total.max(keepdims=True))[0]), tile_vectors * chunk)
         slots[:, here.stop - 1] += (1 << (most - 1).bit_length() if few_shapes else most) - total
         for mine, counts in zip(chunks, of_tile, strict=True):
             mine.append(counts)

@@ -45,7 +45,7 @@ def test_every_rating_has_one_slot(data: st.DataObject) -> None:
             to,
             targets,
             weights,
-            order,
+            order.lengths,
             workers=data.draw(st.integers(1, 3)),
             single=data.draw(st.booleans()),
         )
@@ -74,7 +74,7 @@ def test_padding_is_bounded_on_a_power_law() -> None:
     ones = np.ones(len(of), np.float32)
     order = order_vectors(of, 20_000, empty=False)
     for single in (True, False):
-        shards = lay_out(order.places[of], of, ones, ones, order, workers=2, single=single)
+        shards = lay_out(order.places[of], of, ones, ones, order.lengths, workers=2, single=single)
         slots = sum(part.columns.size for parts in shards for part in parts)
         assert slots <= 1.25 * len(of)
         assert max(len(parts) for parts in shards) <= 7  # compiled shapes

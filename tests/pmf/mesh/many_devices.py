@@ -1,0 +1,170 @@
+"""A program with eight devices, that prints as JSON how far fits on them are from those on cores,
+and the collectives of its programs beside the formula.
+"""
+
+import contextlib
+import json
+import re
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrec.devices import Mesh
+from jaxrec.pmf.fit import fit_pmf
+from jaxrec.pmf.mesh import fit as mesh_fit
+from jaxrec.pmf.mesh.traffic import Moved, of_items, of_users
+from jaxrec.pmf.objective import Observed
+from jaxrec.pmf.sweeps import Checkpoints
+from jaxrec.topk.blocks import over_users
+from jaxrec.topk.item_sets import ItemSets
+from jaxrec.topk.scorer import product
+from tests.pmf.mesh.problem import CASES, ITEMS, USERS, K, gap, given, pairs
+
+FEW_BYTES = 400
+"""For item vectors: three tiles of them on two devices."""
+
+
+def fit(case: str, devices: int | None, observed: Observed | None = None, **options: Any) -> Any:
+    """On so many devices, or on cores."""
+    place = None if devices is None else Mesh.of(jax.devices()[:devices])
+    observed = pairs() if observed is None else observed
+    options |= given(case)
+    return fit_pmf(observed, USERS, ITEMS, CASES[case][0], placement=place, **options)
+
+
+def compared(case: str, devices: int, observed: Observed | None = None) -> list[float]:
+    """Relative differences of U, V and the last objective from those on cores."""
+    (U, V), losses = fit(case, None, observed)
+    (U_found, V_found), found = fit(case, devices, observed)
+    return [gap(U_found, U), gap(V_found, V), abs(found[-1] / losses[-1] - 1)]
+
+
+def resumed() -> list[float]:
+    """Interrupted on three devices, gone on with on two."""
+    (U, V), losses = fit("all-pairs", None)
+
+    def stop(sweep: int, loss: float) -> None:
+        if sweep == 5:
+            raise KeyboardInterrupt
+
+    told: list[int] = []
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "kept"
+        with contextlib.suppress(KeyboardInterrupt):
+            fit("all-pairs", 3, checkpoints=Checkpoints(kept, {}), on_sweep=stop)
+        (U_found, V_found), found = fit(
+            "all-pairs",
+            2,
+            checkpoints=Checkpoints(kept, {}),
+            on_sweep=lambda sweep, _: told.append(sweep),
+        )
+    assert told[0] == 5, told
+    return [gap(U_found, U), gap(V_found, V), abs(found[-1] / losses[-1] - 1)]
+
+
+def collectives(program: str, computation: str) -> Counter:
+    """(kind, numbers of all devices) -> how often they run, of compiled text."""
+    found: Counter = Counter()
+    body = re.search(rf"^(?:ENTRY )?%?{re.escape(computation)} .*?^}}", program, re.M | re.S)
+    assert body, computation
+    for line in body.group().splitlines()[1:]:
+        kind = re.search(r"= \w+\[([\d,]*)\]\S* (all-gather|reduce-scatter|all-reduce)\(", line)
+        if kind:
+            numbers = int(np.prod([int(n) for n in kind.group(1).split(",") if n]))
+            groups = re.search(r"replica_groups=\{\{([\d,]*)", line)
+            assert groups, line
+            whole = len(groups.group(1).split(",")) if kind.group(2) == "reduce-scatter" else 1
+            found[kind.group(2), numbers * whole] += 1
+        for called in re.findall(r"(?:body|to_apply|calls)=%?([\w.\-]+)", line):
+            often = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
+            inside = collectives(program, called)
+            if inside:
+                assert often or "while(" not in line, line
+                for what, count in inside.items():
+                    found[what] += count * (int(often.group(1)) if often else 1)
+    return found
+
+
+def traffic(gathered: int) -> dict[str, list]:
+    """Of each half: its collectives as compiled, and as the formula has them."""
+    mesh, compiled = Mesh.of(jax.devices()[:2]), {}
+    originals = mesh_fit.solve_users, mesh_fit.solve_items
+
+    def watched(name: str, program: Any) -> Any:
+        def call(*arguments: Any, how: Any) -> Any:
+            text = program.lower(*arguments, how=how).compile().as_text()
+            entry = re.search(r"^ENTRY %?([\w.\-]+)", text, re.M)
+            assert entry
+            items = len(arguments[2 if name == "users" else 0])
+            compiled[name] = collectives(text, entry.group(1)), items, how.tiles, how.steps
+            return program(*arguments, how=how)
+
+        return call
+
+    mesh_fit.solve_users = watched("users", originals[0])
+    mesh_fit.solve_items = watched("items", originals[1])
+    settings = CASES["gaussian"][0]._replace(sweeps=1)
+    try:
+        mesh_fit.fit_on(
+            mesh,
+            pairs(),
+            (USERS, ITEMS),
+            settings,
+            np.random.default_rng(0),
+            (None, None),
+            None,
+            None,
+            lambda *_: None,
+            gathered,
+        )
+    finally:
+        mesh_fit.solve_users, mesh_fit.solve_items = originals
+    found: dict[str, list] = {}
+    for name, formula in (("users", of_users), ("items", of_items)):
+        real, items, tiles, steps = compiled[name]
+        on_paper: list[Moved] = formula(items, K, tiles, steps)
+        found[name] = [
+            sorted([*what, count] for what, count in real.items()),
+            sorted(list(moved) for moved in on_paper),
+            tiles,
+        ]
+    return found
+
+
+def ranked() -> list[Any]:
+    """The devices that rank blocks of users, and whether the lists are those of one."""
+    rng = np.random.default_rng(0)
+    used: set[int] = set()
+    scorer = product(rng.normal(size=(USERS, K)), rng.normal(size=(ITEMS, K)))
+    seen = ItemSets(np.zeros(USERS + 1, np.int64), np.zeros(0, np.int32))
+
+    def rank(block: np.ndarray, pairs: Any) -> Any:
+        found = jax.jit(lambda scores, users: scores(users, None))(scorer, block)
+        used.update(device.id for device in found.devices())
+        return jax.lax.top_k(found, 5)[1]
+
+    how = np.arange(USERS, dtype=np.int32), ITEMS, (seen,)
+    on_all, on_one = over_users(rank, *how, place=Mesh.of()), over_users(rank, *how)
+    return [len(used), bool((on_all == on_one).all())]
+
+
+def main() -> None:
+    """Everything, each in a line of its own as it is known."""
+    users, items, targets, weights = pairs()
+    one = Observed(users[:1], items[:1], targets[:1], weights[:1])
+    gaps = {f"all-pairs on {devices}": compared("all-pairs", devices) for devices in (1, 2, 3, 8)}
+    gaps |= {f"{case} on 3": compared(case, 3) for case in list(CASES)[1:]}
+    gaps["one rating on 8"] = compared("all-pairs", 8, one)
+    gaps["resumed"] = resumed()
+    mesh_fit.fit_on.__defaults__ = (FEW_BYTES,)
+    gaps |= {f"{case} in tiles": compared(case, 2) for case in ("biases and means", "logistic")}
+    print(json.dumps([gaps, traffic(2**30), traffic(FEW_BYTES), ranked()]))
+
+
+if __name__ == "__main__":
+    with jax.enable_x64(True):
+        main()

@@ -1,0 +1,164 @@
+"""A mesh gives the factors that cores give, however many devices and processes it has."""
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given as drawn
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from jaxrec.devices import Mesh
+from jaxrec.errors import InputError
+from jaxrec.pmf.fit import fit_pmf
+from jaxrec.pmf.mesh.traffic import flops, of_sweep
+from jaxrec.pmf.objective import Observed, PmfSettings, ridges
+from tests.pmf.mesh.problem import ALL_PAIRS, CASES, ITEMS, USERS, gap, given, pairs
+
+CLOSE = 1e-5
+"""Relative, of factors after 15 sweeps in double precision, where rounding does not blur it."""
+
+
+def environment(devices: int) -> dict[str, str]:
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return os.environ | {"XLA_FLAGS": flags}
+
+
+@pytest.fixture(scope="module")
+def on_eight() -> list[Any]:
+    """What `many_devices` prints."""
+    program = [sys.executable, "-m", "tests.pmf.mesh.many_devices"]
+    done = subprocess.run(
+        program, env=environment(8), capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_factors_are_those_of_cores_on_any_number_of_devices(on_eight: list[Any]) -> None:
+    gaps: dict[str, list[float]] = on_eight[0]
+    assert len(gaps) == 12
+    assert {name: found for name, found in gaps.items() if max(found) > CLOSE} == {}
+
+
+def test_the_compiled_collectives_are_those_on_paper(on_eight: list[Any]) -> None:
+    whole, cut = on_eight[1:3]
+    assert whole["users"][2] == 1
+    assert cut["users"][2] == 3
+    for half in (*whole.values(), *cut.values()):
+        compiled, on_paper, _ = half
+        assert compiled == on_paper
+
+
+def test_blocks_of_users_are_ranked_by_all_devices_as_by_one(on_eight: list[Any]) -> None:
+    assert on_eight[3] == [8, True]
+
+
+def run_together(folder: Path, cuts: list[int], wanted: list[tuple]) -> list[list[Any]]:
+    """What each of `wanted` gives on so many processes as `cuts` make; see `problem.main`."""
+    count = len(cuts) - 1
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    program = [sys.executable, "-m", "tests.pmf.mesh.problem"]
+    processes = [
+        subprocess.Popen(
+            [*program, json.dumps([port, count, number, cuts, str(folder), wanted])],
+            env=environment(1),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(count)
+    ]
+    try:
+        errors = [process.communicate(timeout=900)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert not any(process.returncode for process in processes), errors
+    return [
+        [np.load(folder / f"{name}-{number}.npz") for number in range(count)] for name, *_ in wanted
+    ]
+
+
+@pytest.fixture(scope="module")
+def on_cores() -> dict[str, Any]:
+    """The same fits on cores."""
+    found = {}
+    for case, (settings, _) in CASES.items():
+        options: dict[str, Any] = given(case)
+        found[case] = fit_pmf(pairs(), USERS, ITEMS, settings, **options)
+    return found
+
+
+def test_several_processes_give_the_factors_of_one_and_resume_as_fewer(
+    tmp_path: Path, on_cores: dict[str, Any]
+) -> None:
+    """One process has no user, one few, and the checkpoint of four goes on on two."""
+    cuts = [0, 7, 9, 9, USERS]
+    four = [("means", "biases and means", 15, False), ("begun", "all-pairs", 6, True)]
+    means, _ = run_together(tmp_path, cuts, four)
+    two = [("ended", "all-pairs", 15, True), ("text", "text", 15, False)]
+    ended, text = run_together(tmp_path, [0, 20, USERS], two)
+    assert [list(own["told"][:2]) for own in ended] == [[6, 7]] * 2
+    for found, case in ((means, "biases and means"), (ended, "all-pairs"), (text, "text")):
+        (U, V), losses = on_cores[case]
+        assert gap(np.concatenate([own["U"] for own in found]), U) < CLOSE
+        for own in found:
+            assert gap(own["V"], V) < CLOSE
+            np.testing.assert_allclose(own["losses"], losses, rtol=1e-9)
+
+
+ONE = Mesh.of(jax.devices()[:1])
+
+
+@examples(max_examples=12)
+@drawn(st.data())
+def test_any_matrix_any_likelihood_reports_the_objective_of_its_factors(
+    data: st.DataObject,
+) -> None:
+    users, items = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))
+    n = data.draw(st.integers(1, 12))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    likelihood = data.draw(st.sampled_from(["all-pairs", "gaussian", "logistic"]))
+    w0 = 0.1 if likelihood == "all-pairs" else 0.0
+    settings = PmfSettings(likelihood, factors=3, sweeps=3, w0=w0, float64=True)
+    of = Observed(
+        rng.integers(0, users, n).astype(np.int32),
+        rng.integers(0, items, n).astype(np.int32),
+        rng.random(n),
+        rng.random(n) + 0.1,
+    )
+    (U, V), losses = fit_pmf(of, users, items, settings, placement=ONE)
+    x = U @ V.T
+    g = 1 / (1 + np.exp(-x)) if likelihood == "logistic" else x
+    loss = (of.weights * (of.targets - g[of.users, of.items]) ** 2).sum() + w0 * (x**2).sum()
+    for X, ids, others, side in ((U, of.users, items, "users"), (V, of.items, users, "items")):
+        weight = ridges(np.bincount(ids, minlength=len(X)), others, settings, side)
+        loss += (weight * (X**2).sum(axis=1)).sum()
+    assert losses[-1] == pytest.approx(loss, rel=1e-9)
+    assert all(after <= before * (1 + 1e-9) for before, after in itertools.pairwise(losses))
+
+
+def test_what_a_mesh_does_not_do_is_refused() -> None:
+    with pytest.raises(InputError, match="a mesh of devices is for the alternating solver"):
+        fit_pmf(pairs(), USERS, ITEMS, ALL_PAIRS._replace(solver="gradient"), placement=ONE)
+    nothing = jax.tree.map(lambda column: column[:0], pairs())
+    with pytest.raises(InputError, match="no observed pairs"):
+        fit_pmf(nothing, USERS, ITEMS, ALL_PAIRS, placement=ONE)
+
+
+def test_what_moves_does_not_grow_with_users() -> None:
+    """By hand: 40 items of 8 columns on 4 devices, 2 steps, 4 bytes."""
+    sent = sum(moved.sent(4, 4) for moved in of_sweep(40, 8, 1, 2, all_pairs=True))
+    assert sent == 3 / 4 * 4 * (40 * 8 * 7 + 40 + 4 * 8**2)
+    assert flops(10, 8, 2) == 2 * 3 * 4 * 8 * 10
