@@ -22,5 +22,6 @@ w = confidence, and t such that an observed pair is best predicted by 1 (Hu's al
 
 `objective` holds settings and targets; `fit` fits it by alternating least squares (`half_sweep`,
 laid out in `tiles`) or by gradients (`gradient`), `sequential` as the published program did, one
-interaction at a time; `mesh` does the first of these on many devices; `sweeps` lets any of them be interrupted. Imports the ground and `data`.
+interaction at a time; `mesh` does the first of these on many devices; `sweeps` lets any of them
+be interrupted. Imports the ground and `data`.
 """
