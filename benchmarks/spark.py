@@ -94,13 +94,13 @@ def of_spark(path: Path, users: int, iterations: int) -> tuple[np.ndarray, np.nd
     start = time.perf_counter()
     model = als.setMaxIter(iterations).fit(ratings)
     spent = time.perf_counter() - start
-    found = []
+    found: list[np.ndarray] = []
     for factors, count in ((model.userFactors, users), (model.itemFactors, ITEMS)):
         own = f"{path}.{len(found)}"
         factors.write.mode("overwrite").parquet(own)
         table = pl.read_parquet(f"{own}/*.parquet")
         X = np.zeros((count, FACTORS), np.float32)
-        X[table["id"].to_numpy()] = np.stack(table["features"].to_numpy())
+        X[table["id"].to_numpy()] = np.stack(list(table["features"].to_numpy()))
         found.append(X)
     return found[0], found[1], spent
 

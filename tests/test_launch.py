@@ -7,12 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
+from numpy.typing import NDArray
 
+from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import Protocol
+from jaxrec.files import read_json
 from jaxrec.launch import LOST, Place, dead, place_of
-from jaxrec.pmf.objective import PmfSettings, training_pairs
+from jaxrec.models.factorization import pmf_settings
+from jaxrec.models.registry import MODELS
+from jaxrec.pmf.objective import ridges, training_pairs
 from jaxrec.sources.guess import describe
 from jaxrec.sources.library import load_dataset
 from jaxrec.sources.sharded.writing import write_shard
@@ -104,27 +111,56 @@ def test_a_mistake_of_one_is_told_by_it_and_ends_the_other() -> None:
     assert "process 1 of 2 has died" in first[2]
 
 
-def test_two_shells_cut_the_very_same_split_as_one_process(tmp_path: Path) -> None:
-    path, _ = FORMATS["Goodbooks"](tmp_path)
-    write_shard(describe(path), tmp_path / "cut", 3)
-    command = """
+TRAIN = """
 import sys
 import cli
 
 data, run, where, processes, process = sys.argv[1:]
 cli.main(
-    ["train-pmf", "--data", data, "--run", run, "--coordinator", where]
+    ["train-pmf", "--data", data, "--run", run, "--factors", "4", "--coordinator", where]
     + ["--processes", processes, "--process", process]
 )
 """
+
+
+def test_two_shells_minimise_the_objective_of_the_very_same_split_as_one(tmp_path: Path) -> None:
+    path, _ = FORMATS["Goodbooks"](tmp_path)
+    write_shard(describe(path), tmp_path / "cut", 3)
     arguments = str(tmp_path / "cut"), str(tmp_path / "run")
-    first, second = ends_of(start(2, program=command, before=arguments))
+    first, second = ends_of(start(2, program=TRAIN, before=arguments))
+    assert (first[0], second[0]) == (0, 0), (first, second)
+
     whole = load_dataset(path)
     train = whole.interactions.at(Protocol.of("strict", whole, 42).split.train)
-    pairs = len(training_pairs(train, whole.feedback, PmfSettings()).users)
-    assert f"{pairs:,} pairs of {whole.users} users, in 2 processes" in first[2]
-    assert first[1] == second[1] == ""
-    assert "pairs of" not in second[2]
+    density = len(train.users) / (whole.users * whole.items)
+    settings = pmf_settings(MODELS["pmf"].settings | {"factors": 4}, density)
+    pairs = training_pairs(train, whole.feedback, settings)
+    assert f"{len(pairs.users):,} pairs of {whole.users} users, in 2 processes" in first[2]
+    assert first[1] == second[1] == second[2] == ""
+
+    vectors = tmp_path / "run" / "vectors"
+    U = of_all(vectors, "pmf-users-*.parquet", "user_id", whole.user_ids)
+    V = of_all(vectors, "pmf-items.parquet", "item_id", whole.item_ids)
+    x = np.sum(U[pairs.users] * V[pairs.items], axis=1)
+    found = pairs.weights @ (pairs.targets - x) ** 2
+    found += settings.w0 * np.sum((U.T @ U) * (V.T @ V))
+    for X, of, others, side in ((U, pairs.users, V, "users"), (V, pairs.items, U, "items")):
+        weights = ridges(np.bincount(of, minlength=len(X)), len(others), settings, side)
+        found += weights @ np.sum(X**2, axis=1)
+    losses = read_json(vectors / "pmf.json")["losses"]
+    assert len(losses) == settings.sweeps
+    assert losses[-1] == pytest.approx(found, rel=1e-4)
+    assert not (tmp_path / "run" / "checkpoints" / "pmf-together").exists()
+
+
+def of_all(folder: Path, pattern: str, name: str, ids: Ids) -> NDArray[np.float64]:
+    """[ids, dim] the vectors of some files, in the order of the names; each is there once."""
+    table = pl.concat(pl.read_parquet(path) for path in sorted(folder.glob(pattern)))
+    X = np.zeros((len(ids), 4))
+    places = ids.positions(table[name].to_list())
+    assert len(set(places.tolist())) == len(places)
+    X[places] = np.stack(list(table["vector"].to_numpy()))
+    return X
 
 
 def test_a_launcher_says_where_a_process_stands(monkeypatch: pytest.MonkeyPatch) -> None:

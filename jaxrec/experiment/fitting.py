@@ -83,18 +83,24 @@ def train_pmf(
     return run.read_factors(row)[1]
 
 
-def asked_settings(run: RunFolder, likelihood: str | None, options: dict[str, Any]) -> PmfSettings:
+def asked_settings(
+    run: RunFolder,
+    likelihood: str | None,
+    options: dict[str, Any],
+    density: float | None = None,
+) -> PmfSettings:
     """Settings of a fit that a user asks for: given ones, else those of likelihood or solver.
 
     Args:
         run: whose tuned settings are the defaults.
         likelihood: by name; None for the default.
         options: fields of `PmfSettings`, None where nothing was given.
+        density: see `pmf_settings_of`.
 
     Raises:
         InputError: a target is given that the likelihood does not learn.
     """
-    settings = pmf_settings_of(run) if likelihood is None else DEFAULTS[likelihood]
+    settings = DEFAULTS[likelihood] if likelihood else pmf_settings_of(run, density=density)
     if options["solver"] == PUBLISHED.solver:
         settings = PUBLISHED if likelihood is None else PUBLISHED._replace(likelihood=likelihood)
     if options["target"] is not None and settings.likelihood != "all-pairs":

@@ -145,9 +145,12 @@ def settings_of(run: RunFolder, row: str) -> Settings:
     return defaults | tuned["settings"]
 
 
-def pmf_settings_of(run: RunFolder, row: str = "pmf") -> PmfSettings:
-    """What a row fits PMF with: what was tuned in this run folder, else the defaults."""
-    return pmf_settings(settings_of(run, row), run.size.density)
+def pmf_settings_of(run: RunFolder, row: str = "pmf", density: float | None = None) -> PmfSettings:
+    """What a row fits PMF with: what was tuned in this run folder, else the defaults.
+
+    `density` is the share of all pairs that is learned from, where the run has a part of them only.
+    """
+    return pmf_settings(settings_of(run, row), run.size.density if density is None else density)
 
 
 def cost_of(run: RunFolder, name: str, made: Collection[str] = ()) -> Cost:

@@ -79,8 +79,8 @@ def write_vectors(
         contents = {".npz": partial(_write_npz, vectors, user_ids, item_ids)}
     else:
         contents = {
-            "-users.parquet": _table("user_id", user_ids, vectors.users).write_parquet,
-            "-items.parquet": _table("item_id", item_ids, vectors.items).write_parquet,
+            "-users.parquet": vector_table("user_id", user_ids, vectors.users).write_parquet,
+            "-items.parquet": vector_table("item_id", item_ids, vectors.items).write_parquet,
         }
     if format in LIBRARIES:
         index = LIBRARIES[format](vectors.items)
@@ -141,7 +141,8 @@ def in_words(files: list[Path]) -> list[str]:
     return lines
 
 
-def _table(name: str, ids: Ids, vectors: NDArray[np.float32]) -> pl.DataFrame:
+def vector_table(name: str, ids: Ids, vectors: NDArray[np.floating]) -> pl.DataFrame:
+    """Names and their vectors [names, dim], a row each."""
     return pl.DataFrame({name: ids.names, "vector": vectors})
 
 

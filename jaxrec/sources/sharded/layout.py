@@ -43,7 +43,7 @@ class Shard:
         return len(self.users)
 
     def own(self, process: int, processes: int) -> range:
-        """The parts that one of so many processes reads.
+        """The parts that one of so many processes reads, all users in the order of the parts.
 
         Raises:
             InputError: there are fewer parts than processes.
@@ -53,7 +53,8 @@ class Shard:
                 f"{self.parts} parts are too few for {processes} processes; cut the data anew:"
                 f" `jaxrec data shard --parts {processes}`"
             )
-        return range(process, self.parts, processes)
+        ends = (number * self.parts // processes for number in (process, process + 1))
+        return range(*ends)
 
 
 def part_of(users: pl.Series, parts: int) -> NDArray[np.int32]:
