@@ -166,8 +166,8 @@ def main(users: int, iterations: int, repeats: int) -> None:
             spark.append(fit_apart("spark", path, users, iterations))
             ours.append(fit_apart("ours", path, users, high))
     for what, unit, scale in (("bytes", "GiB", 2**30), ("seconds", "s", 1)):
-        medians = (statistics.median(run[what] for run in runs) / scale for runs in (ours, spark))
-        report(f"{what} to equal objective", *medians, "Spark MLlib ALS", unit)
+        us, peer = (statistics.median(run[what] for run in runs) / scale for runs in (ours, spark))
+        report(f"{what} to equal objective", us, peer, "Spark MLlib ALS", unit)
 
 
 if __name__ == "__main__":
