@@ -36,6 +36,7 @@ ALONE = [
 ]
 PATIENCE = 30_000
 """Milliseconds; no test of a page that works waits so long."""
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -256,16 +257,15 @@ def test_what_is_listed_is_liked_in_place(visit: Visit, hybrid: Service, liked: 
 
 
 def test_what_is_of_strangers_is_told(visit: Visit, hybrid: Service, liked: list[int]) -> None:
-    def of_strangers(route: Any) -> None:
-        found = route.fetch().json()
-        for seen in found["views"]:
-            seen["recommended_by"] = "most liked"
-        route.fulfill(json=found)
-
-    page = visit.page
-    page.route("**/explore", of_strangers)
     visit.like(*called(hybrid, liked))
-    told = page.locator("#lists .note").first
+    expect(visit.titles("model")).to_have_text(expected(hybrid, liked))
+    client, names = client_of(hybrid, Rules()), [id_of(hybrid, item) for item in liked]
+    found = client.post("/explore", json={"liked": names}).json()
+    for seen in found["views"]:
+        seen["recommended_by"] = "most liked"
+    visit.page.route("**/explore", lambda route: route.fulfill(json=found))
+    visit.page.locator("#liked button").first.press("Enter")
+    told = visit.page.locator("#lists .note").first
     expect(told).to_have_text("What you like says nothing to hybrid; so what is most liked.")
 
 
@@ -289,8 +289,11 @@ def test_weights_rank_again_as_the_api_does(
     expect(visit.page.get_by_role("status").last).to_contain_text(f"Hybrid: {moved[0]}")
     visit.page.get_by_role("checkbox", name="Vary them by item, as learned").press("Space")
     weights = {"rp3beta": float(slider.input_value())}
-    levelled = expected(hybrid, liked, weights=weights, gate=False)
-    expect(visit.titles("model")).to_have_text(levelled)
+    levelled = places(hybrid, liked, weights=weights, gate=False)
+    expect(visit.titles("model")).to_have_text([place["title"] for place in levelled])
+    score = visit.page.locator("#lists .score").first
+    expect(score).to_have_text(f"{levelled[0]['score']:.3f}")
+    assert f"{places(hybrid, liked, weights=weights)[0]['score']:.3f}" != score.inner_text()
     as_learned.press("Enter")
     expect(visit.titles("model")).to_have_text(own)
     expect(as_learned).to_be_disabled()
@@ -425,6 +428,9 @@ def test_a_refusal_and_a_server_that_is_away_are_told(
     page.route("**/explore", lambda route: route.abort())
     page.locator("#liked button").first.press("Enter")
     expect(page.get_by_role("alert")).to_have_text("the server does not answer; is it running?")
+    page.get_by_role("combobox", name="Add a title").press_sequentially("my")
+    expect(page.get_by_role("option")).to_have_count(8)  # which is no answer to what has failed
+    expect(page.get_by_role("alert")).to_be_visible()
     page.close()
 
 

@@ -59,6 +59,8 @@ async function ask(path, body, signal) {
   return found;
 }
 
+let failed = null; // whose error is shown, which no other's success takes away
+
 // the latest of its kind alone: what was asked before is dropped, and all by `drop`
 function latest(work) {
   let last = null;
@@ -67,11 +69,12 @@ function latest(work) {
     const own = (last = new AbortController());
     try {
       await work(own.signal, ...args);
-      if (last === own) $("error").hidden = true;
+      if (last === own && failed === run) $("error").hidden = true;
     } catch (error) {
       if (error.name === "AbortError" || last !== own) return;
       if (!(error instanceof Refused)) throw error;
       $("lists").removeAttribute("aria-busy");
+      failed = run;
       $("error").textContent = error.message;
       $("error").hidden = false;
     }
