@@ -1,9 +1,9 @@
 """Several processes as one: how they find one another, who speaks, and what ends them all.
 
 Slurm and Open MPI are seen by what they put into the environment, as `jax.distributed.initialize`
-sees them; elsewhere each process is told. A process is watched by
-its parent, which is what the launcher has started: JAX ends a process whose peer is gone by an
-abort that no Python sees, and the parent says in one line who it was and how to go on.
+sees them; elsewhere each process is told. A process is watched by its parent, which is what the
+launcher has started: JAX ends a process whose peer is gone by an abort that no Python sees, and the
+parent says in one line who it was and how to go on.
 """
 
 import os
@@ -22,6 +22,8 @@ from jaxrec.errors import InputError
 
 HEARTBEAT = 20
 """Seconds without a sign of life after which a process counts as dead."""
+MEETING = 300
+"""Seconds within which all have to be there."""
 LOST = 3
 """Exit status where another process has died."""
 NUMBERS = {
@@ -29,6 +31,8 @@ NUMBERS = {
     "Open MPI": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
 }
 """Where each launcher says how many processes there are, and which this is."""
+JOINED = "jaxrec: all are there\n"
+"""What a process writes beside JAX's words once it has met the others."""
 UNHEALTHY = re.compile(r"unhealthy[^\n]*:\n((?:.*task:)?\d+)")
 """How JAX's coordination service names who is dead."""
 
@@ -87,7 +91,7 @@ def joined(place: Place) -> Iterator[None]:
     and a line where another process has died. All come to the end of the block, or none.
 
     Raises:
-        InputError: the others cannot be found within five minutes.
+        InputError: the others are not there within `MEETING`.
     """
     if place.processes == 1:
         yield
@@ -128,15 +132,13 @@ def _join(place: Place, log: IO[bytes]) -> None:
             place.coordinator,
             place.processes,
             place.process,
+            initialization_timeout=MEETING,
             heartbeat_timeout_seconds=HEARTBEAT,
         )
         wait("joined")
+        os.write(2, JOINED.encode())
     except RuntimeError as error:
-        said = str(error).splitlines()[0]
-        raise InputError(
-            f"the other processes cannot be found ({said}); is each of the {place.processes}"
-            " started, and the port open?"
-        ) from None
+        raise InputError(f"{alone(place)} ({str(error).splitlines()[0]})") from None
     finally:
         os.dup2(out if place.speaks else os.open(os.devnull, os.O_WRONLY), 1)
         os.close(out)
@@ -201,6 +203,9 @@ def _watch(child: int, place: Place, log: IO[bytes]) -> NoReturn:
     said = log.read().decode(errors="replace")
     if status >= 0:
         os._exit(status)
+    if status == -signal.SIGABRT and JOINED not in said:
+        print(f"jaxrec: {alone(place)}", file=sys.stderr, flush=True)
+        os._exit(2)
     if status == -signal.SIGABRT and (who := dead(said)) is not None:
         print(f"jaxrec: {in_words(who, place)}", file=sys.stderr, flush=True)
         os._exit(LOST)
@@ -214,6 +219,15 @@ def dead(said: str) -> str | None:
     if (found := UNHEALTHY.search(said)) is not None:
         return found[1].rpartition(":")[2]
     return "0" if "JAX distributed service detected fatal errors" in said else None
+
+
+def alone(place: Place) -> str:
+    """What to say where the others have not come, in a line."""
+    at = "" if place.coordinator is None else f" at {place.coordinator}"
+    return (
+        f"process {place.process} has not met the others{at} within {MEETING} s; is each of the"
+        f" {place.processes} started, and may its port be reached?"
+    )
 
 
 def in_words(who: str, place: Place) -> str:

@@ -32,6 +32,8 @@ from jaxrec.errors import InputError
 from jaxrec.launch import joined, place_of, together
 
 jaxrec.launch.HEARTBEAT = 10
+if sys.argv[4:] == ["alone"]:
+    jaxrec.launch.MEETING = 5
 place = place_of(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
 with joined(place):
     print("sum", together(10 ** place.process))
@@ -102,6 +104,16 @@ def test_a_killed_process_ends_the_others_with_a_line_that_names_it(killed: int)
         assert heard == "heard"
         assert line.startswith(f"jaxrec: process {killed} of 3 has died; start all 3 again")
         assert f"here, process {process}: `jaxrec localhost:" in line
+
+
+def test_others_who_never_come_are_not_told_dead() -> None:
+    first, second = start(2, "alone")
+    second.kill()
+    ((status, _, errors),) = ends_of([first])
+    second.communicate()
+    assert status == 2
+    assert errors.startswith("jaxrec: process 0 has not met the others at localhost:")
+    assert errors.endswith("is each of the 2 started, and may its port be reached?\n")
 
 
 def test_a_mistake_of_one_is_told_by_it_and_ends_the_other() -> None:

@@ -106,6 +106,16 @@ def test_nothing_is_lost_or_doubled(
     check_same(folder / "cut", whole, max(1, parts - 1))
 
 
+def test_counts_mean_the_same_in_every_part(tmp_path: Path) -> None:
+    """Purchases without values: what is usual, and what is the most, no part can tell alone."""
+    bought = [f"{user},{item}" for user in range(8) for item in range(3) for _ in range(user + 1)]
+    (tmp_path / "orders.csv").write_text("\n".join(["user,item", *bought]) + "\n")
+    write_shard(describe(tmp_path / "orders.csv"), tmp_path / "cut", 4)
+    whole = load_dataset(tmp_path / "orders.csv")
+    assert (whole.feedback.kind, whole.feedback.scale) == ("counts", (1, 8))
+    check_same(tmp_path / "cut", whole, 4)
+
+
 @pytest.fixture
 def stars(tmp_path: Path) -> Path:
     """A data set cut into four parts."""
