@@ -209,7 +209,8 @@ def test_somebody_new_gets_what_goes_with_what_is_liked(run: Path) -> None:
 
 def test_similar_items_are_listed_by_space(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "similar.json"
-    result = jaxrec("similar", "--run", run, "--item", 3, "-k", 2, "--json", out)
+    row = ("--row", "pmf+text")
+    result = jaxrec("similar", "--run", run, "--item", 3, "-k", 2, *row, "--json", out)
     assert result.exit_code == 0, result.output
     assert "by pmf+text:" in result.output
     found = json.loads(out.read_text())
@@ -221,7 +222,10 @@ def test_similar_items_are_listed_by_space(run: Path, tmp_path: Path) -> None:
     ("asked", "of"),
     [
         (("--user", 7, "--row", "mf"), {"user": "7", "row": "mf", "stranger": False}),
-        (("--liked", 3), {"liked": ["3"], "row": "pmf+text", "stranger": False}),
+        (
+            ("--liked", 3, "--row", "pmf+text"),
+            {"liked": ["3"], "row": "pmf+text", "stranger": False},
+        ),
     ],
 )
 def test_a_list_is_the_same_for_people_and_programs(
@@ -664,11 +668,11 @@ def test_items_without_a_title_are_called_by_their_id(
     listed = [line for line in result.output.splitlines() if line.startswith("  ")]
     assert len(listed) == 9
     assert {line.split()[-1] for line in listed} <= ids
-    result = jaxrec("similar", *common, "--item", 7, "-k", 2)
+    result = jaxrec("similar", *common, "--item", 7, "-k", 2, "--row", "pmf+text")
     heading, *listed = result.output.splitlines()
     assert heading == "Most like 7 by pmf+text:"
     assert {line.split()[-1] for line in listed} <= ids - {"7"}
-    result = jaxrec("recommend", *common, "--liked", 7, "-k", 2)
+    result = jaxrec("recommend", *common, "--liked", 7, "-k", 2, "--row", "pmf+text")
     assert "For somebody who likes 7, by pmf+text:" in result.output
 
 
