@@ -159,10 +159,26 @@ def test_two_shells_minimise_the_objective_of_the_very_same_split_as_one(tmp_pat
     for X, of, others, side in ((U, pairs.users, V, "users"), (V, pairs.items, U, "items")):
         weights = ridges(np.bincount(of, minlength=len(X)), len(others), settings, side)
         found += weights @ np.sum(X**2, axis=1)
-    losses = read_json(vectors / "pmf.json")["losses"]
+    card = read_json(vectors / "pmf.json")
+    losses = card["losses"]
     assert len(losses) == settings.sweeps
+    each = (int(item) + 1 for item in pairs.items)
+    bits = pairs.targets.astype(np.float64).view(np.uint64).tolist()
+    assert card["checksum"] == sum(a * b for a, b in zip(each, bits, strict=True)) % 2**31
     assert losses[-1] == pytest.approx(found, rel=1e-4)
     assert not (tmp_path / "run" / "checkpoints" / "pmf-together").exists()
+
+
+def test_the_run_folder_of_one_process_is_left_alone(tmp_path: Path) -> None:
+    path, _ = FORMATS["Goodbooks"](tmp_path)
+    write_shard(describe(path), tmp_path / "cut", 2)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "experiment.json").write_text("{}")
+    ended = ends_of(start(2, program=TRAIN, before=(str(tmp_path / "cut"), str(run))))
+    assert all(status in (2, LOST) for status, _, _ in ended), ended
+    assert f"{run} is the run folder of an experiment" in "".join(errors for *_, errors in ended)
+    assert [place.name for place in run.iterdir()] == ["experiment.json"]
 
 
 def of_all(folder: Path, pattern: str, name: str, ids: Ids) -> NDArray[np.float64]:

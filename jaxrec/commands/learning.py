@@ -135,6 +135,8 @@ def train_together(
         session.terminal.verbosity = -1
     if session.data is None:
         raise InputError("several processes need --data, a folder that `jaxrec data shard` made")
+    import numpy as np
+
     from jaxrec.devices import Mesh
     from jaxrec.evaluation.protocol import Protocol
     from jaxrec.experiment.fitting import asked_settings, row_of
@@ -147,6 +149,10 @@ def train_together(
     from jaxrec.sources.sharded.layout import read_card
     from jaxrec.sources.sharded.reading import read_shard
 
+    if (session.path / "experiment.json").exists():
+        raise InputError(
+            f"{session.path} is the run folder of an experiment by one process; give another --run"
+        )
     folder = Path(session.data)
     shard = read_card(folder)
     dataset = read_shard(folder, shard.own(place.process, place.processes))
@@ -162,6 +168,9 @@ def train_together(
     row = row_of(settings)
     identity = settings._asdict() | {"protocol": protocol.name, "seed": seed, "pairs": of_all}
     identity |= {"interactions": list(shard.interactions), "users": list(shard.users)}
+    # whichever process has which users: what is of which item, but for whose it is
+    each = (pairs.items.astype(np.uint64) + 1) * pairs.targets.astype(np.float64).view(np.uint64)
+    identity["checksum"] = together(int(each.sum(dtype=np.uint64) % 2**31)) % 2**31
     checkpoints = Checkpoints(session.path / "checkpoints" / f"{row}-together", identity)
     what = f"{row}: {settings.likelihood} PMF, {settings.factors} factors"
     with session.terminal.sweeps(what, settings.sweeps) as on_sweep:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jaxrec.devices import Mesh
 from jaxrec.errors import InputError
 from jaxrec.pmf.fit import fit_pmf
-from jaxrec.pmf.mesh.traffic import flops, of_sweep
+from jaxrec.pmf.mesh.traffic import flops, memory, of_sweep
 from jaxrec.pmf.objective import Observed, PmfSettings, ridges
 from tests.pmf.mesh.problem import ALL_PAIRS, CASES, ITEMS, USERS, gap, given, pairs
 
@@ -162,3 +162,5 @@ def test_what_moves_does_not_grow_with_users() -> None:
     sent = sum(moved.sent(4, 4) for moved in of_sweep(40, 8, 1, 2, all_pairs=True))
     assert sent == 3 / 4 * 4 * (40 * 8 * 7 + 40 + 4 * 8**2)
     assert flops(10, 8, 2) == 2 * 3 * 4 * 8 * 10
+    vectors = 3 * 5 + 6 * 40 / 4 + 2 * 40
+    assert memory(10, 5, 40, 8, 4, 1, 4) == 2 * 10 * (4 + 4 + 4) + 4 * 8 * vectors
