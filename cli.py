@@ -30,6 +30,7 @@ from jaxrec.console.session import (
     strict_option,
 )
 from jaxrec.errors import InputError, excuse, excused
+from jaxrec.hosts.joining import shared_by
 from jaxrec.tracking import check_tracker
 
 if TYPE_CHECKING:
@@ -192,6 +193,7 @@ def _cost_of_run(dataset: Dataset) -> dict[str, float]:
 @ask.budget_options
 @ask.track_option
 @ask.json_option("the score card or the summary")
+@shared_by("measuring.run", "-k", "--row", "--memory", "--json")
 def run(
     session: Session,
     seeds: int | None,
@@ -495,6 +497,7 @@ def _finetune_once(
 @on_run_folder(_mistakes)
 @ask.fit_options
 @ask.memory_option
+@shared_by("fitting.fit_on_everything", "--out", "--row")
 def fit(
     session: Session, out: Path, row: str | None, segments: Path | None, memory: int | None
 ) -> None:

@@ -132,11 +132,12 @@ class Mesh(NamedTuple):
         rows = np.broadcast_to(values, (self.parallel, *values.shape))
         return self._over_processes(rows, "max")
 
-    def of_each(self, value: int) -> list[int]:
-        """A number of every process, in their order."""
-        mine = np.zeros(len(self.processes), np.int64)
-        mine[self.processes.index(jax.process_index())] = value
-        return self.summed(mine).tolist()
+    def of_each(self, values: Any) -> NDArray[np.int64]:
+        """[processes, ...] whole numbers of every process, in their order."""
+        own = np.asarray(values, np.int64)
+        mine = np.zeros((len(self.processes), *own.shape), np.int64)
+        mine[self.processes.index(jax.process_index())] = own
+        return self.summed(mine)
 
     def _over_processes(self, rows: NDArray, reduction: str) -> NDArray:
         if len(self.processes) == 1:
@@ -171,6 +172,14 @@ def _whole(array: Array, devices: jax.sharding.Mesh) -> Array:
 def _reduced(rows: Array, mesh: Mesh, reduction: str) -> Array:
     reduce = jax.lax.psum if reduction == "sum" else jax.lax.pmax
     return mesh.together(lambda row: reduce(row, AXIS), (True,), False)(rows)
+
+
+def added_up(numbers: Any, mesh: Mesh | None) -> Any:
+    """A pytree of numbers, each the sum over the processes of a mesh; without one as they are."""
+    if mesh is None:
+        return numbers
+    leaves, form = jax.tree.flatten(numbers)
+    return jax.tree.unflatten(form, mesh.summed(np.array(leaves, np.float64)).tolist())
 
 
 @cache

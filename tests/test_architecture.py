@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 GROUND = {"errors", "files", "budget", "caches", "titles"}
-# and `tracking` and `launch`, for commands alone
+# and `tracking`, for commands alone
 DATA = GROUND | {"data", "devices"}
 LISTS = DATA | {"topk", "evaluation"}
 MAY_IMPORT = {
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "web": LISTS | {"models", "explanation", "serving"},
     "report": GROUND | {"evaluation"},
     "console": GROUND,
+    "hosts": LISTS | {"sources", "pmf", "models", "experiment", "serving", "report", "console"},
     "health": GROUND,
     "commands": LISTS
     | {
@@ -45,7 +46,7 @@ MAY_IMPORT = {
         "console",
         "health",
         "tracking",
-        "launch",
+        "hosts",
     },
 }
 OF_TORCH = {

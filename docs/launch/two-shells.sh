@@ -4,6 +4,6 @@
 set -eu
 together="--data cut --run together --coordinator localhost:8476 --processes 2"
 
-jaxrec train-pmf $together --process 1 &
-jaxrec train-pmf $together --process 0
+jaxrec run $together --process 1 &
+jaxrec run $together --process 0
 wait

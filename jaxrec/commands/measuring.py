@@ -13,6 +13,7 @@ from jaxrec.commands.opening import budget_of, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import GOES_ON, Session, on_run_folder, resumable, stop
 from jaxrec.errors import excused
+from jaxrec.hosts.joining import shared_by
 from jaxrec.tracking import Record, check_tracker, tell
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @ask.eval_options
 @ask.track_option
 @ask.json_option("the score card")
+@shared_by("measuring.evaluation", "-k", "--row", "--memory", "--json")
 def evaluate(
     session: Session,
     ks: tuple[int, ...],

@@ -10,6 +10,7 @@ import click
 from jaxrec.commands.opening import budget_of, open_existing
 from jaxrec.console import options as ask
 from jaxrec.console.session import Session, on_run_folder, speaking
+from jaxrec.hosts.joining import shared_by
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @ask.recommend_options
 @ask.json_option("the list of one user")
 @ask.memory_option
+@shared_by("lists.for_everybody", "--all", "--out", "--model", "--row", "-k", "--only", "--memory")
 def recommend(
     session: Session,
     model: Path | None,

@@ -450,20 +450,6 @@ def pmf_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(options, command)
 
 
-def launch_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Which of several processes this one is; under Slurm and Open MPI that is seen."""
-    options = [
-        click.option(
-            "--coordinator",
-            metavar="HOST:PORT",
-            help="Of several processes: where process 0 is to be found.",
-        ),
-        click.option("--processes", type=click.IntRange(min=1), help="How many there are."),
-        click.option("--process", type=click.IntRange(min=0), help="Which this is, from 0."),
-    ]
-    return _with(options, command)
-
-
 def finetune_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of a fine-tuning; unset ones are the preset's."""
     positive: dict[str, Any] = {"type": click.IntRange(min=1)}

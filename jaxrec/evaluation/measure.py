@@ -10,7 +10,7 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy import sparse
 
-from jaxrec.devices import placement
+from jaxrec.devices import Mesh, added_up, placement
 from jaxrec.errors import InputError
 from jaxrec.evaluation import metrics
 from jaxrec.evaluation.task import Task
@@ -21,9 +21,13 @@ from jaxrec.topk.scorer import AnyScorer, Scorer, worked_out
 ITEM_THIRDS = ("head", "middle", "tail")
 USER_THIRDS = ("fewest", "some", "most")
 
+METRICS = ("precision", "recall", "ndcg", "ndcg_retrieved", "mrr", "map", "hit_rate")
+"""What each user's list is measured by."""
+
 BLOCK = 4096
 """Users whose lists are gone through at once on the host."""
 
+NOBODY = "no user has a relevant item in the held-out part; nothing to evaluate"
 PerUser = dict[str, NDArray[np.float32]]
 
 
@@ -35,8 +39,7 @@ class Evaluation(NamedTuple):
     lists: NDArray[np.int32]
     """[n, largest K] items recommended, best first; -1 where nothing was left."""
     per_user: PerUser
-    """[n] each: `precision@K`, `recall@K`, `ndcg@K`, `ndcg_retrieved@K`, `mrr@K`, `map@K` and
-    `hit_rate@K` for every cut-off K."""
+    """[n] each: `METRIC@K`, of `METRICS`, for every cut-off K."""
     by_item_third: dict[str, PerUser]
     """The same where only hits on head, middle or tail count; NaN for a user without any relevant
     item there."""
@@ -99,6 +102,7 @@ def beyond_accuracy(
     task: Task,
     E: NDArray[np.floating] | None = None,
     categories: NDArray[np.floating] | None = None,
+    mesh: Mesh | None = None,
 ) -> dict[str, float]:
     """What lists are beside their hits; see `jaxrec.evaluation.metrics` for the formulas.
 
@@ -109,6 +113,7 @@ def beyond_accuracy(
         task: of which they are; what is known of users says what items are known for.
         E: [items, dim] unit vectors of the items, by which they are unlike.
         categories: [items, categories] shares of each item's own; see `category_shares`.
+        mesh: whose processes have other users each, if there are several.
 
     Returns:
         For every cut-off K means over the lists: `novelty@K` in bits, `popularity@K` (known
@@ -117,11 +122,12 @@ def beyond_accuracy(
     """
     items, seen, lengths = len(task.catalogue), task.seen, task.seen.lengths
     counts = np.bincount(seen.items, minlength=items)
-    known = int((lengths > 0).sum())
+    counts = counts if mesh is None else mesh.summed(counts)
+    known = int(added_up((lengths > 0).sum(), mesh))
     tells = np.stack([metrics.self_information(counts, known), counts], axis=1)
     per_user: dict[str, list[NDArray[np.floating]]] = {}
     times = {k: np.zeros(items, np.int64) for k in found.ks}
-    for start in range(0, len(found.lists), BLOCK):
+    for start in range(0, max(len(found.lists), 1), BLOCK):
         lists, users = (of[start : start + BLOCK] for of in (found.lists, found.users))
         has = None
         if categories is not None:
@@ -140,8 +146,10 @@ def beyond_accuracy(
                 figures["miscalibration"] = metrics.miscalibration(has, L @ categories)
             for name, values in figures.items():
                 per_user.setdefault(f"{name}@{k}", []).append(values)
+    if mesh is not None:
+        times = dict(zip(times, mesh.summed(np.stack(list(times.values()))), strict=True))
     ginis = {f"gini@{k}": metrics.gini(listed[found.catalogue]) for k, listed in times.items()}
-    return means({name: np.concatenate(values) for name, values in per_user.items()}) | ginis
+    return means({name: np.concatenate(values) for name, values in per_user.items()}, mesh) | ginis
 
 
 def _matrix(
@@ -168,13 +176,15 @@ def places_differing(
     return differing / max(mine.size, 1)
 
 
-def means(per_user: PerUser) -> dict[str, float]:
-    """Means over the users that have a figure; NaN where nobody has."""
+def means(per_user: PerUser, mesh: Mesh | None = None) -> dict[str, float]:
+    """Means over the users that have a figure, on a mesh over all its processes'; else NaN."""
+    sums = {}
+    for name, values in per_user.items():
+        there = values[~np.isnan(values)]
+        sums[name] = float(np.sum(there, dtype=np.float64)), float(len(there))
     return {
-        name: float(np.mean(values[~np.isnan(values)], dtype=np.float64))
-        if not np.isnan(values).all()
-        else float("nan")
-        for name, values in per_user.items()
+        name: total / count if count else float("nan")
+        for name, (total, count) in added_up(sums, mesh).items()
     }
 
 
@@ -196,12 +206,26 @@ def item_thirds(
     return thirds
 
 
-def user_thirds(counts: NDArray[np.integer]) -> NDArray[np.int8]:
-    """[n] 0 for the third of the users with the fewest ratings, 1, 2 for that with the most."""
-    thirds = np.empty(len(counts), np.int8)
-    for third, part in enumerate(np.array_split(np.argsort(counts, kind="stable"), 3)):
-        thirds[part] = third
-    return thirds
+def user_thirds(counts: NDArray[np.integer], mesh: Mesh | None = None) -> NDArray[np.int8]:
+    """[n] 0 for the third of the users with the fewest ratings, 1, 2 for that with the most.
+
+    On a mesh it is a third of all processes' users, one process's after the other's.
+    """
+    order = np.argsort(counts, kind="stable")
+    ascending, n = counts[order], len(counts)
+    places = np.empty(n, np.int64)
+    places[order] = np.arange(n)
+    if mesh is not None:
+        most = int(mesh.largest(np.array([counts.max(initial=0)]))[0])
+        of_each = mesh.of_each(np.bincount(counts, minlength=most + 1))
+        everywhere, mine = of_each.sum(axis=0), mesh.processes.index(jax.process_index())
+        fewer = np.cumsum(everywhere) - everywhere  # and of as many, those of processes before
+        first = fewer + of_each[:mine].sum(axis=0)
+        places += first[counts] - np.searchsorted(ascending, counts)
+        n = int(everywhere.sum())
+    first_third = -(-n // 3)  # of what cannot be shared out the first ones have more
+    ends = [first_third, first_third + -(-(n - first_third) // 2)]
+    return np.searchsorted(ends, places, side="right").astype(np.int8)
 
 
 def evaluate(
@@ -225,7 +249,7 @@ def evaluate(
         check_k(k)
     users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
     if not len(users):
-        raise InputError("no user has a relevant item in the held-out part; nothing to evaluate")
+        raise InputError(NOBODY)
     thirds, catalogue = item_thirds(task.item_counts, task.tie_order), task.catalogue
     order = np.arange(items, dtype=np.int32) if task.tie_order is None else task.tie_order
 
@@ -248,6 +272,21 @@ def evaluate(
         for number, third in enumerate(ITEM_THIRDS, start=1)
     }
     return Evaluation(users, lists, everything, by_third, task.catalogue, thirds, tied)
+
+
+def nobody(task: Task, ks: tuple[int, ...]) -> Evaluation:
+    """What `evaluate` would find of a task in which no user has a relevant item."""
+    nothing = np.zeros(0, np.float32)
+    figures = {f"{metric}@{k}": nothing for k in ks for metric in METRICS}
+    return Evaluation(
+        users=np.zeros(0, np.int32),
+        lists=np.zeros((0, max(ks)), np.int32),
+        per_user=figures,
+        by_item_third=dict.fromkeys(ITEM_THIRDS, figures),
+        catalogue=task.catalogue,
+        item_thirds=item_thirds(task.item_counts, task.tie_order),
+        tied=np.zeros(0, bool),
+    )
 
 
 # a program of its own, so that what is long to compile is not compiled for every kind of scorer

@@ -49,6 +49,8 @@ class Rules:
     remarks: Literal["apart", "before", "before_own", "none"] = "apart"
     """Which may be read: those `apart` from held-out pairs; of these, those written `before`
     everything that is held out, or before what is of their own author; or `none`."""
+    by_user: bool = False
+    """Is each user cut by herself, whoever else there is? So do several processes, each its own."""
     as_published: bool = False
     """Is it the published table's, with its rows, fusion, ideal and order of equal scores?"""
 
@@ -66,6 +68,7 @@ PER_USER = f"per user (at least {FEWEST} interactions{{}}), "
 WITHOUT_HELD_OUT = "TEXT and remarks, without those on held-out pairs"
 PROTOCOLS = {
     "strict": Rules(
+        by_user=True,
         cut=lambda data, seed, fold: strict_split(data.interactions, data.user_ids, seed),
         cut_inside=lambda data, split, seed: [
             per_user_validation(data.interactions, split, data.user_ids, seed)
@@ -96,6 +99,7 @@ PROTOCOLS = {
         remarks="before",
     ),
     "temporal-user": Rules(
+        by_user=True,
         cut=lambda data, seed, fold: temporal_user_split(data.interactions, _all(data)),
         cut_inside=lambda data, split, seed: [
             temporal_user_split(data.interactions, split.train, VALIDATION_SHARE, fewest=FEWEST - 1)
@@ -107,6 +111,7 @@ PROTOCOLS = {
         remarks="before_own",
     ),
     "leave-one-out": Rules(
+        by_user=True,
         cut=lambda data, seed, fold: leave_one_out_split(
             data.interactions, _all(data), data.user_ids.draws(seed, "test")
         ),

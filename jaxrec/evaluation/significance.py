@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
+from jaxrec.devices import Mesh, added_up
 from jaxrec.evaluation.card import Comparison, Comparisons, Figures, Numbers, RowCard
 from jaxrec.evaluation.measure import (
     ITEM_THIRDS,
@@ -338,38 +339,45 @@ def in_one_family(comparisons: Comparisons) -> Comparisons:
 
 
 def row_cards(
-    evaluations: dict[str, Evaluation], labels: dict[str, str], known: NDArray[np.integer]
+    evaluations: dict[str, Evaluation],
+    labels: dict[str, str],
+    known: NDArray[np.integer],
+    mesh: Mesh | None = None,
 ) -> list[RowCard]:
     """The figures of every row: of everything, by item third and by user third; and its gains.
 
     Intervals and p against row `pmf` are by bootstrap over users, with the same draws for all, or
-    by moments where users are many.
+    by moments where users are many, or of several processes.
 
     Args:
         evaluations: by the rows' names, of one task.
         labels: of the rows, by name.
         known: [users] interactions known of each user.
+        mesh: whose processes have other users each, if there are several: figures are of all.
     """
     users = next(iter(evaluations.values())).users
-    thirds = user_thirds(known[users])
-    sure = _by_bootstrap if len(users) < MANY else _by_moments
-    figures = sure(evaluations, thirds)
+    thirds = user_thirds(known[users], mesh)
+    if mesh is None and len(users) < MANY:
+        figures = _by_bootstrap(evaluations, thirds)
+    else:
+        figures = _by_moments(evaluations, thirds, mesh)
     for row, found in evaluations.items():
-        for part, coverage in _coverage(found, thirds).items():
+        for part, coverage in _coverage(found, thirds, mesh).items():
             figures[row][part].metrics.update(coverage)
-        for part, count in _hits(found, thirds).items():
+        for part, count in added_up(_hits(found, thirds), mesh).items():
             figures[row][part].metrics.update(count)
     metrics = {row: of[EVERYTHING].metrics for row, of in figures.items()}
+    everybody = int(added_up(len(users), mesh))
     return [
         RowCard(
             name=row,
             label=labels[row],
-            users=len(found.users),
-            hits=found.hits,
+            users=everybody,
+            hits=int(metrics[row][f"hits@{max(found.ks)}"]),
             figures=figures[row][EVERYTHING],
             by_item_third={third: figures[row]["item", third] for third in ITEM_THIRDS},
             by_user_third={third: figures[row]["user", third] for third in USER_THIRDS},
-            tied_share=found.tied_share,
+            tied_share=added_up(int(found.tied.sum()), mesh) / everybody,
             gains={
                 over: _gains(metrics[row], metrics[over])
                 for over in ("mf", "pmf")
@@ -401,9 +409,15 @@ def _hits(found: Evaluation, thirds: NDArray[np.int8]) -> dict[Part, Numbers]:
     return counts
 
 
-def _coverage(found: Evaluation, thirds: NDArray[np.int8]) -> dict[Part, Numbers]:
+def _coverage(
+    found: Evaluation, thirds: NDArray[np.int8], mesh: Mesh | None
+) -> dict[Part, Numbers]:
     """Of everything, and of each third of the items and of the users [n] by `thirds`."""
     by_third = [found.listed(thirds == number) for number in range(len(USER_THIRDS))]
+    if mesh is not None:
+        own = np.stack([list(of.values()) for of in by_third]).astype(np.int8)
+        anywhere = mesh.largest(own).astype(bool)
+        by_third = [dict(zip(found.ks, of, strict=True)) for of in anywhere]
     listed = {k: np.any([of[k] for of in by_third], axis=0) for k in by_third[0]}
     coverage = {EVERYTHING: found.coverage(listed)}
     for number, third in enumerate(ITEM_THIRDS):
@@ -414,7 +428,7 @@ def _coverage(found: Evaluation, thirds: NDArray[np.int8]) -> dict[Part, Numbers
 
 
 def _by_moments(
-    evaluations: dict[str, Evaluation], thirds: NDArray[np.int8]
+    evaluations: dict[str, Evaluation], thirds: NDArray[np.int8], mesh: Mesh | None
 ) -> dict[str, dict[Part, Figures]]:
     """Means, intervals and p of every part of every row, from sums over blocks of users."""
     names = list(next(iter(evaluations.values())).per_user)
@@ -425,6 +439,7 @@ def _by_moments(
         ],
         axis=1,
     )
+    sums = sums if mesh is None else mesh.summed(sums)
     # [power, user third, figure or lead over pmf, row, everything or item third, name]
     sums = sums.reshape(*sums.shape[:2], -1, len(evaluations), 1 + len(ITEM_THIRDS), len(names))
     everybody, everything = sums.sum(axis=1), sums[..., 0, :]
@@ -452,7 +467,7 @@ def _row_blocks(
     it.
     """
     rows = list(evaluations)
-    for start in range(0, len(users), BLOCK):
+    for start in range(0, max(len(users), 1), BLOCK):
         of = users[start : start + BLOCK]
         values = [
             figures[of]

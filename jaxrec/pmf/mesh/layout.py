@@ -174,8 +174,8 @@ def _users(mesh: Mesh, of: NDArray[np.int32], count: int, keep: bool) -> Users:
     order, devices = order_vectors(of, count, empty=keep), mesh.parallel
     rows = max(-(-len(order.vectors) // devices), 1)
     rows = int(mesh.largest(np.array([rows]))[0])
-    counts, before = mesh.of_each(count), mesh.processes.index(jax.process_index())
-    vectors = sum(mesh.of_each(len(order.vectors)))
+    counts, before = mesh.of_each(count).tolist(), mesh.processes.index(jax.process_index())
+    vectors = int(mesh.of_each(len(order.vectors)).sum())
     return Users(order, devices, rows, vectors, counts, sum(counts[:before]))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from jaxrec.data.batches import Mending
 from jaxrec.data.dataset import Catalogue, Dataset, Interactions, Remarks
@@ -26,8 +27,9 @@ def read_shard(folder: Path, parts: Sequence[int]) -> Dataset:
         parts: their numbers.
 
     Returns:
-        The users of these parts, numbered by themselves in ascending id; all items, numbered alike
-        whatever the parts; and what values mean, as told of the whole. There are no remarks.
+        The users of these parts, one part's after the other's and in ascending id, so that of all
+        parts they are in one order whoever reads which; all items, numbered alike whatever the
+        parts; and what values mean, as told of the whole. There are no remarks.
 
     Raises:
         InputError: something is missing or malformed, rows are missing, a user lies in a part that
@@ -53,8 +55,9 @@ def read_shard(folder: Path, parts: Sequence[int]) -> Dataset:
             f"{folder}: item {dataset.item_ids[len(catalogue.ids)]} is not in the table that all"
             f" parts share ({', '.join(described.items.files)}); add it there"
         )
-    _check_users(folder, dataset.user_ids, there, shard.parts)
-    return dataset
+    belong = part_of(pl.Series(dataset.user_ids.names), shard.parts)
+    _check_users(folder, dataset.user_ids, belong, there)
+    return _part_by_part(dataset, belong)
 
 
 MEANT = {"stars": {"scale", "liked", "disliked", "neutral"}, "counts": {"liked", "typical"}}
@@ -85,13 +88,25 @@ def _check_rows(folder: Path, part: int, expected: int) -> None:
         )
 
 
-def _check_users(folder: Path, users: Ids, own: Sequence[int], parts: int) -> None:
-    belong = part_of(pl.Series(users.names), parts)
+def _check_users(folder: Path, users: Ids, belong: NDArray[np.int32], own: Sequence[int]) -> None:
     for wrong in np.flatnonzero(~np.isin(belong, own)):
         raise InputError(
             f"{folder}: user {users[wrong]} is in one of the parts {', '.join(map(str, own))}, and"
-            f" belongs in {PART}={belong[wrong]} ({HASH} of the id's text, modulo {parts})"
+            f" belongs in {PART}={belong[wrong]} ({HASH} of the id's text, modulo the parts)"
         )
+
+
+def _part_by_part(dataset: Dataset, belong: NDArray[np.int32]) -> Dataset:
+    """Users [users] in the order of the parts that they `belong` in."""
+    order = np.argsort(belong, kind="stable")
+    places = np.empty(len(order), np.int32)
+    places[order] = np.arange(len(order))
+    interactions = dataset.interactions
+    return replace(
+        dataset,
+        user_ids=Ids(dataset.user_ids.names[order], "user"),
+        interactions=interactions._replace(users=places[interactions.users]),
+    )
 
 
 def _shared_items(described: Description) -> Catalogue:

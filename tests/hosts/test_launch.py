@@ -1,10 +1,6 @@
 """Several processes as one, each a subprocess as a shell or a launcher starts it."""
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +12,25 @@ from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import Protocol
 from jaxrec.files import read_json
-from jaxrec.launch import LOST, Place, dead, place_of
+from jaxrec.hosts.launch import LOST, Place, dead, place_of
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.objective import ridges, training_pairs
 from jaxrec.sources.guess import describe
 from jaxrec.sources.library import load_dataset
 from jaxrec.sources.sharded.writing import write_shard
+from tests.hosts.processes import ends_of, jaxrec, start
 from tests.sources.formats import FORMATS
 
 PROGRAM = """
 import os, signal, sys
-import jaxrec.launch
+import jaxrec.hosts.launch
 from jaxrec.errors import InputError
-from jaxrec.launch import joined, place_of, together
+from jaxrec.hosts.launch import joined, place_of, together
 
-jaxrec.launch.HEARTBEAT = 10
+jaxrec.hosts.launch.HEARTBEAT = 10
 if sys.argv[4:] == ["alone"]:
-    jaxrec.launch.MEETING = 5
+    jaxrec.hosts.launch.MEETING = 5
 place = place_of(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
 with joined(place):
     print("sum", together(10 ** place.process))
@@ -44,58 +41,17 @@ with joined(place):
         if together(1) and sys.argv[4] == str(place.process):
             os.kill(os.getppid(), signal.SIGKILL)
 """
-LONG = 300
-"""Seconds: for a deadlock, not for speed."""
-
-
-def start(
-    processes: int, *arguments: str, program: str = PROGRAM, before: tuple[str, ...] = ()
-) -> list[subprocess.Popen[str]]:
-    """Processes of a program, told where, how many and which, `before` and `arguments` around."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    return [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                program,
-                *before,
-                address,
-                str(processes),
-                str(process),
-                *arguments,
-            ],
-            env=environment | {"JAX_PLATFORMS": "cpu"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for process in range(processes)
-    ]
-
-
-def ends_of(started: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
-    """Status, output and errors of each."""
-    try:
-        each = [process.communicate(timeout=LONG) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [(process.returncode, *said) for process, said in zip(started, each, strict=True)]
 
 
 def test_processes_reckon_together_and_the_first_speaks() -> None:
-    first, second = ends_of(start(2))
+    first, second = ends_of(start(2, PROGRAM))
     assert first == (0, "sum 11\n", "heard\n")
     assert second == (0, "", "heard\n")  # an error is heard from each
 
 
 @pytest.mark.parametrize("killed", [0, 2])
 def test_a_killed_process_ends_the_others_with_a_line_that_names_it(killed: int) -> None:
-    for process, (status, _, errors) in enumerate(ends_of(start(3, str(killed)))):
+    for process, (status, _, errors) in enumerate(ends_of(start(3, PROGRAM, str(killed)))):
         if process == killed:
             assert status == -signal.SIGKILL
             continue
@@ -107,7 +63,7 @@ def test_a_killed_process_ends_the_others_with_a_line_that_names_it(killed: int)
 
 
 def test_others_who_never_come_are_not_told_dead() -> None:
-    first, second = start(2, "alone")
+    first, second = start(2, PROGRAM, "alone")
     second.kill()
     ((status, _, errors),) = ends_of([first])
     second.communicate()
@@ -117,29 +73,17 @@ def test_others_who_never_come_are_not_told_dead() -> None:
 
 
 def test_a_mistake_of_one_is_told_by_it_and_ends_the_other() -> None:
-    first, second = ends_of(start(2, "mistake"))
+    first, second = ends_of(start(2, PROGRAM, "mistake"))
     assert second == (2, "", "heard\njaxrec: process 1: part=1: damaged\n")
     assert first[0] == LOST
     assert "process 1 of 2 has died" in first[2]
 
 
-TRAIN = """
-import sys
-import cli
-
-data, run, where, processes, process = sys.argv[1:]
-cli.main(
-    ["train-pmf", "--data", data, "--run", run, "--factors", "4", "--coordinator", where]
-    + ["--processes", processes, "--process", process]
-)
-"""
-
-
 def test_two_shells_minimise_the_objective_of_the_very_same_split_as_one(tmp_path: Path) -> None:
     path, _ = FORMATS["Goodbooks"](tmp_path)
     write_shard(describe(path), tmp_path / "cut", 3)
-    arguments = str(tmp_path / "cut"), str(tmp_path / "run")
-    first, second = ends_of(start(2, program=TRAIN, before=arguments))
+    given = "--data", str(tmp_path / "cut"), "--run", str(tmp_path / "run")
+    first, second = ends_of(jaxrec(2, "train-pmf", *given, "--factors", "4"))
     assert (first[0], second[0]) == (0, 0), (first, second)
 
     whole = load_dataset(path)
@@ -162,9 +106,9 @@ def test_two_shells_minimise_the_objective_of_the_very_same_split_as_one(tmp_pat
     card = read_json(vectors / "pmf.json")
     losses = card["losses"]
     assert len(losses) == settings.sweeps
-    each = (int(item) + 1 for item in pairs.items)
-    bits = pairs.targets.astype(np.float64).view(np.uint64).tolist()
-    assert card["checksum"] == sum(a * b for a, b in zip(each, bits, strict=True)) % 2**31
+    each = (int(item) + 1 for item in train.items)
+    bits = train.values.astype(np.float64).view(np.uint64).tolist()
+    assert card["checksum"] == sum(a * (b | 1) for a, b in zip(each, bits, strict=True)) % 2**31
     assert losses[-1] == pytest.approx(found, rel=1e-4)
     assert not (tmp_path / "run" / "checkpoints" / "pmf-together").exists()
 
@@ -175,7 +119,8 @@ def test_the_run_folder_of_one_process_is_left_alone(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "experiment.json").write_text("{}")
-    ended = ends_of(start(2, program=TRAIN, before=(str(tmp_path / "cut"), str(run))))
+    given = "--data", str(tmp_path / "cut"), "--run", str(run)
+    ended = ends_of(jaxrec(2, "train-pmf", *given))
     assert all(status in (2, LOST) for status, _, _ in ended), ended
     assert f"{run} is the run folder of an experiment" in "".join(errors for *_, errors in ended)
     assert [place.name for place in run.iterdir()] == ["experiment.json"]
