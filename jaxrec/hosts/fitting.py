@@ -97,8 +97,8 @@ def fit(
     of_all = int(own.mesh.summed(np.array([len(pairs.users)]))[0])
     processes = own.place.processes
     session.terminal.say(f"{of_all:,} pairs of {own.users:,} users, in {processes} processes")
-    features, read = _features(own, row)
-    identity = own.identity(out is not None) | settings._asdict() | read
+    features = _features(own, row)
+    identity = own.identity(out is not None) | settings._asdict() | _read(own, row)
     identity = as_json(identity | {"row": row, "jaxrec": __version__})
     checkpoints = Checkpoints(folder / "checkpoints" / f"{row}-together", identity)
     what = f"{row}: {settings.likelihood} PMF, {settings.factors} factors"
@@ -122,18 +122,30 @@ def fit(
     session.terminal.say(f"written: {vectors}")
 
 
-def _features(own: Own, row: str) -> tuple[NDArray[np.float32] | None, dict[str, Any]]:
-    """[items, features] that a row reads, and what they are of."""
+def _read(own: Own, row: str) -> dict[str, Any]:
+    """Which embeddings a row reads, and how much else of the items weighs beside them."""
     if not MODELS[row].text:
-        return None, {}
+        return {}
+    name = chosen_embeddings(own.run)
+    sha256 = None if name is None else hash_on_card(own.run.embeddings_path(name, "honest"))
+    metadata = settings_of(own.run, row)["metadata"]
+    return {"embeddings": name, "embeddings_sha256": sha256, "metadata": metadata}
+
+
+def _features(own: Own, row: str) -> NDArray[np.float32] | None:
+    """[items, features] that a row reads.
+
+    Raises:
+        InputError: it reads texts, and there is nothing to read.
+    """
+    if not MODELS[row].text:
+        return None
     (of_card,) = rows_of(own.run, (row,))
     if (why := pointless(own.run, of_card)) is not None:
         raise InputError(f"row {row}: {why}")
-    name, metadata = chosen_embeddings(own.run), settings_of(own.run, row)["metadata"]
+    name = chosen_embeddings(own.run)
     E = None if name is None else own.run.read_embeddings(name, "honest").E
-    path = None if name is None else own.run.embeddings_path(name, "honest")
-    said = {"embeddings": name, "embeddings_sha256": path and hash_on_card(path)}
-    return item_features(own.dataset.catalogue, E, metadata), said | {"metadata": metadata}
+    return item_features(own.dataset.catalogue, E, settings_of(own.run, row)["metadata"])
 
 
 def write_vectors(own: Own, folder: Path, row: str, factors: Factors, card: dict[str, Any]) -> None:
@@ -154,9 +166,9 @@ def write_vectors(own: Own, folder: Path, row: str, factors: Factors, card: dict
 
 
 def is_there(own: Own, row: str) -> bool:
-    """Are there vectors of a row that were fitted on the train part of this experiment?"""
+    """Are there vectors of a row that were fitted on this train part, reading the same texts?"""
     path = own.run.path / "vectors" / f"{row}.json"
-    return path.exists() and holds(read_json(path), own.identity())
+    return path.exists() and holds(read_json(path), own.identity() | _read(own, row))
 
 
 def read_vectors_card(own: Own, folder: Path, row: str, everything: bool = False) -> dict[str, Any]:

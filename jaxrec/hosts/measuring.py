@@ -10,7 +10,6 @@ import numpy as np
 
 from jaxrec.budget import Budget
 from jaxrec.console.session import Session
-from jaxrec.data.features import category_shares
 from jaxrec.devices import added_up
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import ScoreCard, write_card
@@ -18,6 +17,7 @@ from jaxrec.evaluation.measure import NOBODY, beyond_accuracy, evaluate, nobody
 from jaxrec.evaluation.significance import MANY, how_sure, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task
 from jaxrec.experiment.rows import pointless, rows_of
+from jaxrec.experiment.scoring import Traits
 from jaxrec.files import json_sha256
 from jaxrec.hosts.fitting import FITTED, fit_missing, is_there, read_vectors, read_vectors_card
 from jaxrec.hosts.launch import Place
@@ -96,7 +96,7 @@ def score_card(own: Own, ks: tuple[int, ...], rows: tuple[str, ...], memory: int
     Raises:
         InputError: nobody can be evaluated, or vectors are missing.
     """
-    task, categories = _task(own), category_shares(own.dataset.catalogue)
+    task, traits = _task(own), Traits.of(own.run)
     found, beyond = {}, {}
     made_from: dict[str, str | None] = {}
     for row in rows:
@@ -104,7 +104,7 @@ def score_card(own: Own, ks: tuple[int, ...], rows: tuple[str, ...], memory: int
         made_from[row] = json_sha256(identity)
         some = bool(task.relevant.lengths.any())
         found[row] = evaluate(scorer, task, ks, memory) if some else nobody(task, ks)
-        beyond[row] = beyond_accuracy(found[row], task, None, categories, own.mesh)
+        beyond[row] = beyond_accuracy(found[row], task, traits.E, traits.categories, own.mesh)
     labels = {row: MODELS[row].label for row in rows}
     cards = row_cards(found, labels, task.seen.lengths, own.mesh)
     cards = [replace(card, beyond_accuracy=beyond[card.name]) for card in cards]

@@ -10,6 +10,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from jaxrec.devices import Mesh, Placement, workers
+from jaxrec.devices import placement as usual_placement
 from jaxrec.errors import InputError
 from jaxrec.pmf.half_sweep import (
     RELAXATION,
@@ -81,8 +82,8 @@ def fit_pmf(
             rating gets W^T e_i as its factors. For the alternating solver, without biases.
         checkpoints: where to save and resume.
         on_sweep: told the sweep and the objective after each sweep.
-        placement: where; a `Mesh` is for the alternating solver. By default the cores, or whatever
-            accelerators there are.
+        placement: where; a `Mesh` is for the alternating solver. By default the cores, or an
+            accelerator, or where there are several a mesh of them.
 
     Returns:
         Factors, on a mesh U of the process's own users and all of V, whose products are x_ui
@@ -100,6 +101,8 @@ def fit_pmf(
     _check_range(observed, users, items)
     means = user_means, item_means
     rng = np.random.default_rng(seed)
+    if placement is None and settings.solver == "alternating":
+        placement = usual_placement()
     if isinstance(placement, Mesh):
         if settings.solver != "alternating":
             raise InputError("a mesh of devices is for the alternating solver")

@@ -12,6 +12,7 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy import sparse
 
+from jaxrec.devices import Mesh, placement
 from jaxrec.evaluation import metrics
 from jaxrec.sets.softmax import Batch, SetModel, loss
 from jaxrec.sets.vectors import FITS, SetSettings, Vectors, of_users
@@ -63,12 +64,13 @@ def learn_vectors(
     steps = settings.epochs * (int(np.sum(np.diff(X.indptr) > 1)) // size)
     rate = optax.warmup_cosine_decay_schedule(0.0, settings.rate, int(WARM * steps), max(steps, 1))
     best, curve = weights, [_judged(nnx.merge(frame, weights), X, judges, hidden, settings)]
-    done = 0
+    done, place = 0, placement()
+    mesh = place if isinstance(place, Mesh) else None
     for _ in range(settings.epochs):
         for batch in _batches(X, size, settings, rng):
             done += 1
             how = settings.temperature, rate(done)
-            weights, state = _step(frame, weights, state, batch, size, *how)
+            weights, state = _step(frame, weights, state, batch, size, *how, mesh)
         curve.append(_judged(nnx.merge(frame, weights), X, judges, hidden, settings))
         if curve[-1] >= max(curve):
             best = weights
@@ -146,7 +148,7 @@ def _candidates(
     return np.concatenate([wanted, drawn, np.zeros(fill, wanted.dtype)]), stands_for
 
 
-@partial(jax.jit, static_argnames=("frame", "users"), donate_argnames=("state",))
+@partial(jax.jit, static_argnames=("frame", "users", "mesh"), donate_argnames=("state",))
 def _step(
     frame: nnx.GraphDef,
     weights: nnx.State,
@@ -155,9 +157,10 @@ def _step(
     users: int,
     temperature: float | Array,
     rate: float | Array,
+    mesh: Mesh | None,
 ) -> tuple[nnx.State, optax.OptState]:
     def of(weights: nnx.State) -> Array:
-        return loss(nnx.merge(frame, weights), batch, users, temperature)
+        return loss(nnx.merge(frame, weights), batch, users, temperature, mesh)
 
     updates, state = ADAM.update(jax.grad(of)(weights), state)
     return jax.tree.map(lambda w, up: w - rate * up, weights, updates), state

@@ -20,6 +20,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxrec.devices import AXIS, Mesh
 
 
 class Batch(NamedTuple):
@@ -67,11 +70,19 @@ def unit(rows: Array) -> Array:
     return rows * jax.lax.rsqrt(jnp.sum(rows**2, axis=1, keepdims=True) + 1e-12)
 
 
-def loss(model: SetModel, batch: Batch, users: int, temperature: float | Array) -> Array:
-    """The module's loss of one batch of so many `users`."""
+def loss(
+    model: SetModel,
+    batch: Batch,
+    users: int,
+    temperature: float | Array,
+    mesh: Mesh | None = None,
+) -> Array:
+    """The module's loss of one batch of so many `users`, shared out over a mesh's devices."""
     shown, found = (batch.values * part for part in (batch.shown, ~batch.shown))
     v = shown[:, None] * model.inward[batch.items]
     u = unit(jnp.zeros((users, v.shape[1])).at[batch.users].add(v, mode="drop"))
+    if mesh is not None:  # and so are their logits, the largest array
+        u = jax.lax.with_sharding_constraint(u, NamedSharding(mesh.devices, PartitionSpec(AXIS)))
     w, b = model.outward[batch.candidates], model.bias[...][batch.candidates]
     y = u @ w.T / temperature + b
     total = jax.nn.logsumexp(y, axis=1, b=batch.stands_for)

@@ -22,7 +22,7 @@ def test_a_file_to_copy_asks_for_options_there_are(path: Path) -> None:
     else:
         text = path.read_text()
         subprocess.run(["bash", "-n", path], check=True)
-    known = {name for option in cli.main.commands["train-pmf"].params for name in option.opts}
+    known = {name for option in cli.main.commands["run"].params for name in option.opts}
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     asked = set(re.findall(r"--[a-z]+", "\n".join(lines)))
     assert {"--data", "--run"} <= asked <= known

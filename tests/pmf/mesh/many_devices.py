@@ -7,18 +7,23 @@ import json
 import re
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from scipy import sparse
 
-from jaxrec.devices import Mesh
+from jaxrec.devices import Cores, Mesh
 from jaxrec.pmf.fit import fit_pmf
 from jaxrec.pmf.mesh import fit as mesh_fit
 from jaxrec.pmf.mesh.traffic import Moved, of_items, of_users
 from jaxrec.pmf.objective import Observed
 from jaxrec.pmf.sweeps import Checkpoints
+from jaxrec.sets import learning
+from jaxrec.sets.learning import learn_vectors
+from jaxrec.sets.vectors import SetSettings
 from jaxrec.topk.blocks import over_users
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.scorer import product
@@ -152,6 +157,30 @@ def ranked() -> list[Any]:
     return [len(used), bool((on_all == on_one).all())]
 
 
+def set_model() -> list[Any]:
+    """How far the set model's vectors are from those learned on one device; are the logits of all
+    16 users of a batch on the only one, on one of eight, and those of two?
+    """
+    X = sparse.csr_array(np.random.default_rng(0).random((120, 19)) < 0.3, dtype=np.float32)
+    seeds = np.random.default_rng(1).normal(size=(19, 4)).astype(np.float32)
+    settings = SetSettings(dim=4, batch=16, epochs=2)
+    module: Any = learning
+    original, found, rows = module._step, [], list[set[int]]()
+
+    def watched(*arguments: Any) -> Any:
+        text = original.lower(*arguments).compile().as_text()
+        rows[-1] |= {int(n) for n in re.findall(r"f(?:32|64)\[(\d+),19\]", text or "")}
+        return original(*arguments)
+
+    module._step, module.STEPS = watched, 7
+    for place in (Cores(1), Mesh.of()):
+        rows.append(set())
+        module.placement = partial(lambda place: place, place)
+        found.append(learn_vectors(X, X, seeds, settings, 0))
+    gaps = [gap(getattr(found[1], name), getattr(found[0], name)) for name in ("inward", "right")]
+    return [gaps, *(16 in of for of in rows), 2 in rows[1]]
+
+
 def main() -> None:
     """Everything, each in a line of its own as it is known."""
     users, items, targets, weights = pairs()
@@ -162,7 +191,7 @@ def main() -> None:
     gaps["resumed"] = resumed()
     mesh_fit.fit_on.__defaults__ = (FEW_BYTES,)
     gaps |= {f"{case} in tiles": compared(case, 2) for case in ("biases and means", "logistic")}
-    print(json.dumps([gaps, traffic(2**30), traffic(FEW_BYTES), ranked()]))
+    print(json.dumps([gaps, traffic(2**30), traffic(FEW_BYTES), ranked(), set_model()]))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from jaxrec.devices import Mesh
 from jaxrec.errors import InputError
+from jaxrec.pmf import fit
 from jaxrec.pmf.fit import fit_pmf
 from jaxrec.pmf.mesh.traffic import flops, memory, of_sweep
 from jaxrec.pmf.objective import Observed, PmfSettings, ridges
@@ -60,6 +61,28 @@ def test_the_compiled_collectives_are_those_on_paper(on_eight: list[Any]) -> Non
 
 def test_blocks_of_users_are_ranked_by_all_devices_as_by_one(on_eight: list[Any]) -> None:
     assert on_eight[3] == [8, True]
+
+
+def test_the_set_model_shares_a_batch_out_over_all_devices(on_eight: list[Any]) -> None:
+    gaps, *where = on_eight[4]
+    assert max(gaps) < 1e-4
+    assert where == [True, False, True]
+
+
+def test_where_there_are_several_accelerators_a_fit_is_on_a_mesh_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Mesh] = []
+
+    def fit_on(mesh: Mesh, *given: Any) -> Any:
+        asked.append(mesh)
+        return original(mesh, *given)
+
+    original = fit.fit_on
+    monkeypatch.setattr(fit, "usual_placement", lambda: ONE)
+    monkeypatch.setattr(fit, "fit_on", fit_on)
+    fit_pmf(pairs(), USERS, ITEMS, ALL_PAIRS)
+    assert asked == [ONE]
 
 
 def run_together(folder: Path, cuts: list[int], wanted: list[tuple]) -> list[list[Any]]:
