@@ -190,6 +190,15 @@ class Protocol(NamedTuple):
         """
         return self.rules.cut_inside(dataset, self.split, self.seed)
 
+    def calibration_split(self, dataset: Dataset) -> Split:
+        """Where items are cold: interactions with cold and with warm items held out of train.
+
+        The first inner fold is cold, and of each user's others a tenth is held out.
+        """
+        cold = self.validation_splits(dataset)[0]
+        warm = per_user_validation(dataset.interactions, cold, dataset.user_ids, self.seed)
+        return Split(warm.train, np.concatenate([cold.test, warm.test]))
+
 
 def readable_remarks(dataset: Dataset, protocol: Protocol) -> NDArray[np.bool_]:
     """[remarks] which ones an honest item text may hold.

@@ -11,7 +11,7 @@ import pytest
 from jaxrec.border.lesson import LessonSettings
 from jaxrec.errors import InputError
 from jaxrec.experiment import kept
-from jaxrec.experiment.fitting import refuse_taught_elsewhere, write_lesson
+from jaxrec.experiment.fitting import refuse_taught, write_lesson
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.study import adopt_taught
 from jaxrec.files import write_json
@@ -166,9 +166,9 @@ def test_whose_lesson_it_was(tmp_path: Path, protocol: str) -> None:
     for none in ({}, card | {"data_sha256": "of other data"}):
         assert not other.taught_here(none)
         assert not other.taught_elsewhere(none)
-    refuse_taught_elsewhere(again, "bert", card)
+    refuse_taught(again, "bert", card)
     with pytest.raises(InputError, match="bert was fine-tuned on another split of this data"):
-        refuse_taught_elsewhere(other, "bert", card)
+        refuse_taught(other, "bert", card)
 
 
 def with_embeddings(run: RunFolder, name: str, **card: Any) -> None:
