@@ -17,6 +17,7 @@ from jaxrec.evaluation.split import (
     cold_item_split,
     cold_user_split,
     leave_one_out_split,
+    pair_validation,
     per_user_validation,
     published_split,
     published_validation,
@@ -193,10 +194,11 @@ class Protocol(NamedTuple):
     def calibration_split(self, dataset: Dataset) -> Split:
         """Where items are cold: interactions with cold and with warm items held out of train.
 
-        The first inner fold is cold, and of each user's others a tenth is held out.
+        The first inner fold is cold, and of the others a tenth is held out, each on its own.
         """
         cold = self.validation_splits(dataset)[0]
-        warm = per_user_validation(dataset.interactions, cold, dataset.user_ids, self.seed)
+        ids = dataset.user_ids, dataset.item_ids
+        warm = pair_validation(dataset.interactions, cold, *ids, self.seed)
         return Split(warm.train, np.concatenate([cold.test, warm.test]))
 
 
