@@ -328,6 +328,7 @@ def _embed(
         terminal.say(f"{name}: embeddings are there already")
         return
     try:
+        from torch_embed import processes
         from torch_embed.encoding.encode import embed_file, expected_time, in_words
         from torch_embed.encoding.encoder import load_encoder
         from torch_embed.encoding.layout import lesson_of
@@ -345,7 +346,9 @@ def _embed(
     _say_replaced(paths[0], terminal, encoder.card(), "weights_sha256")
     encoded = encoded_elsewhere(opened, name, like)
     for kind in opened.kinds_of_texts:
-        opened.write_texts(kind)
+        with processes.first_ahead():
+            if processes.is_first():
+                opened.write_texts(kind)
         path, texts = opened.embeddings_path(name, kind), opened.texts_path(kind)
         if (expected := expected_time(encoder, texts, encoded)) is not None:
             if (why := opened.budget.too_long(Cost(0.0, expected, 0.0))) is not None:
@@ -358,7 +361,8 @@ def _embed(
         terminal.say(f"{name}: {in_words(card)} ({kind} texts)")
         opened.read_embeddings(name, kind)
         encoded.append(path)
-    terminal.say(unchosen(opened, name), set_stale_results_aside(opened))
+    if processes.is_first():
+        terminal.say(unchosen(opened, name), set_stale_results_aside(opened))
 
 
 def _name_in(opened: RunFolder, model: str) -> str:

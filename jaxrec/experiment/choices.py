@@ -166,7 +166,8 @@ def validation_ndcg(run: RunFolder, read: Callable[[Split], NDArray[np.float32]]
 
 def _choosers(run: RunFolder) -> tuple[str, ...]:
     """The signals by which embeddings are chosen; see `validation_ndcg`."""
-    return tuple(row for row in signals_of(run).rows if row not in SLOW and MODELS[row].text)
+    signals = signals_of(run, embedded=True).rows
+    return tuple(row for row in signals if row not in SLOW and MODELS[row].text)
 
 
 def _possible(

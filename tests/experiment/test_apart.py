@@ -17,6 +17,8 @@ from jaxrec.evaluation.split import Split
 from jaxrec.experiment.choices import choose_embeddings, evidence, validation_ndcg
 from jaxrec.experiment.fitting import refuse_taught, write_lesson
 from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.experiment.rows import Row
+from jaxrec.experiment.scoring import Fusion, _curves_for
 from jaxrec.experiment.study import adopt_taught
 from jaxrec.files import read_json, write_json
 from tests.tiny_models import tiny_bert
@@ -217,3 +219,19 @@ def test_an_encoder_that_validation_has_taught_embeds_nothing_here(
     strict = opened(tmp_path / "strict", protocol="strict")
     lesson = write_lesson(strict, tmp_path / "kept", "honest", LessonSettings("liked"))
     refuse_taught(strict, "bert-ft", lesson)  # it has kept validation out
+
+
+def test_alpha_is_not_chosen_where_the_published_recipe_has_learned_from_validation(
+    tmp_path: Path,
+) -> None:
+    run = opened(tmp_path / "run", protocol="published")
+    settings = LessonSettings("liked", per_user=2, validation=False)
+    lesson = write_lesson(run, tmp_path / "data", "published", settings)
+    sha256 = {"texts_sha256": run.texts_sha256("published")}
+    texts = Texts(run.texts("published"), sha256["texts_sha256"], "synthetic")
+    path = run.embeddings_path("bert-ft")
+    write_embeddings(path, texts, of_axis(run, 0), sha256 | {"training": lesson})
+    assert run.read_embeddings("bert-ft").E.shape == (run.dataset.items, 4)  # as published
+    rows, absent = [Row("mf+bert-ft", "", "mf", "bert-ft")], dict[str, str]()
+    assert not _curves_for(run, rows, absent, Fusion("published", None), lambda *_: None)
+    assert "has learned from validation" in absent["mf+bert-ft"]
