@@ -166,7 +166,8 @@ def test_whose_lesson_it_was(tmp_path: Path, protocol: str) -> None:
     for none in ({}, card | {"data_sha256": "of other data"}):
         assert not other.taught_here(none)
         assert not other.taught_elsewhere(none)
-    refuse_taught(again, "bert", card)
+    if protocol == "strict":  # where items are cold, validation has taught it: see test_apart
+        refuse_taught(again, "bert", card)
     with pytest.raises(InputError, match="bert was fine-tuned on another split of this data"):
         refuse_taught(other, "bert", card)
 
@@ -185,9 +186,10 @@ def test_embeddings_of_an_encoder_taught_on_another_split_are_refused(tmp_path: 
         for fold in (0, 1)
     )
     lesson = write_lesson(run, tmp_path / "data", "honest", LessonSettings("liked", folds=3))
+    taught: dict[str, Any] = {"training": lesson, "folds_sha256": ["of"] * 3}
     for of in (run, other):
-        with_embeddings(of, "bert-ft", model="bert", finetuned_from="bert", training=lesson)
-        with_embeddings(of, "honest-bert-ft", model="encoders/honest/bert-ft", training=lesson)
+        with_embeddings(of, "bert-ft", model="bert", finetuned_from="bert", **taught)
+        with_embeddings(of, "honest-bert-ft", model="encoders/honest/bert-ft", **taught)
     for name in ("bert-ft", "honest-bert-ft"):
         assert run.read_embeddings(name).card["training"] == lesson
         told = f"{name}.safetensors: its encoder was fine-tuned on another split"
