@@ -330,24 +330,27 @@ def _embed(
         terminal.say(f"{name}: embeddings are there already")
         return
     try:
+        from torch_embed import processes
         from torch_embed.encoding.encode import embed_file, expected_time, in_words
         from torch_embed.encoding.encoder import load_encoder
         from torch_embed.encoding.layout import lesson_of
     except ModuleNotFoundError as missing:
         raise InputError(f"embedding needs {missing.name}; pip install 'jaxrec[embed]'") from None
     from jaxrec.budget import Cost, in_time
-    from jaxrec.experiment.fitting import refuse_taught_elsewhere
+    from jaxrec.experiment.fitting import refuse_taught
     from jaxrec.experiment.rows import unchosen
     from jaxrec.experiment.scoring import set_stale_results_aside
     from jaxrec.experiment.study import encoded_elsewhere
 
-    refuse_taught_elsewhere(opened, model, lesson_of(model))
+    refuse_taught(opened, model, lesson_of(model))
     encoder = replace(load_encoder(model, **loading or {}), name=name)
     terminal.say(encoder.told())
     _say_replaced(paths[0], terminal, encoder.card(), "weights_sha256")
     encoded = encoded_elsewhere(opened, name, like)
     for kind in opened.kinds_of_texts:
-        opened.write_texts(kind)
+        with processes.first_ahead():
+            if processes.is_first():
+                opened.write_texts(kind)
         path, texts = opened.embeddings_path(name, kind), opened.texts_path(kind)
         if (expected := expected_time(encoder, texts, encoded)) is not None:
             if (why := opened.budget.too_long(Cost(0.0, expected, 0.0))) is not None:
@@ -360,7 +363,8 @@ def _embed(
         terminal.say(f"{name}: {in_words(card)} ({kind} texts)")
         opened.read_embeddings(name, kind)
         encoded.append(path)
-    terminal.say(unchosen(opened, name), set_stale_results_aside(opened))
+    if processes.is_first():
+        terminal.say(unchosen(opened, name), set_stale_results_aside(opened))
 
 
 def _name_in(opened: RunFolder, model: str) -> str:
@@ -414,9 +418,10 @@ def _finetune(
         stop(f"fine-tuning needs {missing.name}; pip install 'jaxrec[embed]'", 2)
     from jaxrec.border.draws import Taught
     from jaxrec.experiment.choices import validation_ndcg
-    from jaxrec.experiment.fitting import refuse_taught_elsewhere
+    from jaxrec.experiment.fitting import refuse_taught
     from jaxrec.experiment.rows import unchosen
     from jaxrec.experiment.scoring import set_stale_results_aside
+    from jaxrec.files import read_json
 
     silence()
     terminal, draw = session.terminal, options.pop("draw", None) or 1
@@ -426,7 +431,7 @@ def _finetune(
         recipe = resolve(model, **arithmetic, **options)
         opened = open_run_of(session, budget=budget)
         recipe = recipe.with_seed(opened.draw_seed(draw))
-        refuse_taught_elsewhere(opened, model, lesson_of(model))
+        refuse_taught(opened, model, lesson_of(model))
         base = _name_in(opened, model)
         name = Taught(base, draw).name
         kind = opened.kinds_of_texts[0] if options.get("preset") == "published" else "honest"
@@ -434,8 +439,9 @@ def _finetune(
         if processes.is_first():
             _prepare(opened, folder, model, kind, recipe, terminal)
 
-    def validate(E: Any) -> float:
-        figure = validation_ndcg(opened, E)
+    def validate(read: Any) -> float:
+        blind = read_json(folder / "card.json").get("blind", {})
+        figure = validation_ndcg(opened, lambda split: read(blind.get(split.sha256())))
         terminal.say(f"{name}: validation NDCG@25 {figure:.4f}")
         return figure
 

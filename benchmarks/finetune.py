@@ -46,7 +46,7 @@ def main(loss: str, protocol: str, epochs: int, folds: int, tag_dropout: float, 
     with tempfile.TemporaryDirectory() as scratch:
         run, data = open_run(Path(scratch) / "run", None, protocol, seed=1), Path(scratch) / "data"
         wanted = LessonSettings(PAIRS_OF[loss], pairs, BEST.popularity, folds)
-        write_lesson(run, data, "honest", wanted)
+        blind = write_lesson(run, data, "honest", wanted).get("blind", {})
         base = encode(load_encoder("minilm"), run.texts("honest"))
         start = time.perf_counter()
         found = finetune(
@@ -55,7 +55,7 @@ def main(loss: str, protocol: str, epochs: int, folds: int, tag_dropout: float, 
             replace(BEST.settings, loss=loss, epochs=epochs, tag_dropout=tag_dropout),
             Path(scratch) / "checkpoints",
             folds,
-            lambda E: validation_ndcg(run, E),
+            lambda read: validation_ndcg(run, lambda split: read(blind.get(split.sha256()))),
         )
         spent = time.perf_counter() - start
         print(f"{loss}: best epoch {found.epoch}, {spent:.0f} s, {found.history}")

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
 import cli
 from jaxrec import __version__
@@ -21,7 +23,9 @@ from jaxrec.console.outputs import Output
 from jaxrec.data.feedback import Feedback
 from jaxrec.evaluation.foreign_metrics import LIBRARIES
 from jaxrec.evaluation.protocol import PROTOCOLS
+from jaxrec.evaluation.split import Split
 from jaxrec.experiment.fitting import PUBLISHED
+from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.fusion.published import FUSIONS
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
@@ -405,6 +409,29 @@ def test_an_encoder_is_fine_tuned_and_used(tmp_path: Path) -> None:
         (run / "content.json").write_text(json.dumps(content))
         result = jaxrec("eval", "--run", run, "--row", "text", "-v")
         assert f"text rows read: {used}, year and genres" in result.output
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_where_items_are_cold_epochs_are_judged_by_what_choices_will_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bert, seen = tiny_bert(tmp_path / "bert"), []
+
+    def judged(run: RunFolder, read: Callable[[Split], NDArray[np.float32]]) -> float:
+        seen.append([read(split) for split in run.protocol.validation_splits(run.dataset)])
+        return float(len(seen))
+
+    monkeypatch.setattr("jaxrec.experiment.choices.validation_ndcg", judged)
+    result = jaxrec(
+        "embed", "--finetune", "--run", tmp_path / "run", "--data", "synthetic", "--model", bert,
+        "--protocol", "cold-items", "--epochs", 1, "--folds", 2, "--rate", 0.003,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    run = open_run(tmp_path / "run")
+    splits = run.protocol.validation_splits(run.dataset)
+    kept = [run.read_embeddings("bert-ft", "honest", split).E for split in splits]
+    np.testing.assert_array_equal(seen[-1], kept)
+    assert not np.array_equal(kept[0], kept[1])
 
 
 @pytest.mark.usefixtures("one_thread")

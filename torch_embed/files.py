@@ -6,6 +6,7 @@ Both are in the order of the catalogue; an item is its position there.
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,22 +89,39 @@ def read_encoded(path: Path, encoder: dict[str, Any]) -> dict[bytes, NDArray[np.
 
 
 def write_embeddings(
-    path: Path, texts: Texts, E: NDArray[np.float32], card: dict[str, Any]
+    path: Path,
+    texts: Texts,
+    E: NDArray[np.float32],
+    card: dict[str, Any],
+    by_fold: Iterable[NDArray[np.float32]] = (),
 ) -> None:
     """Write `embeddings` [items, dim] in catalogue order and `text_sha256` [items, 32].
 
-    Then the card with the file's hash. Both are written beside their place and renamed: whole or
-    absent.
+    Before them go the embeddings of all items `by_fold`, by each fold's model alone, into a folder
+    beside; then the card with all files' hashes. The hash of the file in `path` covers the others,
+    which its metadata name. Each is written beside its place and renamed: whole or absent.
     """
+    folds = path.with_suffix("")
+    numbered = ((folds / f"fold-{fold}.safetensors", own) for fold, own in enumerate(by_fold))
+    made = {place: _write(place, save({"embeddings": own})) for place, own in numbered}
+    if made:
+        card = card | {"folds_sha256": list(made.values())}
+    hashes = np.array([list(text_hash(text)) for text in texts.texts], np.uint8)
+    covered = {"folds_sha256": " ".join(made.values())} if made else None
+    sha256 = _write(path, save({"embeddings": E, "text_sha256": hashes}, covered))
+    whole = json.dumps(card | {"sha256": sha256}, indent=2) + "\n"
+    _write(path.with_suffix(".json"), whole.encode())
+    for left in set(folds.glob("fold-*.safetensors")) - made.keys():
+        left.unlink()
+
+
+def _write(path: Path, content: bytes) -> str:
+    """Write a whole file, or none; returns its hash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        hashes = np.array([list(text_hash(text)) for text in texts.texts], np.uint8)
-        content = save({"embeddings": E, "text_sha256": hashes})
         partial.write_bytes(content)
         partial.replace(path)
-        card = card | {"sha256": hashlib.sha256(content).hexdigest()}
-        partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path.with_suffix(".json"))
     finally:
         partial.unlink(missing_ok=True)
+    return hashlib.sha256(content).hexdigest()

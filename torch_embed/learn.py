@@ -68,7 +68,8 @@ def learn(
             | too_long(encoder, lesson.texts)
             | {"data": texts.data, "items": len(texts.texts), "texts_sha256": texts.sha256}
         )
-        write_embeddings(out, texts, found.E, card)
+        folds = range(recipe.folds if lesson.judged_apart else 0)
+        write_embeddings(out, texts, found.E, card, map(found.read, folds))
         clear(reached)
     processes.wait()
     return card

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from torch_embed.errors import InputError
+
 T = TypeVar("T")
 
 
@@ -35,7 +37,8 @@ def is_first() -> bool:
 def sum_over(tensor: Tensor) -> Tensor:
     """The sum of every process's `tensor`, in place."""
     if dist.is_initialized():
-        dist.all_reduce(tensor)
+        with _met():
+            dist.all_reduce(tensor)
     return tensor
 
 
@@ -44,14 +47,30 @@ def share(value: T) -> T:
     if not dist.is_initialized():
         return value
     shared = [value]
-    dist.broadcast_object_list(shared)
+    with _met():
+        dist.broadcast_object_list(shared)
     return shared[0]
 
 
 def wait() -> None:
     """Until every process is here."""
     if dist.is_initialized():
-        dist.barrier()
+        with _met():
+            dist.barrier()
+
+
+@contextmanager
+def _met() -> Iterator[None]:
+    """Around what all do together: an InputError where one of them is gone."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # Gloo has no kind of its own for this
+        raise InputError(
+            "another process has ended; start all again with the same command, and a fine-tuning"
+            f" goes on from its last checkpoint ({str(error).splitlines()[0][:200]})"
+        ) from error
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Reads item embeddings as torch_embed (or anyone) wrote them, and checks that they belong here."""
+"""Reads item embeddings as torch_embed (or anyone) wrote them, and checks that they belong here.
+
+NAME.safetensors, .json   of all items, and their card
+NAME/fold-K.safetensors   by the model of fold K alone; the card has their hashes (`folds_sha256`)
+"""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +25,9 @@ class Embeddings(NamedTuple):
     """Model, weights' hash, pooling, dim, texts' hash, this file's hash."""
 
 
-def read_embeddings(path: Path, items: int, texts_sha256: str, remedy: str) -> Embeddings:
+def read_embeddings(
+    path: Path, items: int, texts_sha256: str, remedy: str, fold: int | None = None
+) -> Embeddings:
     """Read `path` (safetensors: `embeddings` [items, dim] in catalogue order) and its card.
 
     Args:
@@ -29,22 +35,26 @@ def read_embeddings(path: Path, items: int, texts_sha256: str, remedy: str) -> E
         items: how many the catalogue has.
         texts_sha256: hash of ids and texts that the embeddings must be of.
         remedy: the command that makes them again, for the error.
+        fold: whose model alone, in place of each item by the model that has not learned from it.
 
     Raises:
         InputError: damaged, of other texts or items, not finite or not of unit length.
     """
     card_path = path.with_suffix(".json")
+    if fold is not None:
+        path = of_fold(path, fold)
     for needed in (path, card_path):
         if not needed.exists():
             raise InputError(f"{needed} is not there; run `{remedy}`")
     card = read_json(card_path, f"run `{remedy}`")
+    sha256 = card.get("sha256") if fold is None else card["folds_sha256"][fold]
     if card.get("texts_sha256") != texts_sha256:
         raise InputError(f"{path}: embeddings of other item texts; run `{remedy}`")
     try:
         E = load_file(path)["embeddings"]
     except (SafetensorError, KeyError) as error:
         raise InputError(f"{path}: damaged ({error}); run `{remedy}`") from None
-    if file_sha256(path) != card.get("sha256"):
+    if file_sha256(path) != sha256:
         raise InputError(f"{path}: not the file that {card_path.name} describes; run `{remedy}`")
     if len(E) != items:
         raise InputError(
@@ -63,3 +73,8 @@ def read_embeddings(path: Path, items: int, texts_sha256: str, remedy: str) -> E
             f"{path}: embedding {place} has norm {norms[place]:.4f}, not 1; run `{remedy}`"
         )
     return Embeddings(E.astype(np.float32), card)
+
+
+def of_fold(path: Path, fold: int) -> Path:
+    """Where the embeddings by one fold's model alone are, beside those in `path`."""
+    return path.with_suffix("") / f"fold-{fold}.safetensors"

@@ -8,7 +8,8 @@ card.json             counts, seeds and hashes
 
 Users and items are positions. What is of fold k is for the model of fold k and is drawn, or
 fitted, without any rating of its items: that model knows nothing of them, not even what their
-ratings say of users.
+ratings say of users. Where items are cold the card names, by hash, the splits inside train that
+something is chosen on, and the model that has seen nothing of what each holds out (`blind`).
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ from safetensors.numpy import save_file
 
 from jaxrec.border.alignment import alignment_targets
 from jaxrec.border.pairs import NONE, draw_pairs
-from jaxrec.border.taught import taught_split
+from jaxrec.border.taught import blind_models, taught_split
 from jaxrec.border.texts import ItemTexts, texts_sha256
 from jaxrec.data.dataset import Dataset, Interactions
 from jaxrec.data.features import item_features
@@ -76,12 +77,17 @@ def write_lesson(
     """
     split = taught_split(dataset, protocol, settings.validation)
     train = dataset.interactions.at(split.train)
+    blind = blind_models(dataset, protocol, settings.folds)
     fold = _folds(dataset, protocol, train, settings.folds)
     _write_texts(folder / "texts.parquet", texts, fold)
-    of_fold = [
-        train.at(np.flatnonzero(fold[train.items] != number)) if settings.folds > 1 else train
-        for number in range(settings.folds)
-    ]
+
+    def known_to(model: int) -> Interactions:
+        known = (settings.folds == 1) | (fold[train.items] != model)
+        for apart, of_model in blind:
+            known &= (model != of_model) | ~np.isin(split.train, apart.test)
+        return train.at(np.flatnonzero(known))
+
+    of_fold = [known_to(model) for model in range(settings.folds)]
     if settings.kind is None:
         path = folder / "targets.safetensors"
         examples = _write_targets(path, dataset, of_fold, pmf, fit_seed)
@@ -104,6 +110,7 @@ def write_lesson(
         "seed": protocol.seed,
         "texts": texts.kind,
         **settings._asdict(),
+        **({"blind": {apart.sha256(): model for apart, model in blind}} if blind else {}),
         "examples": examples,
         "examples_sha256": file_sha256(path),
     }

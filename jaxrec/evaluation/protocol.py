@@ -17,6 +17,7 @@ from jaxrec.evaluation.split import (
     cold_item_split,
     cold_user_split,
     leave_one_out_split,
+    pair_validation,
     per_user_validation,
     published_split,
     published_validation,
@@ -194,6 +195,16 @@ class Protocol(NamedTuple):
         One split; where there are folds one for each of the inner folds.
         """
         return self.rules.cut_inside(dataset, self.split, self.seed)
+
+    def calibration_split(self, dataset: Dataset) -> Split:
+        """Where items are cold: interactions with cold and with warm items held out of train.
+
+        The first inner fold is cold, and of the others a tenth is held out, each on its own.
+        """
+        cold = self.validation_splits(dataset)[0]
+        ids = dataset.user_ids, dataset.item_ids
+        warm = pair_validation(dataset.interactions, cold, *ids, self.seed)
+        return Split(warm.train, np.concatenate([cold.test, warm.test]))
 
 
 def readable_remarks(dataset: Dataset, protocol: Protocol) -> NDArray[np.bool_]:

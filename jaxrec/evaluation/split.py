@@ -86,6 +86,20 @@ def per_user_validation(interactions: Interactions, split: Split, users: Ids, se
     return _drawn(interactions, split.train, keys, VALIDATION_SHARE, FEWEST - 1)
 
 
+def pair_validation(
+    interactions: Interactions, split: Split, users: Ids, items: Ids, seed: int
+) -> Split:
+    """Cut the train part of `split`: each interaction is held out (as `test`) with chance 0.1.
+
+    It is drawn from the names of its user and item alone, so that no other interaction decides it.
+    """
+    train = interactions.at(split.train)
+    of_user, of_item = (ids.draws(seed, "validation") for ids in (users, items))
+    keys = of_user[train.users] ^ of_item[train.items]
+    held = splitmix64(keys, np.zeros(len(keys), np.int64)) < VALIDATION_SHARE * 2.0**64
+    return Split(split.train[~held], split.train[held])
+
+
 def temporal_split(
     interactions: Interactions, positions: NDArray[np.int64], share: float = TEST_SHARE
 ) -> Split:

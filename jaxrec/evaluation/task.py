@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol
-from jaxrec.evaluation.split import Split, per_user_validation
+from jaxrec.evaluation.split import Split
 from jaxrec.topk.item_sets import ItemSets
 
 
@@ -52,14 +52,11 @@ def validation_tasks(dataset: Dataset, protocol: Protocol) -> list[tuple[Split, 
 
 
 def calibration_task(dataset: Dataset, protocol: Protocol) -> tuple[Split, Task]:
-    """Interactions with cold and with warm items held out of such a train part, and the split.
+    """The task of `Protocol.calibration_split`, and that split.
 
-    The first inner fold is cold, and of each user's others a tenth is held out. Every unseen
-    item is a candidate: here one sees what a cold item in a list costs.
+    Every unseen item is a candidate: here one sees what a cold item in a list costs.
     """
-    cold = protocol.validation_splits(dataset)[0]
-    warm = per_user_validation(dataset.interactions, cold, dataset.user_ids, protocol.seed)
-    split = Split(warm.train, np.concatenate([cold.test, warm.test]))
+    split = protocol.calibration_split(dataset)
     task = _task(dataset, protocol, split, {"split": "cold and warm inside train"})
     return split, task._replace(catalogue=np.ones(dataset.items, bool))
 

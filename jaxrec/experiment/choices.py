@@ -51,7 +51,7 @@ def choose_embeddings(run: RunFolder) -> str | None:
     for name in names:
         sha256 = hash_on_card(run.embeddings_path(name, "honest"))
         if figures.get(name, {}).get("sha256") != sha256:
-            ndcg = validation_ndcg(run, run.read_embeddings(name, "honest").E)
+            ndcg = validation_ndcg(run, partial(_read, run, name))
             figures[name] = {"sha256": sha256, "validation_ndcg@25": ndcg}
             write_json(run.content_path, {"settings": settings, "ndcg": figures})
     return chosen_embeddings(run)
@@ -96,8 +96,12 @@ def evidence(run: RunFolder, split: Split, row: str | None = None) -> Evidence:
         InputError: the row reads texts, and embeddings are to be chosen.
     """
     name = chosen_embeddings(run) if row is None or MODELS[row].text else None
-    E = None if name is None else run.read_embeddings(name, "honest").E
-    return evidence_with(run, split, E)
+    return evidence_with(run, split, None if name is None else _read(run, name, split))
+
+
+def _read(run: RunFolder, name: str, split: Split) -> NDArray[np.float32]:
+    """[items, dim] the embeddings called `name` as a row may read them on this split."""
+    return run.read_embeddings(name, "honest", split).E
 
 
 def evidence_with(run: RunFolder, split: Split, E: NDArray[np.float32] | None) -> Evidence:
@@ -122,8 +126,8 @@ def identity_with_settings(run: RunFolder, row: str) -> Identity:
     return as_json(whole | identity_of(run, row))
 
 
-def validation_ndcg(run: RunFolder, E: NDArray[np.float32]) -> float:
-    """NDCG@25 on validation of the fusion, were E [items, dim] the embeddings of the texts.
+def validation_ndcg(run: RunFolder, read: Callable[[Split], NDArray[np.float32]]) -> float:
+    """NDCG@25 on validation of the fusion, were the embeddings of the texts what `read` gives.
 
     Signals that cannot be made here are left out, so that no model costs another its embeddings;
     so are those that a fine-tuned encoder would wait for after each epoch (`SLOW`), or that read no
@@ -131,7 +135,8 @@ def validation_ndcg(run: RunFolder, E: NDArray[np.float32]) -> float:
 
     Args:
         run: its settings and splits.
-        E: unit embeddings.
+        read: unit embeddings [items, dim] by whose encoder nothing that the split holds out has
+            been learned; asked for each split inside train.
     """
     from jaxrec.fusion.learning import Part
     from jaxrec.fusion.learning import learn_fusion as learn
@@ -139,7 +144,9 @@ def validation_ndcg(run: RunFolder, E: NDArray[np.float32]) -> float:
     tasks = validation_tasks(run.dataset, run.protocol)
     lacking: dict[str, str] = {}
     fits = _choosers(run)
-    made = [_possible(run, fits, evidence_with(run, split, E), lacking) for split, _ in tasks]
+    made = [
+        _possible(run, fits, evidence_with(run, split, read(split)), lacking) for split, _ in tasks
+    ]
     rows = [row for row in fits if row not in lacking]
     if not rows:
         why = "; ".join(f"no signal {row}: {why}" for row, why in lacking.items())
@@ -159,7 +166,8 @@ def validation_ndcg(run: RunFolder, E: NDArray[np.float32]) -> float:
 
 def _choosers(run: RunFolder) -> tuple[str, ...]:
     """The signals by which embeddings are chosen; see `validation_ndcg`."""
-    return tuple(row for row in signals_of(run).rows if row not in SLOW and MODELS[row].text)
+    signals = signals_of(run, embedded=True).rows
+    return tuple(row for row in signals if row not in SLOW and MODELS[row].text)
 
 
 def _possible(

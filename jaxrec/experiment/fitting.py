@@ -363,8 +363,8 @@ def write_lesson(
     )
 
 
-def refuse_taught_elsewhere(run: RunFolder, model: str, card: dict[str, Any]) -> None:
-    """Raise InputError if a lesson taught `model` what is held out here.
+def refuse_taught(run: RunFolder, model: str, card: dict[str, Any]) -> None:
+    """Raise InputError if a lesson taught `model` what is held out here, or chosen on.
 
     Args:
         run: where its embeddings would be used.
@@ -375,4 +375,9 @@ def refuse_taught_elsewhere(run: RunFolder, model: str, card: dict[str, Any]) ->
         raise InputError(
             f"{model} was fine-tuned on another split of this data and may know what is held out"
             " here; give its base model, with --finetune"
+        )
+    if run.taught_what_judges({"training": card}):
+        raise InputError(
+            f"{model} was fine-tuned on the ratings on which this run chooses; give its base model,"
+            " with --finetune"
         )

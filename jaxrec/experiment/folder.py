@@ -7,6 +7,7 @@ texts-honest.parquet, .json   under `published` beside them: without tags on hel
 mf.safetensors, .json    factors of the published fit
 pmf.safetensors, .json   factors of any other fit
 embeddings/NAME.safetensors, .json
+embeddings/NAME/fold-K.safetensors   where items are cold, the same by one fold's model alone
 embeddings/honest/NAME.safetensors, .json   of the honest texts, under `published`
 training/KIND/NAME/      the lesson of a fine-tuned encoder, and its training under way
 encoders/KIND/NAME/      a fine-tuned encoder; with folds a folder for each
@@ -34,13 +35,14 @@ import polars as pl
 
 from jaxrec.border.draws import Taught
 from jaxrec.border.embeddings import Embeddings, read_embeddings
-from jaxrec.border.taught import taught_splits
+from jaxrec.border.taught import judging_splits, taught_splits
 from jaxrec.border.texts import ItemTexts, texts_sha256, write_texts
 from jaxrec.budget import Budget
 from jaxrec.data.dataset import Dataset
 from jaxrec.data.features import item_features, item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
+from jaxrec.evaluation.split import Split
 from jaxrec.experiment.kept import card_of, read
 from jaxrec.files import read_json, whole_file, write_json
 from jaxrec.models.cost import Size
@@ -330,17 +332,45 @@ class RunFolder:
         """Was it made from another split of this data, and so perhaps from what is tested here?"""
         return lesson.get("data_sha256") == self.dataset.sha256 and not self.taught_here(lesson)
 
+    def taught_what_judges(self, card: dict[str, Any]) -> bool:
+        """Has validation reached all that there is of the embeddings with this card?
+
+        Where items are cold no lesson keeps it out, but what each fold's model alone has embedded
+        is there too, and one of them has not seen what a choice is made on.
+        """
+        lesson = card.get("training", {})
+        if not self.taught_here(lesson) or lesson["split_sha256"] != self._whole_train:
+            return False
+        blind = lesson.get("blind", {}) if "folds_sha256" in card else {}
+        return not self._judging_splits <= blind.keys()
+
+    # cut and hashed once: whoever reads embeddings asks
     @cached_property
     def _taught_splits(self) -> Set[str]:
-        # cut once: whoever reads embeddings asks
         return taught_splits(self.dataset, self.protocol)
 
-    def read_embeddings(self, name: str, kind: str | None = None) -> Embeddings:
+    @cached_property
+    def _whole_train(self) -> str:
+        return self.protocol.split.sha256()
+
+    @cached_property
+    def _judging_splits(self) -> Set[str]:
+        return {split.sha256() for split in judging_splits(self.dataset, self.protocol)}
+
+    def read_embeddings(
+        self, name: str, kind: str | None = None, split: Split | None = None
+    ) -> Embeddings:
         """The embeddings called `name`; of the first kind of texts by default.
+
+        Args:
+            name: of the embeddings.
+            kind: of texts.
+            split: inside train, for what is chosen on it: where encoders have learned from what it
+                holds out, all items are embedded by one that has not.
 
         Raises:
             InputError: they are not of this run's texts, or their encoder was fine-tuned on another
-                split of this data.
+                split of this data or on what is chosen on here.
         """
         kind = self.kinds_of_texts[0] if kind is None else kind
         path = self.embeddings_path(name, kind)
@@ -351,7 +381,14 @@ class RunFolder:
                 f"{path}: its encoder was fine-tuned on another split of this data and may know"
                 f" what is held out here; {again}remove it and {path.stem}.json"
             )
-        return read_embeddings(path, self.dataset.items, self.texts_sha256(kind), command)
+        if kind == "honest" and self.taught_what_judges(card):
+            raise InputError(
+                f"{path}: its encoder has learned from the ratings on which this run chooses; run"
+                f" `{command}`, or remove it and {path.stem}.json"
+            )
+        blind = card.get("training", {}).get("blind", {})
+        fold = None if split is None else blind.get(split.sha256())
+        return read_embeddings(path, self.dataset.items, self.texts_sha256(kind), command, fold)
 
     def write_texts(self, kind: str) -> None:
         """Write the item texts for the encoder."""

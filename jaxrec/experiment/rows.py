@@ -226,12 +226,15 @@ class Signals(NamedTuple):
     """Better ones that do not fit the budget, and why."""
 
 
-def signals_of(run: RunFolder, left_out: dict[str, str] | None = None) -> Signals:
+def signals_of(
+    run: RunFolder, left_out: dict[str, str] | None = None, embedded: bool = False
+) -> Signals:
     """Of each of `SIGNALS` the first that can be made of these data and fits the budget.
 
     Args:
         run: the experiment.
         left_out: what did not fit when the fusion was learned, in place of what does not fit now.
+        embedded: suppose that texts have embeddings, as when some are judged that are not kept yet.
     """
     chosen, lost, held = [], {}, 0.0
     for candidates in SIGNALS:
@@ -239,7 +242,7 @@ def signals_of(run: RunFolder, left_out: dict[str, str] | None = None) -> Signal
             if name in chosen:
                 break
             row = Row(name, MODELS[name].label, None, None, True)
-            if pointless(run, row) is not None or MODELS[name].lacks is not None:
+            if pointless(run, row, embedded) is not None or MODELS[name].lacks is not None:
                 continue
             why = too_much(run, name, held) if left_out is None else left_out.get(name)
             if why is None:
@@ -327,12 +330,15 @@ def unread_factors(run: RunFolder, card: dict[str, Any]) -> str | None:
     )
 
 
-def pointless(run: RunFolder, row: Row) -> str | None:
-    """Why these data give a row nothing to learn from that others do not have, if so."""
-    return _unreadable(run, row) or _repeated(run, row.name)
+def pointless(run: RunFolder, row: Row, embedded: bool = False) -> str | None:
+    """Why these data give a row nothing to learn from that others do not have, if so.
+
+    With `embedded` it lacks no embeddings, whatever is there.
+    """
+    return _unreadable(run, row, embedded) or _repeated(run, row.name)
 
 
-def _unreadable(run: RunFolder, row: Row) -> str | None:
+def _unreadable(run: RunFolder, row: Row, embedded: bool) -> str | None:
     """Why a row that reads what is written of the items has nothing to read, if so."""
     learned = reads_texts([row])
     if (not learned and row.embeddings is None) or (learned and run.metadata_differ):
@@ -344,7 +350,7 @@ def _unreadable(run: RunFolder, row: Row) -> str | None:
         return "no item has a text; give items a title, or take rows that read none"
     if len(texts) == 1:
         return "all items have the same text; take rows that read none"
-    if learned and not run.embedding_names("honest"):
+    if learned and not embedded and not run.embedding_names("honest"):
         return run.embed_command("minilm", "honest")
     return None
 

@@ -55,7 +55,7 @@ from jaxrec.experiment.fitting import (
     settings_on,
 )
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.experiment.kept import hash_on_card
+from jaxrec.experiment.kept import card_of, hash_on_card
 from jaxrec.experiment.rows import Row, cost_of, lacking, reads_texts, rows_of, settings_of
 from jaxrec.files import json_sha256, whole_file
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
@@ -540,7 +540,13 @@ def _curves_for(
         if row.factors is not None and row.embeddings is not None and row.name not in absent
     }
     curves: dict[str, Curve] = {}
-    if fusion.alpha is None and fused_rows:
+    if fusion.alpha is not None:
+        return curves
+    for name, of in tuple(fused_rows.items()):
+        if run.taught_what_judges(card_of(run.embeddings_path(of))):
+            absent[name] = "its encoder has learned from validation, which chooses; give an --alpha"
+            del fused_rows[name]
+    if fused_rows:
         with excused(lambda why: absent.update(dict.fromkeys(fused_rows, why))):
             settings = settings_on(run.read_factors("mf")[1])
             embeddings = {name: run.read_embeddings(name) for name in fused_rows.values()}

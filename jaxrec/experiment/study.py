@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from jaxrec.border.embeddings import of_fold
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import Comparisons, Mean, Numbers, ScoreCard, Summary, read_card
 from jaxrec.evaluation.protocol import PROTOCOLS
@@ -22,6 +23,7 @@ from jaxrec.evaluation.significance import (
     interval_and_p,
 )
 from jaxrec.experiment.folder import RunFolder
+from jaxrec.experiment.kept import card_of
 from jaxrec.files import read_json, whole_file
 
 
@@ -228,9 +230,11 @@ def adopt_taught(run: RunFolder, name: str, model_id: str, others: Sequence[Path
         if not _taught_the_same(run, made, model_id):
             continue
         if made != wanted:
+            folds = range(len(card_of(made).get("folds_sha256", [])))
+            for fold in folds:
+                _copy(of_fold(made, fold), of_fold(wanted, fold))
             for suffix in (wanted.suffix, ".json"):
-                with whole_file(wanted.with_suffix(suffix)) as partial:
-                    shutil.copyfile(made.with_suffix(suffix), partial)
+                _copy(made.with_suffix(suffix), wanted.with_suffix(suffix))
         run.read_embeddings(name, "honest")  # refuses what is damaged
         if holder == run.path:
             return f"{name}: embeddings are there already"
@@ -252,4 +256,10 @@ def _taught_the_same(run: RunFolder, made: Path, model_id: str) -> bool:
     if card.get("finetuned_from") != model_id:
         return False
     same_texts = card["training"].get("texts_sha256") == run.texts_sha256("honest")
-    return same_texts and run.taught_here(card["training"])
+    taught_here = run.taught_here(card["training"]) and not run.taught_what_judges(card)
+    return same_texts and taught_here
+
+
+def _copy(made: Path, wanted: Path) -> None:
+    with whole_file(wanted) as beside:
+        shutil.copyfile(made, beside)

@@ -17,8 +17,10 @@ from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.evaluation.split import (
     FOLDS,
+    Split,
     cold_item_split,
     cold_user_split,
+    pair_validation,
 )
 from jaxrec.evaluation.task import calibration_task, evaluation_task, unseen_task, validation_tasks
 from jaxrec.sources.synthetic import STARS, films
@@ -80,6 +82,18 @@ def test_calibration_holds_out_warm_ratings_and_cold_items(synthetic: Dataset) -
     assert task.catalogue.all()
     rated = task.item_counts[task.relevant.items] > 0
     assert 0 < rated.sum() < len(rated)
+
+
+def test_calibration_holds_out_each_warm_rating_by_its_own_pair(synthetic: Dataset) -> None:
+    """Whatever the others are: an encoder that must not know these learns nothing from the draw."""
+    protocol = Protocol.of("cold-items", synthetic, 3)
+    everything = protocol.calibration_split(synthetic)
+    warm = protocol.validation_splits(synthetic)[0].train
+    held = np.isin(warm, everything.test)
+    assert 0.08 < held.mean() < 0.12
+    ids = synthetic.user_ids, synthetic.item_ids
+    half = pair_validation(synthetic.interactions, Split(warm[::2], warm[:0]), *ids, 3)
+    np.testing.assert_array_equal(half.test, warm[::2][held[::2]])
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -122,7 +122,7 @@ def test_alpha_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_fusion_is_learned_and_encoders_are_validated(run: RunFolder) -> None:
     assert 0 < max(learn_fusion(run).learned.ndcg.values()) <= 1
     E = np.eye(ITEMS, dtype=np.float32)
-    assert 0 < validation_ndcg(run, E) <= 1
+    assert 0 < validation_ndcg(run, lambda split: E) <= 1
 
 
 def test_embeddings_are_judged_by_one_signal_where_no_more_fit(
@@ -133,10 +133,10 @@ def test_embeddings_are_judged_by_one_signal_where_no_more_fit(
     ((split, task),) = validation_tasks(run.dataset, run.protocol)
     fitted = fit("pmf+text", evidence_with(run, split, E), settings_of(run, "pmf+text"))
     expected = evaluate(fitted, task, (25,)).metrics["ndcg@25"]
-    assert validation_ndcg(run, E) == pytest.approx(expected)
+    assert validation_ndcg(run, lambda split: E) == pytest.approx(expected)
     monkeypatch.setattr("jaxrec.experiment.choices._choosers", lambda _: ())
     with pytest.raises(InputError, match="no signal reads texts; give more"):
-        validation_ndcg(run, E)
+        validation_ndcg(run, lambda split: E)
 
 
 def test_a_signal_that_cannot_be_made_costs_only_itself(

@@ -1,9 +1,6 @@
 """From a lesson to a saved encoder: a small Qwen3 in NF4 with LoRA, a BERT in full."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -299,30 +296,3 @@ def test_gradients_reach_adapters_through_checkpoints(qwen3_folder: str, packing
     assert trained
     assert all(p.grad is not None for p in trained)
     assert encoder.model.is_gradient_checkpointing
-
-
-LAUNCHER = [
-    "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-    "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("what", [["--finetune", "--epochs", "1", "--folds", "2"], []])
-def test_two_processes_do_what_one_does(tmp_path: Path, what: list[str]) -> None:
-    """The batches of training, and of encoding, are shared."""
-    base, found = str(tiny_bert(tmp_path / "bert")), []
-    if what:
-        what = [*what, "--micro-tokens", "60", "--rate", "0.003"]
-    for number, launcher in enumerate(([], LAUNCHER)):
-        run = tmp_path / str(number)
-        command = ["embed", "--run", str(run), "--data", "synthetic", "--model", base, *what]
-        done = subprocess.run(
-            [sys.executable, *launcher, str(ROOT / "cli.py"), *command],
-            capture_output=True,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        )
-        assert done.returncode == 0, done.stderr
-        (path,) = (run / "embeddings").glob("*.safetensors")
-        found.append(load_file(path)["embeddings"])
-    np.testing.assert_allclose(found[0], found[1], atol=1e-4)

@@ -3,7 +3,8 @@
 With folds, one model a fold learns from examples made without the fold's items; they go through
 their epochs side by side. An item is embedded by the model of its fold, which has seen none of its
 ratings, and an item without ratings by the unit mean of all. After each epoch the caller's
-validation judges these embeddings; the best epoch's are kept.
+validation judges these embeddings; the best epoch's are kept. A lesson whose folds are what is
+judged on says so (`Lesson.judged_apart`): then it reads what each model alone makes of all items.
 """
 
 import math
@@ -48,15 +49,19 @@ class Progress(NamedTuple):
 
 
 OnStep = Callable[[Progress], None]
-Validate = Callable[[NDArray[np.float32]], float]
-"""A figure of merit of embeddings [items, dim]; the larger the better."""
+Read = Callable[[int | None], NDArray[np.float32]]
+"""Gives embeddings [items, dim]: by the model of one fold, or None for each item by its own."""
+Validate = Callable[[Read], float]
+"""A figure of merit of embeddings; the larger the better."""
 
 
 class Tuned(NamedTuple):
     """What fine-tuning gives."""
 
     E: NDArray[np.float32]
-    """[items, dim] of the best epoch."""
+    """[items, dim] of the best epoch, each item by the model of its fold."""
+    read: Read
+    """The same, and if the lesson's folds are judged on, by one fold's model alone."""
     base: NDArray[np.float32]
     """[items, dim] of the untouched encoder."""
     weights: list[dict[str, Tensor]]
@@ -137,24 +142,24 @@ class _Run:
         base = self.state.base(lambda: encode(self.encoder, self.lesson.texts))
         heads = [torch.from_numpy(first_head(self.lesson, own, base)) for own in self.examples]
         if not history:
-            history = [self._judged(base)]
+            history = [self._judged(lambda fold: base)]
             self.state.write_history(history)
         folds = range(self.folds)
         while len(history) <= self.settings.epochs and not self._is_over(history):
             epoch = len(history)
             loss = [self._epoch(fold, epoch, weights | {HEAD: heads[fold]}) for fold in folds]
-            E = self._embed_all()
-            history = [*history, {"loss": float(np.mean(loss))} | self._judged(E)]
+            self._embed_all()
+            history = [*history, {"loss": float(np.mean(loss))} | self._judged(self.state.read)]
             if _best(history) == epoch:
-                self.state.keep(E, self.folds)
+                self.state.keep(self.folds)
             self.state.write_history(history)
-        E, best = self.state.best(self.folds)
-        return Tuned(E, base, best, _best(history), history)
+        read, best = self.state.best(self.folds)
+        return Tuned(read(None), read, base, best, _best(history), history)
 
-    def _judged(self, E: NDArray[np.float32]) -> dict[str, float]:
+    def _judged(self, read: Read) -> dict[str, float]:
         if self.validate is None:
             return {}
-        figure = self.validate(E) if processes.is_first() else 0.0
+        figure = self.validate(read) if processes.is_first() else 0.0
         return {"validation": processes.share(figure)}
 
     def _is_over(self, history: list[dict[str, float]]) -> bool:
@@ -163,22 +168,26 @@ class _Run:
             return False
         return len(history) - 1 - _best(history) >= patience
 
-    def _embed_all(self) -> NDArray[np.float32]:
-        """[items, dim], each item by the model of its fold."""
-        of_all = self.lesson.fold < 0
+    def _embed_all(self) -> None:
+        """Write the embeddings of all items, each by the model of its fold, and what is judged."""
+        fold_of = self.lesson.fold if self.folds > 1 else np.zeros_like(self.lesson.fold)
+        of_all, apart = fold_of < 0, self.lesson.judged_apart
         E = np.empty((len(of_all), self.encoder.dim), np.float32)
         each = []
         for fold in range(self.folds):
             reached = self.state.of_fold(fold)
             assert reached is not None
             put_weights(self.encoder.model, reached["weights"])
-            if self.folds == 1:
-                return encode(self.encoder, self.lesson.texts)
-            own = np.flatnonzero((self.lesson.fold == fold) | of_all)
-            E[own] = encode(self.encoder, [self.lesson.texts[item] for item in own])
-            each.append(E[of_all])
-        E[of_all] = unit_mean(each)
-        return E
+            own = np.flatnonzero((fold_of == fold) | of_all | apart)
+            found = encode(self.encoder, [self.lesson.texts[item] for item in own])
+            if apart:
+                self.state.write_embeddings(found, fold)
+            mine = fold_of[own] == fold
+            E[own[mine]] = found[mine]
+            each.append(found[of_all[own]])
+        if of_all.any():
+            E[of_all] = unit_mean(each)
+        self.state.write_embeddings(E)
 
     def _epoch(self, fold: int, epoch: int, start: dict[str, Tensor]) -> float:
         """One epoch of one fold's model, or what is left of it; returns the mean loss.

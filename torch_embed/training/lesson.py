@@ -75,6 +75,11 @@ class Lesson(NamedTuple):
     targets: Targets | None
     card: dict[str, Any]
 
+    @property
+    def judged_apart(self) -> bool:
+        """Are epochs judged on the folds, on each by what the model blind to it embeds?"""
+        return bool(self.card.get("blind"))
+
 
 def read_lesson(folder: Path) -> Lesson:
     """Read the folder of a lesson.

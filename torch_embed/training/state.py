@@ -64,20 +64,33 @@ class TrainingState:
             _whole(self._path(fold), partial(torch.save, reached))
         processes.wait()
 
-    def keep(self, E: NDArray[np.float32], folds: int) -> None:
+    def write_embeddings(self, E: NDArray[np.float32], fold: int | None = None) -> None:
+        """What the folds' models give: of one alone, or None for each item by that of its fold."""
+        if processes.is_first():
+            _write_embeddings(self.folder / _embeddings(fold), E)
+        processes.wait()
+
+    def read(self, fold: int | None) -> NDArray[np.float32]:
+        """What was written of the epoch that ended last."""
+        return _read_embeddings(self.folder / _embeddings(fold))
+
+    def keep(self, folds: int) -> None:
         """Put the folds' weights, and the embeddings they give, aside as the best."""
         if processes.is_first():
             self._kept.mkdir(exist_ok=True)
             for fold in range(folds):
                 weights = {"weights": _load(self._path(fold))["weights"]}
                 _whole(self._kept / self._path(fold).name, partial(torch.save, weights))
-            _write_embeddings(self._kept / "embeddings.safetensors", E)
+            for made in self.folder.glob("embeddings*.safetensors"):
+                _whole(self._kept / made.name, partial(shutil.copyfile, made))
         processes.wait()
 
-    def best(self, folds: int) -> tuple[NDArray[np.float32], list[dict[str, Tensor]]]:
-        """What was put aside."""
+    def best(
+        self, folds: int
+    ) -> tuple[Callable[[int | None], NDArray[np.float32]], list[dict[str, Tensor]]]:
+        """What was put aside: what reads the embeddings, and the weights of each fold."""
         weights = [_load(self._kept / self._path(fold).name)["weights"] for fold in range(folds)]
-        return _read_embeddings(self._kept / "embeddings.safetensors"), weights
+        return lambda fold: _read_embeddings(self._kept / _embeddings(fold)), weights
 
     @property
     def _kept(self) -> Path:
@@ -91,6 +104,10 @@ def clear(folder: Path) -> None:
     """Remove a state, first of all what says whose it is: half a state is nobody's."""
     (folder / "run.json").unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _embeddings(fold: int | None) -> str:
+    return "embeddings.safetensors" if fold is None else f"embeddings-{fold}.safetensors"
 
 
 def _load(path: Path) -> dict[str, Any]:

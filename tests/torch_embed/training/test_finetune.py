@@ -1,6 +1,5 @@
 """Fine-tuning on planted tasks, with encoders made by the test."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch_embed.encoding.encoder import Encoder, load_encoder
 from torch_embed.errors import InputError
 from torch_embed.training.backward import _embed, backward
 from torch_embed.training.examples import make_batch
-from torch_embed.training.finetune import OnStep, Progress, Tuned, finetune
+from torch_embed.training.finetune import OnStep, Progress, Read, Tuned, Validate, finetune
 from torch_embed.training.lesson import NONE, Lesson, Pairs, Targets
 from torch_embed.training.recipe import LOSSES, Settings
 
@@ -78,6 +77,10 @@ def purity(E: NDArray[np.float32]) -> float:
     """Share of the items whose nearest neighbour is of their kind."""
     similarity = E @ E.T - 2 * np.eye(len(E))
     return float(np.mean(similarity.argmax(axis=1) % 4 == np.arange(len(E)) % 4))
+
+
+def purity_of(read: Read) -> float:
+    return purity(read(None))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -164,12 +167,9 @@ def test_a_killed_run_ends_like_an_unbroken_one(
     lesson = planted("alignment", folds)
     settings = replace(SETTINGS, loss="alignment", batch=8, patience=1)
 
-    def judge(E: NDArray[np.float32]) -> float:
-        return purity(E)
-
     def run(folder: str, **more: Any) -> Tuned:
         encoder = trainable(load_encoder(bert_folder, "cpu"), lora)
-        return finetune(encoder, lesson, settings, tmp_path / folder, folds, judge, **more)
+        return finetune(encoder, lesson, settings, tmp_path / folder, folds, purity_of, **more)
 
     whole = run("whole")
     with pytest.raises(Killed):
@@ -187,22 +187,22 @@ def test_a_run_killed_before_it_was_judged_ends_like_an_unbroken_one(
     """All steps of the epoch are done, dropout of fresh adapters is still on."""
     lesson, settings = planted("info-nce"), replace(SETTINGS, epochs=1, patience=1)
 
-    def run(folder: str, judge: Callable[[NDArray[np.float32]], float]) -> Tuned:
+    def run(folder: str, judge: Validate) -> Tuned:
         encoder = trainable(load_encoder(bert_folder, "cpu"), Lora(rank=4, dropout=0.5))
         return finetune(encoder, lesson, settings, tmp_path / folder, validate=judge)
 
     calls: list[int] = []
 
-    def dies(E: NDArray[np.float32]) -> float:
+    def dies(read: Read) -> float:
         calls.append(1)
         if len(calls) == 2:
             raise Killed
-        return purity(E)
+        return purity_of(read)
 
-    whole = run("whole", purity)
+    whole = run("whole", purity_of)
     with pytest.raises(Killed):
         run("broken", dies)
-    np.testing.assert_array_equal(run("broken", purity).E, whole.E)
+    np.testing.assert_array_equal(run("broken", purity_of).E, whole.E)
 
 
 def test_other_settings_begin_anew(bert_folder: str, tmp_path: Path) -> None:
@@ -244,8 +244,8 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(bert: Encoder, tmp_pat
     figures = iter([0.1, 0.3, 0.5, 0.4, 0.45, 0.9])
     seen: list[NDArray[np.float32]] = []
 
-    def judge(E: NDArray[np.float32]) -> float:
-        seen.append(E)
+    def judge(read: Read) -> float:
+        seen.append(read(None))
         return next(figures)
 
     settings = replace(SETTINGS, epochs=5, patience=2)
