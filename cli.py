@@ -211,7 +211,7 @@ def run(
         raise click.UsageError("several processes share `jaxrec embed`; start `run` as one")
     from jaxrec.evaluation.card import write_card
     from jaxrec.experiment.study import grid, summarise
-    from jaxrec.files import write_json
+    from jaxrec.files import write_sealed
     from jaxrec.report.summary import tables
     from jaxrec.report.verdict import Standing, three_lines
 
@@ -232,7 +232,7 @@ def run(
         return
     summary = summarise([cell.path for cell in cells])
     for place in filter(None, (session.path / "summary.json", json_path)):
-        write_json(place, summary.to_json())
+        write_sealed(place, summary.to_json())
     for k in what["ks"]:
         session.terminal.result(*tables(summary, k))
     standing = Standing.of_study(summary, max(what["ks"]))

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import jax
 import numpy as np
 
-from jaxrec.files import read_json, write_json
+from jaxrec.files import Form, read_sealed, write_sealed
 
 State = TypeVar("State")
 
@@ -66,7 +66,8 @@ class Checkpoints:
         """Where orbax has saved a state, if it has, and the losses until then."""
         self._saved_at = time.monotonic()
         card = self.folder / "checkpoint.json"
-        saved = read_json(card) if card.exists() else {}
+        form: Form = {"identity": dict, "state": str, "losses": list}
+        saved = read_sealed(card, "delete it and make it again", form) if card.exists() else {}
         if saved.get("identity") != self.identity:
             self.clear()
             return None, []
@@ -94,7 +95,7 @@ class Checkpoints:
         write(self.folder / name)
         if first:
             card = {"identity": self.identity, "state": name, "losses": losses}
-            write_json(self.folder / "checkpoint.json", card)
+            write_sealed(self.folder / "checkpoint.json", card)
             for older in self.folder.glob("sweep-*"):
                 if older.name != name:
                     shutil.rmtree(older)
