@@ -19,7 +19,7 @@ import click
 from jaxrec.commands import learning, machine, measuring, reporting, serving, web
 from jaxrec.commands.learning import train, tune_rows
 from jaxrec.commands.measuring import measure, tracked
-from jaxrec.commands.opening import budget_of, open_existing, open_run_of
+from jaxrec.commands.opening import budget_of, hold, open_existing, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import (
     Session,
@@ -30,6 +30,7 @@ from jaxrec.console.session import (
     strict_option,
 )
 from jaxrec.errors import InputError, excuse, excused
+from jaxrec.locks import of_model, of_run
 from jaxrec.tracking import check_tracker
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ def run(
     check_tracker(track)
     budget = budget_of(memory, minutes)
     cells = grid(session.path, session.protocol, session.seed, seeds, inits)
+    hold(of_run(session.path), session.path)  # of several run folders the summary, too
     for cell in cells:
         where = {"seed": cell.seed, "fold": cell.fold, "init": cell.init}
         opened = open_run_of(session, cell.path, budget, **where)
@@ -507,6 +509,7 @@ def fit(
     from jaxrec.serving.folder import check_place, in_words, write_model
 
     check_place(out)
+    hold(of_model(out), out)
     opened, terminal = open_existing(session, budget_of(memory)), session.terminal
     members = None if segments is None else read_segments(segments, opened.dataset.user_ids)
     of_card, card = fitting.choose_row(opened, row)
@@ -588,6 +591,7 @@ def add_items(terminal: Terminal, model: Path, items: Path, encoder: str | None)
     from jaxrec.serving.folder import read_model, write_model
     from jaxrec.serving.model import check_places_items
 
+    hold(of_model(model), model)
     served = read_model(model)
     check_places_items(served)
     catalogue, said = new_items(served, items)

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 GROUND = {"errors", "files", "budget", "caches", "titles"}
-# and `tracking` and `launch`, for commands alone
+# and `tracking`, `launch` and `locks`, for commands alone
 DATA = GROUND | {"data", "devices"}
 LISTS = DATA | {"topk", "evaluation"}
 MAY_IMPORT = {
@@ -46,6 +46,7 @@ MAY_IMPORT = {
         "health",
         "tracking",
         "launch",
+        "locks",
     },
 }
 OF_TORCH = {

@@ -22,6 +22,7 @@ from jaxrec.data.feedback import Feedback
 from jaxrec.evaluation.foreign_metrics import LIBRARIES
 from jaxrec.evaluation.protocol import PROTOCOLS
 from jaxrec.experiment.fitting import PUBLISHED
+from jaxrec.files import sealed
 from jaxrec.fusion.published import FUSIONS
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
@@ -402,7 +403,7 @@ def test_an_encoder_is_fine_tuned_and_used(tmp_path: Path) -> None:
     assert figure == pytest.approx(card["validation"]["best"], abs=1e-6)
     for better, used in ((1, "bert-ft"), (-1, "bert")):
         content["ndcg"]["bert"]["validation_ndcg@25"] = figure - better * 0.1
-        (run / "content.json").write_text(json.dumps(content))
+        write_json(run / "content.json", sealed(content))
         result = jaxrec("eval", "--run", run, "--row", "text", "-v")
         assert f"text rows read: {used}, year and genres" in result.output
 
@@ -870,7 +871,7 @@ def test_alpha_is_chosen_on_validation(tmp_path: Path) -> None:
     recommended = jaxrec("recommend", "--run", run, "--user", 1, "--row", "mf+minilm")
     assert f"fusion sigmoid-cosine, alpha {hybrid['alpha']}" in recommended.output
     results = json.loads((run / "results.json").read_text())
-    (run / "results.json").write_text(json.dumps(results | {"version": 0}))
+    (run / "results.json").write_text(json.dumps(sealed(results | {"version": 0})))
     refused = jaxrec("recommend", "--run", run, "--user", 1, "--row", "mf+minilm")
     assert refused.exit_code == 2
     assert f"run `jaxrec eval --run {run}` for a new one" in refused.output

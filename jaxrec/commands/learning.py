@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxrec.commands.opening import budget_of, open_run_of
+from jaxrec.commands.opening import budget_of, hold, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import Session, on_run_folder, resumable
 from jaxrec.errors import InputError
 from jaxrec.launch import Place, joined, place_of, together, wait
+from jaxrec.locks import of_run
 from jaxrec.tracking import Record, check_tracker, tell
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def train_together(
         raise InputError(
             f"{session.path} is the run folder of an experiment by one process; give another --run"
         )
+    if place.speaks:
+        hold(of_run(session.path), session.path)
     folder = Path(session.data)
     shard = read_card(folder)
     dataset = read_shard(folder, shard.own(place.process, place.processes))
