@@ -22,8 +22,9 @@ SEAL, VERSION = "seal", "version"
 """What `write_sealed` adds: a hash of all else, and the version of what is written."""
 Form = dict[str, type | tuple[type, ...]]
 """What JSON must have: names, and what each value is."""
-OF_RUST = re.compile(r"\(os error ([0-9]+)\)")
-"""How Polars and safetensors say that the system refused: an exception of theirs has no `errno`."""
+REFUSED = re.compile(r"\(os error ([0-9]+)\)|\[os_error_code='([0-9]+)'\]")
+"""How Polars and safetensors, and tensorstore, say that the system refused: an exception of theirs
+has no `errno`."""
 
 
 @contextmanager
@@ -46,23 +47,38 @@ def whole_file(path: Path) -> Iterator[Path]:
         # the end of a name that may be as long as the system allows
         partial = folder / f".{place.name[-40:]}.{os.getpid()}.partial"
         afterwards.callback(partial.unlink, missing_ok=True)
-        try:
+        with refused_as(path, partial):
             yield partial
             if streams:
                 _pour(partial, path)
             else:
                 partial.replace(place)
-        except Exception as error:
-            if (number := OF_RUST.search(str(error))) is not None:
-                code = int(number[1])
-                raise OSError(code, os.strerror(code), str(path)) from error
-            if (
-                isinstance(error, OSError)
-                and error.errno is not None
-                and error.filename in (None, str(partial))
-            ):
+
+
+@contextmanager
+def refused_as(path: Path, beside: Path | None = None) -> Iterator[None]:
+    """Around what writes `path` by other means: what the system refuses there is said of `path`.
+
+    Args:
+        path: what the user knows of.
+        beside: a file or folder that is written in its stead.
+
+    Raises:
+        OSError: the system refuses; its `filename` is `path` where it was nothing, `beside`, or
+            in that.
+    """
+    try:
+        yield
+    except Exception as error:
+        known = getattr(error, "errno", None)
+        if known is None and (number := REFUSED.search(str(error))) is not None:
+            code = int(number[1] or number[2])
+            raise OSError(code, os.strerror(code), str(path)) from error
+        if isinstance(error, OSError) and known is not None:
+            named = None if error.filename is None else Path(os.fsdecode(error.filename))
+            if named is None or (beside is not None and beside in (named, *named.parents)):
                 error.filename = str(path)
-            raise
+        raise
 
 
 def is_stream(path: Path) -> bool:

@@ -9,9 +9,10 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from jaxrec.errors import InputError
 from jaxrec.files import read_json, write_json
@@ -43,30 +44,44 @@ def held(lock: Path, folder: Path) -> Iterator[None]:
 
     told = lock.with_name(f"{lock.name}.json")
     made = [place for place in lock.parents if not place.exists()]
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        holding = FileLock(lock, timeout=0)
-        holding.acquire()
-    except Timeout:
-        raise InputError(
-            f"{folder} is being written by {_in_words(told)}; wait until that ends, or give another"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}); give another") from None
-    try:
-        since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        command = shlex.join(["jaxrec", *sys.argv[1:]])
-        who = {"process": os.getpid(), "host": socket.gethostname(), "since": since}
-        write_json(told, who | {"command": command})
+    with ExitStack() as afterwards:
+        try:
+            afterwards.callback(_remove_empty, made)
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            afterwards.enter_context(FileLock(lock, timeout=0))
+            for path in (lock, told):
+                afterwards.callback(_remove, path)
+            write_json(told, _who())
+        except Timeout:
+            raise InputError(
+                f"{folder} is being written by {_in_words(told)}; wait until that ends, or give"
+                " another"
+            ) from None
+        except OSError as error:
+            why = error.strerror
+            raise InputError(f"{folder} cannot be written ({why}); give another") from None
         yield
-    finally:
-        with suppress(OSError):
-            told.unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
-        holding.release()
-        with suppress(OSError):  # not empty
-            for place in made:
-                place.rmdir()
+
+
+def _who() -> dict[str, Any]:
+    """This process, for those whom it keeps out."""
+    return {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
+        "command": shlex.join(["jaxrec", *sys.argv[1:]]),
+    }
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # open, on Windows
+        path.unlink(missing_ok=True)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _in_words(told: Path) -> str:

@@ -328,7 +328,7 @@ def test_a_report_tells_of_run_folders_and_refuses_what_is_stale(tmp_path: Path)
     assert "in the run folder" in inside.output
     damaged = json.loads((run / "results.json").read_text())
     damaged["made_from"]["rows"]["popularity"] = "something else"
-    write_json(run / "results.json", damaged)
+    write_json(run / "results.json", sealed(damaged))
     stale = jaxrec(*report)
     assert (stale.exit_code, len(stale.output.splitlines())) == (2, 1)
     assert f"made from something else by now; run `jaxrec eval --run {run}`" in stale.output
@@ -876,7 +876,7 @@ def test_alpha_is_chosen_on_validation(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert f"run `jaxrec eval --run {run}` for a new one" in refused.output
     results["made_from"]["rows"]["mf+minilm"] = "of other weights"
-    (run / "results.json").write_text(json.dumps(results))
+    (run / "results.json").write_text(json.dumps(sealed(results)))
     stale = jaxrec("embed", "--run", run)
     assert "is stale; it is now" in stale.output.replace("\n", " ")
 

@@ -14,7 +14,7 @@ import click
 from jaxrec.console.characters import shown
 from jaxrec.console.completion import data_sets
 from jaxrec.console.outputs import refuse_outputs
-from jaxrec.errors import InputError, excuse
+from jaxrec.errors import InputError, excuse, refused
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
@@ -76,7 +76,7 @@ def speaking(
                     raise
                 stop(why, 2)
             except OSError as error:
-                stop(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+                stop(refused(error), 2)
 
         return wrapped
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import jax
 import numpy as np
 
-from jaxrec.files import Form, read_sealed, write_sealed
+from jaxrec.files import Form, read_sealed, refused_as, write_sealed
 
 State = TypeVar("State")
 
@@ -92,7 +92,8 @@ class Checkpoints:
         if len(losses) == self._saved_sweep:
             return
         name = f"sweep-{len(losses)}"
-        write(self.folder / name)
+        with refused_as(self.folder / name, self.folder / name):
+            write(self.folder / name)
         if first:
             card = {"identity": self.identity, "state": name, "losses": losses}
             write_sealed(self.folder / "checkpoint.json", card)
