@@ -30,6 +30,7 @@ from jaxrec.console.session import (
     strict_option,
 )
 from jaxrec.errors import InputError, excuse, excused
+from jaxrec.interruption import told_to_end
 from jaxrec.locks import of_model, of_run
 from jaxrec.tracking import check_tracker
 
@@ -50,7 +51,16 @@ def _mistakes() -> tuple[type[Exception], ...]:
     return jaxrec.errors.InputError, torch_embed.errors.InputError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Commands that end by 130 or 143 when they are told to."""
+
+    def main(self, *arguments: Any, **more: Any) -> Any:
+        """Parse and call; see `click.Group`."""
+        with told_to_end():
+            return super().main(*arguments, **more)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="jaxrec")
 def main() -> None:
     """Interactions and item texts in, a hybrid recommender with an honest score card out."""
@@ -634,4 +644,6 @@ def _encoded(asked: str | None, own: Path, card: dict[str, Any], texts: list[str
 
 
 if __name__ == "__main__":
-    main()
+    from jaxrec.__main__ import main as program
+
+    program()

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jaxrec.interruption import told
+
 NO_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "not enough memory")
 """How a RuntimeError of JAX or torch says that memory is at an end."""
 
@@ -54,6 +56,8 @@ def survived(
     except unless:
         raise
     except Exception as error:
+        if told():  # to end, while compiled code called back
+            raise KeyboardInterrupt from error
         if isinstance(error, FloatingPointError):
             tell(f"{error}; give its fit a larger lambda")
         else:

@@ -15,6 +15,9 @@ resource = pytest.importorskip("resource")
 pytestmark = [
     pytest.mark.usefixtures("small_synthetic"),
     pytest.mark.filterwarnings("ignore:Error writing persistent compilation cache"),
+    # of orbax's threads, whose error is raised, too
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 

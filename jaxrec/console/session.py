@@ -15,6 +15,7 @@ from jaxrec.console.characters import shown
 from jaxrec.console.completion import data_sets
 from jaxrec.console.outputs import refuse_outputs
 from jaxrec.errors import InputError, excuse, refused
+from jaxrec.interruption import GOES_ON, status, told
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
@@ -68,7 +69,8 @@ def speaking(
             _prepare_jax()
             try:
                 refuse_outputs(click.get_current_context())
-                command(Terminal(int(verbose) - int(quiet)), **options)
+                with _interruptible():
+                    command(Terminal(int(verbose) - int(quiet)), **options)
             except mistakes() as error:
                 stop(str(error), 2)
             except (MemoryError, RuntimeError) as error:
@@ -152,7 +154,15 @@ def stop(line: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-GOES_ON = "the same command goes on from here"
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Around a command: whatever comes after it was told to end comes of that."""
+    try:
+        yield
+    except (KeyboardInterrupt, Exception) as error:
+        if not isinstance(error, KeyboardInterrupt) and not told():
+            raise
+        stop(f"interrupted; {GOES_ON}", status())
 
 
 @contextmanager
@@ -161,7 +171,7 @@ def resumable(remedy: str = "try a larger --lambda") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        stop(f"interrupted; {GOES_ON}", 130)
+        stop(f"interrupted; {GOES_ON}", status())
     except FloatingPointError as error:
         stop(f"{error}; {remedy}", 1)
 

@@ -1,5 +1,6 @@
 """Repeats a training sweep; can be interrupted at any moment and resumed with the same result."""
 
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -92,6 +93,7 @@ class Checkpoints:
         if len(losses) == self._saved_sweep:
             return
         name = f"sweep-{len(losses)}"
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs it raises, too
         with refused_as(self.folder / name, self.folder / name):
             write(self.folder / name)
         if first:
