@@ -20,6 +20,8 @@ from jaxrec.interruption import GOES_ON, status, told
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
 
+LONGEST = 2000
+"""Characters of a line that a command ends with."""
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 Mistakes = Callable[[], tuple[type[Exception], ...]]
 """The exceptions that a user can mend; asked for late, since that imports packages."""
@@ -150,6 +152,8 @@ def on_run_folder(
 def stop(line: str, status: int) -> NoReturn:
     """End the command with one line on standard error."""
     encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+    if len(line) > LONGEST:  # it quotes somebody's field; what to do comes last
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     click.echo(f"jaxrec: {shown(line, encoding)}", err=True)
     sys.exit(status)
 
