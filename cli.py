@@ -514,6 +514,7 @@ def fit(
 
     The figures it is chosen by stay those of the experiment.
     """
+    from jaxrec.files import check_space
     from jaxrec.serving import fit as fitting
     from jaxrec.serving.additions import read_segments
     from jaxrec.serving.folder import check_place, in_words, write_model
@@ -524,6 +525,8 @@ def fit(
     members = None if segments is None else read_segments(segments, opened.dataset.user_ids)
     of_card, card = fitting.choose_row(opened, row)
     E, embedded, encoder = _embedded(opened, of_card, terminal)
+    pairs = 16 * len(opened.dataset.interactions.users)
+    check_space(out, pairs + (0 if E is None else E.nbytes))
     says = fitting.model_card(opened, of_card, card, embedded)
     with resumable():
         model = fitting.fit_model(opened, of_card, says, E, members)

@@ -81,6 +81,17 @@ def refused_as(path: Path, beside: Path | None = None) -> Iterator[None]:
         raise
 
 
+def check_space(folder: Path, needed: float) -> None:
+    """Raise InputError unless `needed` bytes are free where a folder is, or will be."""
+    place = folder.absolute()
+    there = next(place for place in (place, *place.parents) if place.exists())
+    if (free := shutil.disk_usage(there).free) < needed:
+        raise InputError(
+            f"{folder}: about {needed / 1e6:,.1f} MB are to be written, and {free / 1e6:,.1f} MB"
+            " are free; free some, or give another place"
+        )
+
+
 def is_stream(path: Path) -> bool:
     """Is it a pipe or device, or what standard output or error go to? It is never replaced."""
     try:

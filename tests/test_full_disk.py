@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,6 +20,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
 
 
 @contextmanager
@@ -75,6 +82,18 @@ def test_a_full_disk_is_one_line_and_then_all_goes_on(
     assert not [path for path in run.parent.rglob(".*") if "checkpoints" not in path.parts]
     done = jaxrec(*command, "-q")
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("named", ["run/checkpoints/mf/sweep-1", "model"])
+def test_what_will_not_fit_is_refused_before_the_fit(
+    run: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setattr("jaxrec.files.shutil.disk_usage", lambda place: Usage(2000, 1000, 1000))
+    monkeypatch.setattr("jaxrec.experiment.fitting.fit_factors", None)
+    monkeypatch.setattr("jaxrec.serving.fit.fit_model", None)
+    done = jaxrec(*COMMANDS[named](run), "-q")
+    assert done.exit_code == 2
+    assert "MB are to be written, and 0.0 MB are free; free some" in done.output
 
 
 @pytest.mark.parametrize(
