@@ -19,7 +19,7 @@ import click
 from jaxrec.commands import learning, machine, measuring, reporting, serving, web
 from jaxrec.commands.learning import train, tune_rows
 from jaxrec.commands.measuring import measure, tracked
-from jaxrec.commands.opening import budget_of, open_existing, open_run_of
+from jaxrec.commands.opening import budget_of, hold, open_existing, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import (
     Session,
@@ -31,6 +31,8 @@ from jaxrec.console.session import (
 )
 from jaxrec.errors import InputError, excuse, excused
 from jaxrec.hosts.joining import shared_by
+from jaxrec.interruption import told_to_end
+from jaxrec.locks import of_model, of_run
 from jaxrec.tracking import check_tracker
 
 if TYPE_CHECKING:
@@ -50,7 +52,16 @@ def _mistakes() -> tuple[type[Exception], ...]:
     return jaxrec.errors.InputError, torch_embed.errors.InputError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Commands that end by 130 or 143 when they are told to."""
+
+    def main(self, *arguments: Any, **more: Any) -> Any:
+        """Parse and call; see `click.Group`."""
+        with told_to_end():
+            return super().main(*arguments, **more)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="jaxrec")
 def main() -> None:
     """Interactions and item texts in, a hybrid recommender with an honest score card out."""
@@ -213,13 +224,14 @@ def run(
         raise click.UsageError("several processes share `jaxrec embed`; start `run` as one")
     from jaxrec.evaluation.card import write_card
     from jaxrec.experiment.study import grid, summarise
-    from jaxrec.files import write_json
+    from jaxrec.files import write_sealed
     from jaxrec.report.summary import tables
     from jaxrec.report.verdict import Standing, three_lines
 
     check_tracker(track)
     budget = budget_of(memory, minutes)
     cells = grid(session.path, session.protocol, session.seed, seeds, inits)
+    hold(of_run(session.path), session.path)  # of several run folders the summary, too
     for cell in cells:
         where = {"seed": cell.seed, "fold": cell.fold, "init": cell.init}
         opened = open_run_of(session, cell.path, budget, **where)
@@ -234,7 +246,7 @@ def run(
         return
     summary = summarise([cell.path for cell in cells])
     for place in filter(None, (session.path / "summary.json", json_path)):
-        write_json(place, summary.to_json())
+        write_sealed(place, summary.to_json())
     for k in what["ks"]:
         session.terminal.result(*tables(summary, k))
     standing = Standing.of_study(summary, max(what["ks"]))
@@ -511,15 +523,19 @@ def fit(
 
     The figures it is chosen by stay those of the experiment.
     """
+    from jaxrec.files import check_space
     from jaxrec.serving import fit as fitting
     from jaxrec.serving.additions import read_segments
     from jaxrec.serving.folder import check_place, in_words, write_model
 
     check_place(out)
+    hold(of_model(out), out)
     opened, terminal = open_existing(session, budget_of(memory)), session.terminal
     members = None if segments is None else read_segments(segments, opened.dataset.user_ids)
     of_card, card = fitting.choose_row(opened, row)
     E, embedded, encoder = _embedded(opened, of_card, terminal)
+    pairs = 16 * len(opened.dataset.interactions.users)
+    check_space(out, pairs + (0 if E is None else E.nbytes))
     says = fitting.model_card(opened, of_card, card, embedded)
     with resumable():
         model = fitting.fit_model(opened, of_card, says, E, members)
@@ -597,6 +613,7 @@ def add_items(terminal: Terminal, model: Path, items: Path, encoder: str | None)
     from jaxrec.serving.folder import read_model, write_model
     from jaxrec.serving.model import check_places_items
 
+    hold(of_model(model), model)
     served = read_model(model)
     check_places_items(served)
     catalogue, said = new_items(served, items)
@@ -639,4 +656,6 @@ def _encoded(asked: str | None, own: Path, card: dict[str, Any], texts: list[str
 
 
 if __name__ == "__main__":
-    main()
+    from jaxrec.__main__ import main as program
+
+    program()

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jaxrec.interruption import told
+
 NO_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "not enough memory")
 """How a RuntimeError of JAX or torch says that memory is at an end."""
 
@@ -54,10 +56,14 @@ def survived(
     except unless:
         raise
     except Exception as error:
+        if told():  # to end, while compiled code called back
+            raise KeyboardInterrupt from error
         if isinstance(error, FloatingPointError):
             tell(f"{error}; give its fit a larger lambda")
         else:
-            tell(excuse(error) or f"{_last_place(error)}: {_said(error)}")
+            ours = not isinstance(error, OSError) or error.strerror is None
+            place = f"{_last_place(error)}: " if ours else ""
+            tell(excuse(error) or f"{place}{_said(error)}")
 
 
 def _last_place(error: Exception) -> str:
@@ -67,7 +73,14 @@ def _last_place(error: Exception) -> str:
     return f"{type(error).__name__} in {Path(ours[-1].filename).name}, line {ours[-1].lineno}"
 
 
+def refused(error: OSError) -> str:
+    """What the system refused, in a line: which file, and why."""
+    return f"{error.filename or 'the system'}: {error.strerror or error}"
+
+
 def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror is not None:
+        return refused(error)
     return (str(error) or type(error).__name__).splitlines()[0]
 
 

@@ -18,8 +18,13 @@ from typing import Any
 
 from jaxrec.errors import InputError
 
-OF_RUST = re.compile(r"\(os error ([0-9]+)\)")
-"""How Polars and safetensors say that the system refused: an exception of theirs has no `errno`."""
+SEAL, VERSION = "seal", "version"
+"""What `write_sealed` adds: a hash of all else, and the version of what is written."""
+Form = dict[str, type | tuple[type, ...]]
+"""What JSON must have: names, and what each value is."""
+REFUSED = re.compile(r"\(os error ([0-9]+)\)|\[os_error_code='([0-9]+)'\]")
+"""How Polars and safetensors, and tensorstore, say that the system refused: an exception of theirs
+has no `errno`."""
 
 
 @contextmanager
@@ -42,23 +47,49 @@ def whole_file(path: Path) -> Iterator[Path]:
         # the end of a name that may be as long as the system allows
         partial = folder / f".{place.name[-40:]}.{os.getpid()}.partial"
         afterwards.callback(partial.unlink, missing_ok=True)
-        try:
+        with refused_as(path, partial):
             yield partial
             if streams:
                 _pour(partial, path)
             else:
                 partial.replace(place)
-        except Exception as error:
-            if (number := OF_RUST.search(str(error))) is not None:
-                code = int(number[1])
-                raise OSError(code, os.strerror(code), str(path)) from error
-            if (
-                isinstance(error, OSError)
-                and error.errno is not None
-                and error.filename in (None, str(partial))
-            ):
+
+
+@contextmanager
+def refused_as(path: Path, beside: Path | None = None) -> Iterator[None]:
+    """Around what writes `path` by other means: what the system refuses there is said of `path`.
+
+    Args:
+        path: what the user knows of.
+        beside: a file or folder that is written in its stead.
+
+    Raises:
+        OSError: the system refuses; its `filename` is `path` where it was nothing, `beside`, or
+            in that.
+    """
+    try:
+        yield
+    except Exception as error:
+        known = getattr(error, "errno", None)
+        if known is None and (number := REFUSED.search(str(error))) is not None:
+            code = int(number[1] or number[2])
+            raise OSError(code, os.strerror(code), str(path)) from error
+        if isinstance(error, OSError) and known is not None:
+            named = None if error.filename is None else Path(os.fsdecode(error.filename))
+            if named is None or (beside is not None and beside in (named, *named.parents)):
                 error.filename = str(path)
-            raise
+        raise
+
+
+def check_space(folder: Path, needed: float) -> None:
+    """Raise InputError unless `needed` bytes are free where a folder is, or will be."""
+    place = folder.absolute()
+    there = next(place for place in (place, *place.parents) if place.exists())
+    if (free := shutil.disk_usage(there).free) < needed:
+        raise InputError(
+            f"{folder}: about {needed / 1e6:,.1f} MB are to be written, and {free / 1e6:,.1f} MB"
+            " are free; free some, or give another place"
+        )
 
 
 def is_stream(path: Path) -> bool:
@@ -101,11 +132,55 @@ def read_json(path: Path, remedy: str = "delete it and make it again") -> dict[s
     """Read a JSON object; raises InputError naming the file and the remedy if it is not one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); {remedy}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object; {remedy}")
     return content
+
+
+def write_sealed(path: Path, content: dict[str, Any], version: int = 1) -> None:
+    """`write_json` of what says its version and carries a hash of itself, for `read_sealed`."""
+    write_json(path, sealed(content | {VERSION: version}))
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """JSON with a hash of itself, in place of an older one."""
+    own = json.loads(json.dumps({name: of for name, of in content.items() if name != SEAL}))
+    return own | {SEAL: json_sha256(own)}
+
+
+def read_sealed(path: Path, remedy: str, form: Form, version: int = 1) -> dict[str, Any]:
+    """Read what `write_sealed` wrote, without seal and version.
+
+    What carries no seal was written by an earlier version, or by hand, and is read by its form.
+
+    Args:
+        path: of the file.
+        remedy: what mends it, for the error.
+        form: what it must have.
+        version: that can be read.
+
+    Raises:
+        InputError: it is not as it was written, of another version, or lacks something.
+    """
+    content = read_json(path, remedy)
+    check_seal(path, content, remedy)
+    content.pop(SEAL, None)
+    if (found := content.pop(VERSION, version)) != version:
+        raise InputError(
+            f"{path}: of version {found}, and this jaxrec reads version {version}; {remedy}"
+        )
+    for name, kind in form.items():
+        if not isinstance(content.get(name), kind):
+            raise InputError(f"{path}: damaged, {name} is missing or not what it must be; {remedy}")
+    return content
+
+
+def check_seal(path: Path, content: dict[str, Any], remedy: str) -> None:
+    """Raise InputError if JSON that was read from `path` has a seal, and it is broken."""
+    if SEAL in content and content != sealed(content):
+        raise InputError(f"{path}: not as it was written; {remedy}")
 
 
 def file_sha256(path: Path) -> str:

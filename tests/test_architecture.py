@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"errors", "files", "budget", "caches", "titles"}
-# and `tracking`, for commands alone
+GROUND = {"errors", "interruption", "files", "budget", "caches", "titles"}
+# and `tracking` and `locks`, for commands alone
 DATA = GROUND | {"data", "devices"}
 LISTS = DATA | {"topk", "evaluation"}
 MAY_IMPORT = {
@@ -47,6 +47,7 @@ MAY_IMPORT = {
         "health",
         "tracking",
         "hosts",
+        "locks",
     },
 }
 OF_TORCH = {
@@ -144,7 +145,13 @@ def test_the_run_folder_can_be_opened_without_jax() -> None:
 
 
 def test_a_report_reads_the_card_and_nothing_that_makes_one() -> None:
-    ground = {"jaxrec.errors", "jaxrec.files", "jaxrec.report", "jaxrec.evaluation.card"}
+    ground = {
+        "jaxrec.errors",
+        "jaxrec.interruption",
+        "jaxrec.files",
+        "jaxrec.report",
+        "jaxrec.evaluation.card",
+    }
     for path in [*(ROOT / "jaxrec/report").glob("*.py"), ROOT / "jaxrec/evaluation/card.py"]:
         own = {name for name in imported(path) if name.startswith("jaxrec")}
         assert all(any(name.startswith(of) for of in ground) for name in own), path

@@ -26,6 +26,7 @@ from jaxrec.evaluation.protocol import PROTOCOLS
 from jaxrec.evaluation.split import Split
 from jaxrec.experiment.fitting import PUBLISHED
 from jaxrec.experiment.folder import RunFolder, open_run
+from jaxrec.files import sealed
 from jaxrec.fusion.published import FUSIONS
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
@@ -331,7 +332,7 @@ def test_a_report_tells_of_run_folders_and_refuses_what_is_stale(tmp_path: Path)
     assert "in the run folder" in inside.output
     damaged = json.loads((run / "results.json").read_text())
     damaged["made_from"]["rows"]["popularity"] = "something else"
-    write_json(run / "results.json", damaged)
+    write_json(run / "results.json", sealed(damaged))
     stale = jaxrec(*report)
     assert (stale.exit_code, len(stale.output.splitlines())) == (2, 1)
     assert f"made from something else by now; run `jaxrec eval --run {run}`" in stale.output
@@ -406,7 +407,7 @@ def test_an_encoder_is_fine_tuned_and_used(tmp_path: Path) -> None:
     assert figure == pytest.approx(card["validation"]["best"], abs=1e-6)
     for better, used in ((1, "bert-ft"), (-1, "bert")):
         content["ndcg"]["bert"]["validation_ndcg@25"] = figure - better * 0.1
-        (run / "content.json").write_text(json.dumps(content))
+        write_json(run / "content.json", sealed(content))
         result = jaxrec("eval", "--run", run, "--row", "text", "-v")
         assert f"text rows read: {used}, year and genres" in result.output
 
@@ -897,12 +898,12 @@ def test_alpha_is_chosen_on_validation(tmp_path: Path) -> None:
     recommended = jaxrec("recommend", "--run", run, "--user", 1, "--row", "mf+minilm")
     assert f"fusion sigmoid-cosine, alpha {hybrid['alpha']}" in recommended.output
     results = json.loads((run / "results.json").read_text())
-    (run / "results.json").write_text(json.dumps(results | {"version": 0}))
+    (run / "results.json").write_text(json.dumps(sealed(results | {"version": 0})))
     refused = jaxrec("recommend", "--run", run, "--user", 1, "--row", "mf+minilm")
     assert refused.exit_code == 2
     assert f"run `jaxrec eval --run {run}` for a new one" in refused.output
     results["made_from"]["rows"]["mf+minilm"] = "of other weights"
-    (run / "results.json").write_text(json.dumps(results))
+    (run / "results.json").write_text(json.dumps(sealed(results)))
     stale = jaxrec("embed", "--run", run)
     assert "is stale; it is now" in stale.output.replace("\n", " ")
 

@@ -118,8 +118,18 @@ def test_embeddings_that_were_not_chosen_among_are_chosen(run: Path) -> None:
     done(*command)
 
 
-@pytest.mark.parametrize("name", ["tuned/pmf.json", "checkpoints/pmf/checkpoint.json"])
-def test_what_is_to_be_deleted_is_made_again(run: Path, name: str) -> None:
+def test_settings_that_are_to_be_removed_are_searched_again(run: Path) -> None:
+    tuned = run / "tuned" / "pmf.json"
+    tuned.parent.mkdir()
+    tuned.write_text("{")
+    search = told("train-pmf", "--run", run, "--factors", 3, "--sweeps", 2)
+    tuned.unlink()
+    done(*search, "--trials", 1)
+    assert tuned.exists()
+
+
+def test_what_is_to_be_deleted_is_made_again(run: Path) -> None:
+    name = "checkpoints/pmf/checkpoint.json"
     (run / name).parent.mkdir(parents=True, exist_ok=True)
     (run / name).write_text("{")
     command = ("train-pmf", "--run", run, "--factors", 3, "--sweeps", 2)

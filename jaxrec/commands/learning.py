@@ -114,7 +114,10 @@ def train(opened: RunFolder, settings: PmfSettings, terminal: Terminal) -> None:
     from jaxrec.experiment.fitting import row_of, train_pmf
     from jaxrec.experiment.rows import unread_factors
     from jaxrec.experiment.scoring import set_stale_results_aside
+    from jaxrec.files import check_space
 
+    # factors and a checkpoint of them
+    check_space(opened.path, 8 * settings.factors * (opened.dataset.users + opened.dataset.items))
     what = f"{row_of(settings)}: {settings.likelihood} PMF, {settings.factors} factors"
     with resumable(), terminal.sweeps(what, settings.sweeps) as on_sweep:
         card = train_pmf(opened, settings, on_sweep)

@@ -11,9 +11,10 @@ import click
 
 from jaxrec.commands.opening import budget_of, open_run_of
 from jaxrec.console import options as ask
-from jaxrec.console.session import GOES_ON, Session, on_run_folder, resumable, stop
+from jaxrec.console.session import Session, on_run_folder, resumable, stop
 from jaxrec.errors import excused
 from jaxrec.hosts.joining import shared_by
+from jaxrec.interruption import GOES_ON, status
 from jaxrec.tracking import Record, check_tracker, tell
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def measure(
     if interrupted:
         many = len(card.measured)
         kept = "1 row was measured and is" if many == 1 else f"{many} rows were measured and are"
-        stop(f"interrupted; {kept} kept; {GOES_ON}", 130)
+        stop(f"interrupted; {kept} kept; {GOES_ON}", status())
     return card
 
 

@@ -1,12 +1,16 @@
-"""Opens the run folder that a command is about."""
+"""Opens the run folder that a command is about, and holds what it writes into."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from jaxrec.console.session import Session
+from jaxrec.locks import held, of_run
 
 if TYPE_CHECKING:
     from jaxrec.budget import Budget
@@ -14,12 +18,24 @@ if TYPE_CHECKING:
 
 
 def open_existing(session: Session, budget: Budget | None = None) -> RunFolder:
-    """Open a run folder that is there, or of data that are named."""
+    """Open a run folder that is there, or of data that are named, to read what it holds."""
     from jaxrec.experiment.folder import check_run
 
     if session.data is None:
         check_run(session.path)
-    return open_run_of(session, budget=budget)
+    return _open(session, session.path, budget)
+
+
+def hold(lock: Path, folder: Path) -> None:
+    """`held` until the command ends; once, however often the command asks.
+
+    Of processes that share a command the first holds it for all.
+    """
+    context = click.get_current_context()
+    own: set[Path] = context.meta.setdefault("jaxrec.locks", set())
+    if lock not in own and os.environ.get("RANK", "0") == "0":
+        context.with_resource(held(lock, folder))
+        own.add(lock)
 
 
 def budget_of(mebibytes: int | None, minutes: float | None = None) -> Budget:
@@ -32,18 +48,33 @@ def budget_of(mebibytes: int | None, minutes: float | None = None) -> Budget:
 def open_run_of(
     session: Session, path: Path | None = None, budget: Budget | None = None, **asked: Any
 ) -> RunFolder:
-    """Open or make the run folder; in `path`, where data that nobody has named are made up."""
+    """Open or make the run folder, to write into it.
+
+    In `path`, if it is given, data that nobody has named are made up.
+    """
+    place = path or session.path
+    hold(of_run(place), place)
+    return _open(session, place, budget, made_up=path is not None, **asked)
+
+
+def _open(
+    session: Session,
+    place: Path,
+    budget: Budget | None,
+    made_up: bool = False,
+    **asked: Any,
+) -> RunFolder:
     from jaxrec.experiment.folder import open_run
     from jaxrec.sources.library import SYNTHETIC, AbsentError
 
-    place, terminal = path or session.path, session.terminal
+    terminal = session.terminal
     asked = {"protocol": session.protocol, "seed": session.seed, "say": terminal.say} | asked
     asked |= {"strict": session.strict, "progress": terminal.verbosity >= 0, "core": session.core}
     try:
         with terminal.reading() as on_bytes:
             opened = open_run(place, session.data, on_bytes=on_bytes, **asked)
     except AbsentError as error:
-        if path is None or session.data is not None or (place / "experiment.json").exists():
+        if not made_up or session.data is not None or (place / "experiment.json").exists():
             raise
         terminal.warn(str(error), "Going on with SYNTHETIC data made by jaxrec.")
         opened = open_run(place, SYNTHETIC, **asked)

@@ -14,11 +14,14 @@ import click
 from jaxrec.console.characters import shown
 from jaxrec.console.completion import data_sets
 from jaxrec.console.outputs import refuse_outputs
-from jaxrec.errors import InputError, excuse
+from jaxrec.errors import InputError, excuse, refused
+from jaxrec.interruption import GOES_ON, status, told
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
 
+LONGEST = 2000
+"""Characters of a line that a command ends with."""
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 Mistakes = Callable[[], tuple[type[Exception], ...]]
 """The exceptions that a user can mend; asked for late, since that imports packages."""
@@ -68,7 +71,8 @@ def speaking(
             _prepare_jax()
             try:
                 refuse_outputs(click.get_current_context())
-                command(Terminal(int(verbose) - int(quiet)), **options)
+                with _interruptible():
+                    command(Terminal(int(verbose) - int(quiet)), **options)
             except mistakes() as error:
                 stop(str(error), 2)
             except (MemoryError, RuntimeError) as error:
@@ -76,7 +80,7 @@ def speaking(
                     raise
                 stop(why, 2)
             except OSError as error:
-                stop(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+                stop(refused(error), 2)
 
         return wrapped
 
@@ -148,11 +152,21 @@ def on_run_folder(
 def stop(line: str, status: int) -> NoReturn:
     """End the command with one line on standard error."""
     encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+    if len(line) > LONGEST:  # it quotes somebody's field; what to do comes last
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     click.echo(f"jaxrec: {shown(line, encoding)}", err=True)
     sys.exit(status)
 
 
-GOES_ON = "the same command goes on from here"
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Around a command: whatever comes after it was told to end comes of that."""
+    try:
+        yield
+    except (KeyboardInterrupt, Exception) as error:
+        if not isinstance(error, KeyboardInterrupt) and not told():
+            raise
+        stop(f"interrupted; {GOES_ON}", status())
 
 
 @contextmanager
@@ -161,7 +175,7 @@ def resumable(remedy: str = "try a larger --lambda") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        stop(f"interrupted; {GOES_ON}", 130)
+        stop(f"interrupted; {GOES_ON}", status())
     except FloatingPointError as error:
         stop(f"{error}; {remedy}", 1)
 

@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from typing import Any, Self
 
 from jaxrec.errors import InputError
-from jaxrec.files import read_json, write_json
+from jaxrec.files import check_seal, read_json, sealed, write_json
 
 VERSION = 3
 """Of what `ScoreCard.to_json` makes; raised whenever an older reader would misread it."""
@@ -416,13 +416,14 @@ class Summary:
 
 def write_card(path: Path, card: ScoreCard) -> None:
     """Write the card as JSON, whole or not at all."""
-    write_json(path, card.to_json())
+    write_json(path, sealed(card.to_json()))
 
 
 def read_card(path: Path) -> ScoreCard:
     """The score card of a run folder; InputError names the file and the command for a new one."""
     remedy = f"run `jaxrec eval --run {quote(str(path.parent))}` for a new one"
     content = read_json(path, remedy)
+    check_seal(path, content, remedy)
     try:
         return ScoreCard.from_json(content)
     except InputError as error:

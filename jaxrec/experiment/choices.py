@@ -20,8 +20,8 @@ from jaxrec.evaluation.task import Task, calibration_task, validation_tasks
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.kept import Identity, as_json, hash_on_card
 from jaxrec.experiment.rows import settings_of, signals_of
-from jaxrec.files import file_sha256, read_json, write_json
-from jaxrec.fusion.gate import Familiarity, Learned, familiarity
+from jaxrec.files import Form, file_sha256, read_sealed, write_sealed
+from jaxrec.fusion.gate import WINNERS, Familiarity, Learned, familiarity
 from jaxrec.models.model import Evidence
 from jaxrec.models.registry import MODELS, fit
 from jaxrec.topk.scorer import Linear, Product
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from jaxrec.fusion.learning import Part
 
 Made = TypeVar("Made")
+FUSION: Form = {
+    "winner": str, "weights": dict, "convex": list, "adds": list, "alone": list, "ndcg": dict,
+    "calibration": dict, "signals": list, "left_out": dict, "failed": dict, "made_from": dict,
+}  # fmt: skip
+"""Of `hybrid.json`: a `Learned`, and how it was learned."""
 SLOW = ("set",)
 """Signals that do not choose embeddings, for the time they take."""
 
@@ -53,7 +58,7 @@ def choose_embeddings(run: RunFolder) -> str | None:
         if figures.get(name, {}).get("sha256") != sha256:
             ndcg = validation_ndcg(run, partial(_read, run, name))
             figures[name] = {"sha256": sha256, "validation_ndcg@25": ndcg}
-            write_json(run.content_path, {"settings": settings, "ndcg": figures})
+            write_sealed(run.content_path, {"settings": settings, "ndcg": figures})
     return chosen_embeddings(run)
 
 
@@ -79,10 +84,18 @@ def chosen_embeddings(run: RunFolder) -> str | None:
 
 def _known_figures(run: RunFolder, rows: tuple[str, ...] | None = None) -> dict[str, Any]:
     """By embeddings, as long as they are of the settings of now; of these `rows`, or of any."""
-    there = read_json(run.content_path) if run.content_path.exists() else {}
-    used = there.get("settings", {})
+    try:
+        form: Form = {"settings": dict, "ndcg": dict}
+        there = read_sealed(run.content_path, "made again", form)
+    except FileNotFoundError:
+        return {}
+    except InputError as error:
+        run.say(str(error))
+        return {}
+    used = there["settings"]
     rows = tuple(row for row in used if row in MODELS) if rows is None else rows
-    return there.get("ndcg", {}) if used == _settings_of(run, rows) else {}
+    known = there["ndcg"] if used == _settings_of(run, rows) else {}
+    return {name: own for name, own in known.items() if {*own} >= {"sha256", "validation_ndcg@25"}}
 
 
 def _settings_of(run: RunFolder, rows: tuple[str, ...]) -> Any:
@@ -230,7 +243,7 @@ def learn_fusion(run: RunFolder) -> Fusion:
         mixed = _part(run, signals, evidence(run, split), task)
         learned = calibrate(learned, mixed, run.protocol.seed, memory)
     how = {"signals": signals, "left_out": left_out, "failed": failed, "made_from": made_from}
-    write_json(run.hybrid_path, learned._asdict() | how)
+    write_sealed(run.hybrid_path, learned._asdict() | how)
     return Fusion(learned, signals, failed)
 
 
@@ -239,10 +252,16 @@ def learned_fusion(run: RunFolder) -> Fusion | None:
 
     What did not fit the budget when it was learned need not do so now.
     """
-    if not run.hybrid_path.exists():
+    try:
+        found = read_sealed(run.hybrid_path, "learned again", FUSION)
+    except FileNotFoundError:
         return None
-    found = read_json(run.hybrid_path)
-    if not {*Learned._fields, "signals", "left_out", "failed"} <= set(found):
+    except InputError as error:
+        run.say(str(error))
+        return None
+    if found["winner"] not in WINNERS or {
+        len(found[name]) for name in ("convex", "adds", "alone")
+    } != {len(found["signals"])}:
         return None
     signals = signals_of(run, found["left_out"] | found["failed"]).rows
     if list(signals) != found["signals"] or found["made_from"] != _fusion_identity(run, signals):

@@ -44,7 +44,7 @@ from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.evaluation.split import Split
 from jaxrec.experiment.kept import card_of, read
-from jaxrec.files import read_json, whole_file, write_json
+from jaxrec.files import check_seal, read_json, sealed, whole_file, write_json
 from jaxrec.models.cost import Size
 from jaxrec.pmf.objective import Factors, PmfSettings
 from jaxrec.sources.library import DEFAULT, AbsentError, load_dataset
@@ -54,6 +54,7 @@ from jaxrec.sources.tables import nobody as no_bar
 VERSION = 3
 """Of what lies in a run folder, and of the hash of data."""
 SEED = 42
+PER_USER = "per_user.parquet"
 FACTORS_OPTIONS = {"mf": ("--solver", "sequential"), "pmf": ()}
 """Of `train-pmf`, to fit the factors of the published row and of our own."""
 
@@ -173,7 +174,7 @@ class RunFolder:
     @property
     def per_user_path(self) -> Path:
         """Where every user's figures of the last score card are."""
-        return self.path / "per_user.parquet"
+        return self.path / PER_USER
 
     @property
     def hybrid_path(self) -> Path:
@@ -451,6 +452,7 @@ def open_run(
         return replace(new, say=say)
 
     card = read_json(card_path, "give another --run")
+    check_seal(card_path, card, "give another --run")
     asked = {"protocol": protocol, "seed": seed, "fold": fold, "init": init, "core": core}
     _check_asked(card_path, card, asked)
     try:
@@ -494,7 +496,9 @@ def check_run(path: Path) -> None:
 
 def _check_asked(card_path: Path, card: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raise InputError if the card is damaged or old, or contradicts what is asked for."""
-    if not {"data", "protocol", "seed", "split_sha256"} <= set(card):
+    data = card.get("data")
+    whole = {"data", "protocol", "seed", "split_sha256"} <= set(card)
+    if not whole or not isinstance(data, dict) or not {"name", "source", "sha256"} <= set(data):
         raise InputError(f"{card_path} is damaged; give another --run")
     if card.get("version") != VERSION:
         raise InputError(
@@ -537,7 +541,7 @@ def _make(
         "core": dataset.core,
         "split_sha256": run.protocol.split.sha256(),
     }
-    write_json(path / "experiment.json", card)
+    write_json(path / "experiment.json", sealed(card))
     _write_split(run)
     return run
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from jaxrec.errors import InputError
-from jaxrec.files import file_sha256, read_json, whole_file, write_json
+from jaxrec.files import check_seal, file_sha256, read_json, sealed, whole_file, write_json
 
 Identity = dict[str, Any]
 """JSON: data, split, seed, settings, embeddings, versions of what decides."""
@@ -58,10 +58,11 @@ def differing(card: Identity, identity: Identity) -> str:
 
 
 def write(path: Path, arrays: Arrays, card: Identity) -> None:
-    """Write arrays and their card, which gets the hash of the file too."""
+    """Write arrays and their card, which gets the hash of the file and its own seal too."""
     with whole_file(path) as partial:
         save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial)
-    write_json(path.with_suffix(".json"), card | {"sha256": file_sha256(path)})
+        sha256 = file_sha256(partial)  # of these arrays, whoever else writes there
+    write_json(path.with_suffix(".json"), sealed(card | {"sha256": sha256}))
 
 
 def read(path: Path, remedy: str) -> tuple[Arrays, Identity]:
@@ -78,6 +79,7 @@ def read(path: Path, remedy: str) -> tuple[Arrays, Identity]:
     if not path.exists() or not card_path.exists():
         raise InputError(f"{path}: is not there; run `{remedy}`")
     card = read_json(card_path, f"run `{remedy}`")
+    check_seal(card_path, card, f"run `{remedy}`")
     if file_sha256(path) != card.get("sha256"):
         raise InputError(f"{path}: not the file that {card_path.name} describes; run `{remedy}`")
     try:
@@ -88,11 +90,13 @@ def read(path: Path, remedy: str) -> tuple[Arrays, Identity]:
 
 def card_of(path: Path) -> Identity:
     """The card of a kept file; empty if there is none, or a damaged one."""
-    card = path.with_suffix(".json")
+    place = path.with_suffix(".json")
     try:
-        return read_json(card) if card.exists() else {}
+        card = read_json(place) if place.exists() else {}
+        check_seal(place, card, "")
     except InputError:
         return {}
+    return card
 
 
 def hash_on_card(path: Path) -> str | None:

@@ -1,13 +1,14 @@
 """Which rows a score card has, what each is made of, and what it takes."""
 
 from collections.abc import Collection
+from types import NoneType
 from typing import Any, NamedTuple
 
 from jaxrec.border.draws import Taught
 from jaxrec.budget import Cost
 from jaxrec.errors import InputError
 from jaxrec.experiment.folder import RunFolder
-from jaxrec.files import read_json
+from jaxrec.files import read_sealed
 from jaxrec.models.cost import Settings, fusion, pmf, ranking, sequential
 from jaxrec.models.factorization import pmf_settings
 from jaxrec.models.registry import MODELS
@@ -129,12 +130,15 @@ def settings_of(run: RunFolder, row: str) -> Settings:
 
     Raises:
         InputError: they were tuned on other data or another split, and so perhaps on what is held
-            out here; or they are not the row's, as those of another version.
+            out here; or they are damaged, or not the row's, as those of another version.
     """
     path, defaults = run.tuned_path(row), MODELS[row].settings
     if not path.exists():
         return defaults
-    tuned, own = read_json(path), run.identity()
+    again = f"remove it, and `{run.command('tune', '--row', row)}` makes it again"
+    tuned, own = read_sealed(path, again, {"settings": dict}), run.identity()
+    if not isinstance(tuned.get("made_from", {}), dict):
+        raise InputError(f"{path}: damaged, made_from is not what it must be; {again}")
     if any(own.get(key, value) != value for key, value in tuned.get("made_from", {}).items()):
         raise InputError(f"{path} was tuned on another split or other data; remove it")
     if strange := set(tuned["settings"]) - set(defaults):
@@ -142,7 +146,18 @@ def settings_of(run: RunFolder, row: str) -> Settings:
             f"{path} has settings that {row} has not ({', '.join(sorted(strange))}), as of another"
             " version; remove it"
         )
+    for name, value in tuned["settings"].items():
+        if not _suits(value, defaults[name]):
+            raise InputError(f"{path}: {name} cannot be {value!r}; {again}")
     return defaults | tuned["settings"]
+
+
+def _suits(value: Any, default: Any) -> bool:
+    """Is a value, read from JSON, of the kind of a default? None stands for a number."""
+    numbers = (int, float, NoneType)
+    if isinstance(default, numbers) and not isinstance(default, bool):
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    return isinstance(value, type(default))
 
 
 def pmf_settings_of(run: RunFolder, row: str = "pmf", density: float | None = None) -> PmfSettings:

@@ -54,10 +54,10 @@ from jaxrec.experiment.fitting import (
     refresh_pmf,
     settings_on,
 )
-from jaxrec.experiment.folder import RunFolder
+from jaxrec.experiment.folder import PER_USER, RunFolder
 from jaxrec.experiment.kept import card_of, hash_on_card
 from jaxrec.experiment.rows import Row, cost_of, lacking, reads_texts, rows_of, settings_of
-from jaxrec.files import json_sha256, whole_file
+from jaxrec.files import file_sha256, json_sha256, whole_file
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.sweeps import OnSweep
@@ -188,6 +188,8 @@ def score_card(
         evaluations = {name: found.evaluation for name, found in measured.items()}
         with whole_file(run.per_user_path) as path:
             _per_user_table(evaluations, run.dataset.user_ids.names).sink_parquet(path)
+        files: dict[str, str | None] = {PER_USER: file_sha256(run.per_user_path)}
+        card = replace(card, made_from=card.made_from | {"files": files})
         write_card(run.results_path, card)
     if interrupted:
         raise Interrupted(card)

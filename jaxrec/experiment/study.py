@@ -4,6 +4,7 @@ import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,9 +23,9 @@ from jaxrec.evaluation.significance import (
     how_sure,
     interval_and_p,
 )
-from jaxrec.experiment.folder import RunFolder
+from jaxrec.experiment.folder import PER_USER, RunFolder
 from jaxrec.experiment.kept import card_of
-from jaxrec.files import read_json, whole_file
+from jaxrec.files import file_sha256, read_sealed, whole_file
 
 
 class Cell(NamedTuple):
@@ -93,7 +94,7 @@ def summarise(paths: list[Path]) -> Summary:
     for key, what in (("protocol", "protocols"), ("data_sha256", "data")):
         if len({card.protocol.get(key) for card in cards}) > 1:
             raise InputError(f"run folders of different {what} cannot be summarised")
-    tables = [pl.scan_parquet(path / "per_user.parquet") for path in paths]
+    tables = [_per_user(path, card) for path, card in zip(paths, cards, strict=True)]
     common = set.intersection(*(_values(table, "row") for table in tables))
     rows = [row for row in cards[0].measured if row in common]
     if not rows:
@@ -136,7 +137,8 @@ def runs_of(study: Path) -> list[Path]:
     summary = study / "summary.json"
     if not summary.exists():
         raise InputError(f"{summary} is not there; give a DIR of `jaxrec run --seeds N --run DIR`")
-    return [study / name for name in read_json(summary)["runs"]]
+    remedy = "give the command that made it again"
+    return [study / name for name in read_sealed(summary, remedy, {"runs": list})["runs"]]
 
 
 def _splits(cards: list[ScoreCard]) -> tuple[list[list[int]], str]:
@@ -149,6 +151,20 @@ def _splits(cards: list[ScoreCard]) -> tuple[list[list[int]], str]:
         if len(set(of)) > 1:
             return [[n for n, x in enumerate(of) if x == one] for one in dict.fromkeys(of)], drawn
     return [[number] for number in range(len(cards))], "initialisations"
+
+
+def _per_user(path: Path, card: ScoreCard) -> pl.LazyFrame:
+    """The figures of every user behind a score card; InputError if they are not those."""
+    place, stated = path / PER_USER, card.made_from.get("files", {}).get(PER_USER)
+    try:
+        if stated is None:  # of an earlier version
+            pl.read_parquet(place)
+        elif file_sha256(place) != stated:
+            raise InputError(f"{place}: not what the score card was made with")
+        return pl.scan_parquet(place)
+    except (InputError, FileNotFoundError, pl.exceptions.PolarsError) as error:
+        why = str(error).splitlines()[0]
+        raise InputError(f"{why}; run `jaxrec eval --run {quote(str(path))}`") from None
 
 
 def _values(table: pl.LazyFrame, column: str) -> set[Any]:
@@ -249,15 +265,12 @@ def encoded_elsewhere(run: RunFolder, name: str, others: Sequence[Path]) -> list
 
 def _taught_the_same(run: RunFolder, made: Path, model_id: str) -> bool:
     """Are these embeddings there, of that model, and taught by this run's texts and split?"""
-    card_path = made.with_suffix(".json")
-    if not (made.exists() and card_path.exists()):
-        return False
-    card = read_json(card_path)
+    card = card_of(made) if made.exists() else {}
     if card.get("finetuned_from") != model_id:
         return False
-    same_texts = card["training"].get("texts_sha256") == run.texts_sha256("honest")
-    taught_here = run.taught_here(card["training"]) and not run.taught_what_judges(card)
-    return same_texts and taught_here
+    lesson = card.get("training", {})
+    same_texts = lesson.get("texts_sha256") == run.texts_sha256("honest")
+    return same_texts and run.taught_here(lesson) and not run.taught_what_judges(card)
 
 
 def _copy(made: Path, wanted: Path) -> None:

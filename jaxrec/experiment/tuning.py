@@ -30,7 +30,7 @@ from jaxrec.experiment.choices import choose_embeddings, evidence, identity_of
 from jaxrec.experiment.fitting import asked_for
 from jaxrec.experiment.folder import RunFolder
 from jaxrec.experiment.rows import cost_of, pointless, rows_of, signals_of, too_much
-from jaxrec.files import write_json
+from jaxrec.files import refused_as, write_sealed
 from jaxrec.models.cost import Size
 from jaxrec.models.model import Evidence, Model, Range, Settings
 from jaxrec.models.registry import MODELS, fit
@@ -313,7 +313,7 @@ def tune(
         "command": f"jaxrec tune --row {row} --trials {max(done, trials)}"
         f" --seed {run.protocol.seed}",
     }
-    write_json(path, card)
+    write_sealed(path, card)
     return card
 
 
@@ -329,7 +329,8 @@ def tune_all(
     lost: dict[str, str] = {}
     for row, count in trials.items():
         with excused(partial(lost.__setitem__, row)):
-            with bar(row, count, f"NDCG@{K}") as on_trial:
+            trials_path = run.tuned_path(row).with_suffix(".trials")
+            with bar(row, count, f"NDCG@{K}") as on_trial, refused_as(trials_path):
                 found[row] = tune(run, row, count, on_trial)
             say(f"{row}: {_in_words(found[row])}")
     return found, lost

@@ -42,7 +42,8 @@ def train_pmf(session: Session, place: Place, likelihood: str | None, **options:
     settings = asked_settings(own.run, likelihood, options, own.density(own.train()))
     if row_of(settings) != "pmf":
         raise InputError("the sequential solver is for one process; leave --solver out")
-    fit(own, "pmf", settings, session)
+    with own.writing(own.run.path):
+        fit(own, "pmf", settings, session)
 
 
 def fit_missing(own: Own, rows: tuple[str, ...], session: Session) -> None:
@@ -63,7 +64,8 @@ def fit_on_everything(session: Session, place: Place, out: Path, row: str | None
     settings = settings._replace(
         w0=settings.w0 * now / before, lambda_w=settings.lambda_w * before / now
     )
-    fit(own, row, settings, session, out)
+    with own.writing(out):
+        fit(own, row, settings, session, out)
 
 
 def best_row(own: Own) -> str:

@@ -104,6 +104,7 @@ def joined(place: Place) -> Iterator[None]:
         os.close(alive[0])
         _watch(child, place, log)
     os.close(alive[1])
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it may wait for another process
     threading.Thread(target=_end_with, args=(alive[0],), daemon=True).start()
     # C++ speaks to descriptors: it is heard only where something went wrong
     os.dup2(log.fileno(), 2)

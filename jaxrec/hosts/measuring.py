@@ -36,8 +36,9 @@ def run(
     """What each of several processes does of `jaxrec run`: fit what is missing, and measure."""
     own = Own(session, place)
     rows = asked_rows(own, only)
-    fit_missing(own, rows, session)
-    measure(own, session, ks, rows, more["memory"], more["json_path"])
+    with own.writing(own.run.path):
+        fit_missing(own, rows, session)
+        measure(own, session, ks, rows, more["memory"], more["json_path"])
 
 
 def evaluation(
@@ -48,7 +49,8 @@ def evaluation(
     rows = tuple(
         row for row in asked_rows(own, only) if only or row not in FITTED or is_there(own, row)
     )
-    measure(own, session, ks, rows, more["memory"], more["json_path"])
+    with own.writing(own.run.path):
+        measure(own, session, ks, rows, more["memory"], more["json_path"])
 
 
 def asked_rows(own: Own, only: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from jaxrec.evaluation.protocol import PROTOCOLS, Protocol
 from jaxrec.evaluation.split import Split
 from jaxrec.experiment.folder import SEED, RunFolder
 from jaxrec.hosts.launch import Place
+from jaxrec.locks import held, of_run
 from jaxrec.sources.sharded.layout import Shard, read_card
 from jaxrec.sources.sharded.reading import read_shard
 
@@ -59,6 +62,12 @@ class Own:
         if self.dataset.users:
             self.protocol = Protocol.of(name, self.dataset, seed)
         self.run = RunFolder(session.path, self.dataset, self.protocol)
+
+    @contextmanager
+    def writing(self, folder: Path) -> Iterator[None]:
+        """Around what is written into a folder: the first process holds it for all."""
+        with held(of_run(folder), folder) if self.place.speaks else nullcontext():
+            yield
 
     @property
     def users(self) -> int:

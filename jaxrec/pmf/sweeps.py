@@ -1,5 +1,6 @@
 """Repeats a training sweep; can be interrupted at any moment and resumed with the same result."""
 
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import jax
 import numpy as np
 
-from jaxrec.files import read_json, write_json
+from jaxrec.files import Form, read_sealed, refused_as, write_sealed
 
 State = TypeVar("State")
 
@@ -66,7 +67,8 @@ class Checkpoints:
         """Where orbax has saved a state, if it has, and the losses until then."""
         self._saved_at = time.monotonic()
         card = self.folder / "checkpoint.json"
-        saved = read_json(card) if card.exists() else {}
+        form: Form = {"identity": dict, "state": str, "losses": list}
+        saved = read_sealed(card, "delete it and make it again", form) if card.exists() else {}
         if saved.get("identity") != self.identity:
             self.clear()
             return None, []
@@ -91,10 +93,12 @@ class Checkpoints:
         if len(losses) == self._saved_sweep:
             return
         name = f"sweep-{len(losses)}"
-        write(self.folder / name)
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs it raises, too
+        with refused_as(self.folder / name, self.folder / name):
+            write(self.folder / name)
         if first:
             card = {"identity": self.identity, "state": name, "losses": losses}
-            write_json(self.folder / "checkpoint.json", card)
+            write_sealed(self.folder / "checkpoint.json", card)
             for older in self.folder.glob("sweep-*"):
                 if older.name != name:
                     shutil.rmtree(older)

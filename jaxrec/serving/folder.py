@@ -39,7 +39,7 @@ from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import as_json
-from jaxrec.files import file_sha256, json_sha256, owner_of, read_json, write_json
+from jaxrec.files import file_sha256, json_sha256, owner_of, read_json, refused_as, write_json
 from jaxrec.fusion.gate import Learned
 from jaxrec.models.model import Arrays
 from jaxrec.models.registry import MODELS
@@ -65,9 +65,10 @@ def new_folder(path: Path) -> Iterator[Path]:
     place = path.resolve()
     beside, before = (place.with_name(f".{place.name}.{end}") for end in (os.getpid(), "before"))
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
     try:
-        yield beside
+        with refused_as(path, beside):
+            beside.mkdir(parents=True)
+            yield beside
         if place.exists():
             place.rename(before)
         try:

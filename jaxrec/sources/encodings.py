@@ -78,6 +78,7 @@ def _opened(path: Path, stack: ExitStack) -> io.BufferedReader:
     archive = next((folder for folder in path.parents if folder.is_file()), None)
     try:
         if archive is None:
+            refuse_devices(path)
             return stack.enter_context(path.open("rb"))
         inside = stack.enter_context(zipfile.ZipFile(archive))
         name = path.relative_to(archive).as_posix()
@@ -88,6 +89,14 @@ def _opened(path: Path, stack: ExitStack) -> io.BufferedReader:
         raise InputError(f"{path}: a folder, not a table") from None
     except (PermissionError, RuntimeError) as error:  # a password, an unknown compression
         raise InputError(f"{path} cannot be opened ({error}); unpack it") from None
+
+
+def refuse_devices(path: Path) -> None:
+    """Raise InputError for a pipe or device: what is read twice must lie in a file."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(
+            f"{path}: neither a file nor a folder; write what comes out of it into a file"
+        )
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

@@ -11,6 +11,7 @@ from jaxrec.caches import cache
 from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
 from jaxrec.files import file_sha256
+from jaxrec.sources.encodings import refuse_devices
 from jaxrec.sources.guess import describe
 from jaxrec.sources.reading import read_dataset
 from jaxrec.sources.synthetic import synthetic_dataset
@@ -72,8 +73,8 @@ def load_dataset(
 
     Raises:
         AbsentError: no such data set here or at a publisher.
-        InputError: the data set is malformed, its description says another core, or nothing is left
-            by it.
+        InputError: the data set is malformed, or a pipe or device; its description says another
+            core, or nothing is left by it.
     """
     if str(name_or_path) == SYNTHETIC:
         made = synthetic_dataset()
@@ -96,6 +97,7 @@ def find(name_or_path: str | Path, progress: bool = False) -> Path:
     if name == SYNTHETIC:
         raise InputError(f"{SYNTHETIC} is made from a seed: there is no file to look at")
     if isinstance(name_or_path, Path) or os.sep in name or Path(name).exists():
+        refuse_devices(Path(name))
         return Path(name)
     places = [cache_folder() / name]
     if "JAXREC_DATA" in os.environ:

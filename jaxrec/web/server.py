@@ -93,7 +93,8 @@ async def _until_told(server: uvicorn.Server, listener: socket.socket, service: 
     if hasattr(signal, "SIGHUP"):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
     # uvicorn raises the signal that ended it once more, when all is done
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     await server.serve(sockets=[listener])
 
 

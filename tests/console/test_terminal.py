@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.table import Table
 
+import cli
 from jaxrec.console.characters import shown
 from jaxrec.console.terminal import Terminal
 from jaxrec.report.tables import table_of_rows
@@ -157,3 +159,24 @@ def test_a_bar_shows_its_description_as_it_is(
 )
 def test_characters(line: str, encoding: str, expected: str) -> None:
     assert shown(line, encoding) == expected
+
+
+def test_a_mistake_that_quotes_megabytes_stays_readable(tmp_path: Path) -> None:
+    table = tmp_path / "ratings.csv"
+    table.write_text(f"user,item,rating\nu1,i1,3\nu2,i2,{'9x' * 10**6}\n")
+    done = CliRunner().invoke(cli.main, ["data", "inspect", str(table), "-q"])
+    assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
+    assert len(done.output) < 2100
+    assert done.output.startswith(f"jaxrec: {table}, line 3: rating is '9x9x")
+    assert done.output.endswith("; expected a number\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX")
+@pytest.mark.timeout(60)
+def test_pipes_and_devices_are_no_data(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    for place in (pipe, Path("/dev/zero")):
+        done = CliRunner().invoke(cli.main, ["data", "inspect", str(place)])
+        expected = f"{place}: neither a file nor a folder; write what comes out of it into a file"
+        assert (done.exit_code, done.output) == (2, f"jaxrec: {expected}\n")

@@ -18,7 +18,7 @@ from jaxrec.experiment.scoring import (
     score_card,
     set_stale_results_aside,
 )
-from jaxrec.files import read_json, write_json
+from jaxrec.files import read_json, sealed, write_json
 from jaxrec.serving.evaluated import of_run
 from jaxrec.serving.model import Wanted
 
@@ -122,7 +122,7 @@ def test_factors_of_other_data_are_refused(run: RunFolder) -> None:
     train_pmf(run, QUICK)
     card_path = run.factors_path("mf").with_suffix(".json")
     card = json.loads(card_path.read_text())
-    card_path.write_text(json.dumps(card | {"data_sha256": "other"}))
+    card_path.write_text(json.dumps(sealed(card | {"data_sha256": "other"})))
     with pytest.raises(InputError, match="fitted on another data set; run"):
         score_card(run, only=("mf",))
 
@@ -143,7 +143,7 @@ def test_a_damaged_experiment_is_one_line(run: RunFolder, content: str, message:
 
 def test_a_protocol_of_a_newer_version_is_one_line(run: RunFolder) -> None:
     card = json.loads((run.path / "experiment.json").read_text())
-    (run.path / "experiment.json").write_text(json.dumps(card | {"protocol": "leave-two-out"}))
+    write_json(run.path / "experiment.json", sealed(card | {"protocol": "leave-two-out"}))
     with pytest.raises(InputError, match="no protocol 'leave-two-out'"):
         open_run(run.path)
 
@@ -184,7 +184,8 @@ def test_embeddings_are_made_by_the_model_of_their_card(
 def test_factors_whose_card_lacks_a_setting_are_fitted_again(run: RunFolder) -> None:
     train_pmf(run, QUICK)
     path = run.factors_path("mf").with_suffix(".json")
-    write_json(path, {key: value for key, value in read_json(path).items() if key != "nu"})
+    card = {key: value for key, value in read_json(path).items() if key != "nu"}
+    write_json(path, sealed(card))
     with pytest.raises(InputError, match="its card lacks nu; run `jaxrec train-pmf --run"):
         run.read_factors("mf")
 

@@ -1,0 +1,26 @@
+"""The program `jaxrec`, and `python -m jaxrec`: may be interrupted while it is still imported."""
+
+import os
+import sys
+
+from jaxrec.interruption import told_to_end
+
+
+def main() -> None:
+    """Do what the command line says."""
+    try:
+        with told_to_end():
+            from jaxrec.cli import main as commands
+
+            commands()
+    except SystemExit as end:
+        if end.code not in (130, 143):
+            raise
+        # threads of compiled code that nobody waits for crash as Python takes itself down
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code)
+
+
+if __name__ == "__main__":
+    main()
