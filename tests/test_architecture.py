@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"errors", "files", "budget", "caches", "titles"}
+GROUND = {"errors", "files", "budget", "caches", "side_by_side", "titles"}
 # and `tracking` and `launch`, for commands alone
 DATA = GROUND | {"data", "devices"}
 LISTS = DATA | {"topk", "evaluation"}
