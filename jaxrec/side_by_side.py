@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import IO, Any, Literal, NamedTuple
 
 from jaxrec.errors import InputError
@@ -31,6 +31,8 @@ CORES = "JAXREC_CORES"
 """How many a process takes where it does not."""
 THREADS = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """Where XLA and BLAS then look for how many threads to start."""
+HEARING = 0.2
+"""Seconds after which a parent that waits hears Ctrl-C: Polars' handler does not interrupt it."""
 GRACE = 1.0
 """Seconds in which a process may end in order; compiled code does not hear."""
 # Ctrl-C in a terminal is told to all processes, and it is the parent that ends the others
@@ -121,7 +123,10 @@ def side_by_side(
         for place in places:
             yield from take(place)
         while under_way:
-            process, kind, value = messages.get()
+            try:
+                process, kind, value = messages.get(timeout=HEARING)
+            except Empty:
+                continue
             if process not in under_way:
                 continue  # it was dismissed, and is gone
             if kind == "told":
@@ -198,10 +203,9 @@ def serve() -> None:
             os.sched_setaffinity(0, place)  # before a library counts the cores
         work, shared = pickle.loads(pickle.load(heard))
         signal.signal(signal.SIGTERM, _leave)
-        jobs: SimpleQueue[str] = SimpleQueue()
+        jobs: SimpleQueue[str | None] = SimpleQueue()
         threading.Thread(target=_hear, args=(heard, jobs), daemon=True).start()
-        while True:
-            job = jobs.get()
+        while (job := jobs.get()) is not None:
             try:
                 answer: tuple[Kind, Any] = "done", work(shared, job, partial(say, "told"))
             except Exception as error:
@@ -215,6 +219,7 @@ def _hear(heard: IO[bytes], jobs: SimpleQueue) -> None:
     with suppress(EOFError, pickle.UnpicklingError):
         while True:
             jobs.put(pickle.load(heard))
+    jobs.put(None)
     _thread.interrupt_main(signal.SIGTERM)
     time.sleep(GRACE)
     os._exit(0)

@@ -17,6 +17,8 @@ from jaxrec.side_by_side import CONFINES, cores, shares, side_by_side
 pytestmark = pytest.mark.timeout(120)
 SCRIPT = """
 import sys
+import polars  # whose handler of SIGINT wakes nobody
+polars.DataFrame({"a": [1]}).lazy().select("a").collect()
 from jaxrec.side_by_side import cores, side_by_side
 from tests.test_side_by_side import answer
 print("a script runs once")
@@ -122,7 +124,7 @@ def test_all_end_with_their_parent_and_say_nothing(number: signal.Signals) -> No
         assert parent.stdout is not None
         said = [next(parent.stdout) for _ in range(5)]
         assert sum("told" in line for line in said) == 2
-        if number == signal.SIGINT:
+        if number == signal.SIGINT:  # no job would say anything more
             os.killpg(parent.pid, number)  # as a terminal does
         else:
             parent.send_signal(number)
