@@ -392,8 +392,7 @@ def _search(
 ) -> dict[str, Any]:
     """`tune` in a process of its own."""
     run, trials = shared
-    on_trial = lambda trial, best: tell((trial, best))  # noqa: E731
-    return tune(replace(run, say=tell), row, trials[row], on_trial)
+    return tune(replace(run, say=tell), row, trials[row], lambda trial, best: tell((trial, best)))
 
 
 class Beside(NamedTuple):
@@ -404,7 +403,7 @@ class Beside(NamedTuple):
     places: list[list[int]]
     """The cores of each process."""
     budget: Budget
-    """Of each."""
+    """Of each; its end is by a clock that all processes of a machine have."""
 
 
 def beside(run: RunFolder, trials: dict[str, int]) -> Beside:
@@ -414,11 +413,11 @@ def beside(run: RunFolder, trials: dict[str, int]) -> Beside:
     started. By estimates, so that the same data and machine give the same. Each process has its
     part of --memory, and a row that might not fit is searched by itself.
     """
-    each = {
-        row: count * _parts(run) * max(seconds_of_trial(cost_of(run, row), run.size) - START, 0.0)
-        for row, count in trials.items()
-        if MODELS[row] is OWN.get(row) and _refused(run, row) is None
-    }
+    each = {}
+    for row, count in trials.items():
+        if MODELS[row] is OWN.get(row) and _refused(run, row) is None:
+            cost = MODELS[row].cost(run.size, MODELS[row].settings)
+            each[row] = count * _parts(run) * max(seconds_of_trial(cost, run.size) - START, 0.0)
     largest = {row: _largest(run, row) for row in each}
     process = PROCESS + INTERACTION * run.size.interactions
 
