@@ -337,8 +337,8 @@ def tune_all(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """`tune` rows with so many trials each, showing a `bar` of each; several at once may be open.
 
-    Rows are searched side by side where that is faster, each by processes of its own cores (see
-    `beside`), else one after the other: the trials are the same. The embeddings that text models
+    Rows of a long search are searched side by side, by processes that have their own cores (see
+    `beside`), others one after the other: the trials are the same. The embeddings that text models
     read are chosen before.
 
     Returns:
