@@ -1,6 +1,5 @@
 """What there is to compute on, and how work is spread over it."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
+
+from jaxrec.side_by_side import cores
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -226,6 +227,4 @@ def workers() -> list[jax.Device]:
         return devices
     if _alone.get():
         return devices[:1]
-    # macOS and Windows cannot confine a process to cores
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return devices[:1] * (cores or 1)
+    return devices[:1] * len(cores())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"errors", "interruption", "files", "budget", "caches", "titles"}
+GROUND = {"errors", "interruption", "files", "budget", "caches", "side_by_side", "titles"}
 # and `tracking` and `locks`, for commands alone
 DATA = GROUND | {"data", "devices"}
 LISTS = DATA | {"topk", "evaluation"}

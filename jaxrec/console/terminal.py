@@ -43,6 +43,8 @@ class Terminal:
         self.err = Plain(stderr=True)
         if not self.err.is_terminal:
             self.err.width = WHOLE
+        self._open = self._progress("")
+        """The bars of sweeps that are drawn now, if it has tasks."""
 
     def warn(self, *lines: str) -> None:
         """Tell what must not be missed, even with -q."""
@@ -78,14 +80,31 @@ class Terminal:
     def sweeps(
         self, what: str, total: int, figure: str = "loss"
     ) -> Iterator[Callable[[int, float], None]]:
-        """A progress bar with a figure, if there is work; yields what `on_sweep` takes."""
-        with self._progress(figure + " {task.fields[note]}", total > 0) as progress:
-            task = progress.add_task(shown(what, self.err.encoding), total=total, note="")
+        """A progress bar with a figure, if there is work; yields what `on_sweep` takes.
 
-            def on_sweep(sweep: int, loss: float) -> None:
-                progress.update(task, completed=sweep, note=f"{loss:.6g}")
+        Of several that are open at once the one that ends is printed above the others.
+        """
+        if not total:
+            yield lambda sweep, loss: None
+            return
+        if not self._open.tasks:
+            self._open = self._progress("{task.fields[note]}")
+            self._open.start()
+        progress = self._open
+        own = progress.add_task(shown(what, self.err.encoding), total=total, note=figure)
 
+        def on_sweep(sweep: int, loss: float) -> None:
+            progress.update(own, completed=sweep, note=f"{figure} {loss:.6g}")
+
+        try:
             yield on_sweep
+        finally:
+            (task,) = (task for task in progress.tasks if task.id == own)
+            if len(progress.tasks) == 1:
+                progress.stop()
+            elif not progress.disable:
+                self.err.print(progress.make_tasks_table([task]))
+            progress.remove_task(own)
 
     @contextmanager
     def steps(self, what: str) -> Iterator[Callable[[Any], None]]:
@@ -122,12 +141,12 @@ class Terminal:
 
             yield on_bytes
 
-    def _progress(self, note: str, work: bool = True) -> Progress:
+    def _progress(self, note: str) -> Progress:
         return Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn(note, markup=False),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self.err,
-            disable=self.verbosity < 0 or not work,
+            disable=self.verbosity < 0,
         )

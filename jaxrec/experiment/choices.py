@@ -48,7 +48,7 @@ def choose_embeddings(run: RunFolder) -> str | None:
     Returns:
         Their name; None if there are none.
     """
-    names = run.embedding_names("honest")
+    names = _candidates(run)
     if len(names) < 2:
         return next(iter(names), None)
     rows = _choosers(run)
@@ -68,7 +68,7 @@ def chosen_embeddings(run: RunFolder) -> str | None:
     Raises:
         InputError: there are several, and the choice was not made or no longer holds.
     """
-    names = run.embedding_names("honest")
+    names = _candidates(run)
     if len(names) < 2:
         return next(iter(names), None)
     figures = _known_figures(run)  # whatever the budget is now
@@ -80,6 +80,10 @@ def chosen_embeddings(run: RunFolder) -> str | None:
                 f" `{run.command('eval')}`"
             )
     return max(names, key=lambda name: figures[name]["validation_ndcg@25"])
+
+
+def _candidates(run: RunFolder) -> list[str]:
+    return run.embedding_names("honest") if run.reads is None else [run.reads]
 
 
 def _known_figures(run: RunFolder, rows: tuple[str, ...] | None = None) -> dict[str, Any]:

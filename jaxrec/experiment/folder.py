@@ -78,6 +78,9 @@ class RunFolder:
     """What may be spent on what is made here."""
     plain: dict[tuple, dict[PmfSettings, Factors]] = field(default_factory=dict, compare=False)
     """PMF without text, as long as the folder is open: by data, split and seed, then settings."""
+    reads: str | None = field(default=None, compare=False)
+    """The embeddings that text models read, while settings that they were chosen by are searched;
+    None for those that were chosen."""
 
     @property
     def fit_seed(self) -> int:

@@ -4,9 +4,11 @@ import math
 import os
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -22,18 +24,20 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import norm
 
-from jaxrec.budget import Cost
+from jaxrec.budget import Budget, Cost
+from jaxrec.devices import workers
 from jaxrec.errors import InputError, excused
 from jaxrec.evaluation.measure import evaluate
 from jaxrec.evaluation.task import Task, judges, validation_tasks
 from jaxrec.experiment.choices import choose_embeddings, evidence, identity_of
 from jaxrec.experiment.fitting import asked_for
-from jaxrec.experiment.folder import RunFolder
+from jaxrec.experiment.folder import RunFolder, nobody
 from jaxrec.experiment.rows import cost_of, pointless, rows_of, signals_of, too_much
 from jaxrec.files import refused_as, write_sealed
-from jaxrec.models.cost import Size
+from jaxrec.models.cost import START, Size
 from jaxrec.models.model import Evidence, Model, Range, Settings
-from jaxrec.models.registry import MODELS, fit
+from jaxrec.models.registry import MODELS, OWN, fit
+from jaxrec.side_by_side import cores, shares, side_by_side
 
 K = 25
 JUDGES = 5000
@@ -47,6 +51,10 @@ SHORT = 15.0
 """Seconds of a row's short search, at the least."""
 MOST = 15
 """Trials of a short search."""
+LONG = 30.0
+"""Seconds that a search takes, by estimates, before it is worth processes of its own."""
+PROCESS, INTERACTION = 600_000_000, 60
+"""Bytes of a process that has imported JAX, and of each interaction in it beside a row's arrays."""
 LEAD = "lead"
 """Of a trial: how many standard errors it is above the defaults."""
 FINISHED = TrialState.COMPLETE, TrialState.PRUNED
@@ -98,8 +106,7 @@ def short_search(run: RunFolder, rows: list[str]) -> dict[str, int]:
     if "pmf" in possible:
         with excused(lambda why: possible.remove("pmf")):
             possible = [row for row in possible if row != "pmf" or not asked_for(run)]
-    parts = run.protocol.rules.folds if run.protocol.rules.cold_items else 1
-    return shared_out(costs, possible, run.size, parts, run.budget.left)
+    return shared_out(costs, possible, run.size, _parts(run), run.budget.left)
 
 
 def shared_out(
@@ -122,9 +129,18 @@ def seconds_of_trial(cost: Cost, size: Size) -> float:
 
 def _possible(run: RunFolder, row: str) -> bool:
     """Can it be made here, and is it to be searched?"""
+    return not run.tuned_path(row).exists() and _refused(run, row) is None
+
+
+def _refused(run: RunFolder, row: str) -> str | None:
+    """Why a row cannot be made here, if so."""
     (own,) = rows_of(run, (row,))
-    there = run.tuned_path(row).exists()
-    return not there and pointless(run, own) is None and too_much(run, row) is None
+    return pointless(run, own) or too_much(run, row)
+
+
+def _parts(run: RunFolder) -> int:
+    """Of validation, for each of which a trial is fitted."""
+    return run.protocol.rules.folds if run.protocol.rules.cold_items else 1
 
 
 def threshold(trials: int) -> float:
@@ -257,8 +273,7 @@ def tune(
         InputError: the row cannot be made of these data, or no trial gave a figure.
     """
     model = MODELS[row]
-    (own,) = rows_of(run, (row,))
-    if (why := pointless(run, own) or too_much(run, row)) is not None:
+    if (why := _refused(run, row)) is not None:
         raise InputError(why)
     if model.text:
         choose_embeddings(run)
@@ -320,20 +335,122 @@ def tune(
 def tune_all(
     run: RunFolder, trials: dict[str, int], bar: Bar, say: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """`tune` rows with so many trials each, showing a `bar` of each.
+    """`tune` rows with so many trials each, showing a `bar` of each; several at once may be open.
+
+    Rows of a long search are searched side by side, by processes that have their own cores (see
+    `beside`), others one after the other: the trials are the same. The embeddings that text models
+    read are chosen before.
 
     Returns:
         By row what `tune` found, and of the others why they could not be tuned.
     """
     found: dict[str, dict[str, Any]] = {}
     lost: dict[str, str] = {}
+    reading = [row for row in trials if MODELS[row].text and _refused(run, row) is None]
+    if reading:
+        with excused(lambda why: lost.update(dict.fromkeys(reading, why))):
+            run = replace(run, reads=choose_embeddings(run))
+    rows = [row for row in trials if row not in lost]
+    together = beside(run, {row: trials[row] for row in rows})
+
+    def tell(row: str) -> None:
+        say(f"{row}: {_in_words(found[row])}")
+
+    for row in rows:
+        if row not in together.rows:
+            with excused(partial(lost.__setitem__, row)):
+                with bar(row, trials[row], f"NDCG@{K}") as on_trial, _kept_trials(run, row):
+                    found[row] = tune(run, row, trials[row], on_trial)
+                tell(row)
+    with ExitStack() as bars:
+        shared = replace(run, budget=together.budget, say=nobody, plain={}), trials
+        happens = side_by_side(_search, shared, together.rows, together.places)
+        bars.enter_context(closing(happens))
+        open_bars: dict[str, tuple[ExitStack, OnTrial]] = {}
+        for row, kind, value in happens:
+            if kind == "begun":
+                own = bars.enter_context(ExitStack())
+                open_bars[row] = own, own.enter_context(bar(row, trials[row], f"NDCG@{K}"))
+            elif kind == "told":
+                _, on_trial = open_bars[row]
+                run.say(value) if isinstance(value, str) else on_trial(*value)
+            else:
+                open_bars[row][0].close()
+                with excused(partial(lost.__setitem__, row)):
+                    if kind == "failed":
+                        raise value
+                    found[row] = value
+                    tell(row)
+    return (
+        {row: found[row] for row in trials if row in found},
+        {row: lost[row] for row in trials if row in lost},
+    )
+
+
+def _search(
+    shared: tuple[RunFolder, dict[str, int]], row: str, tell: Callable[[str | tuple], None]
+) -> dict[str, Any]:
+    """`tune` in a process of its own."""
+    run, trials = shared
+    with _kept_trials(run, row):
+        return tune(
+            replace(run, say=tell), row, trials[row], lambda trial, best: tell((trial, best))
+        )
+
+
+def _kept_trials(run: RunFolder, row: str) -> AbstractContextManager[None]:
+    """Around what writes trials: where they cannot be written, their file is named."""
+    return refused_as(run.tuned_path(row).with_suffix(".trials"))
+
+
+class Beside(NamedTuple):
+    """What is searched side by side, and how."""
+
+    rows: list[str]
+    """The longest first."""
+    places: list[list[int]]
+    """The cores of each process."""
+    budget: Budget
+    """Of each; its end is by a clock that all processes of a machine have."""
+
+
+def beside(run: RunFolder, trials: dict[str, int]) -> Beside:
+    """Which rows to search side by side; none where little is gained, or an accelerator works.
+
+    A row on one core takes less than twice the time that it takes on two, but a process has to be
+    started. By estimates, so that the same data and machine give the same. Each process has its
+    part of --memory, and a row that might not fit is searched by itself.
+    """
+    each = {}
     for row, count in trials.items():
-        with excused(partial(lost.__setitem__, row)):
-            trials_path = run.tuned_path(row).with_suffix(".trials")
-            with bar(row, count, f"NDCG@{K}") as on_trial, refused_as(trials_path):
-                found[row] = tune(run, row, count, on_trial)
-            say(f"{row}: {_in_words(found[row])}")
-    return found, lost
+        if MODELS[row] is OWN.get(row) and _refused(run, row) is None:
+            cost = MODELS[row].cost(run.size, MODELS[row].settings)
+            each[row] = count * _parts(run) * max(seconds_of_trial(cost, run.size) - START, 0.0)
+    largest = {row: _largest(run, row) for row in each}
+    process = PROCESS + INTERACTION * run.size.interactions
+
+    def of(processes: int) -> Beside:
+        memory = run.budget.memory // processes - process
+        fit = [row for row in each if largest[row] <= memory]
+        fit.sort(key=lambda row: -each[row])
+        budget = run.budget._replace(memory=memory)
+        return Beside(fit, shares(min(processes, len(fit))), budget)
+
+    def saved(plan: Beside) -> float:
+        there = sum(each[row] for row in plan.rows)
+        return there - there / max(len(plan.places), 1) if there >= LONG else 0.0
+
+    plans = map(of, range(1, len(cores()) + 1)) if workers()[0].platform == "cpu" else ()
+    best = max(plans, key=saved, default=None)
+    return best if best is not None and saved(best) > 0 else Beside([], [], run.budget)
+
+
+def _largest(run: RunFolder, row: str) -> float:
+    """Bytes that a trial takes at most."""
+    model = MODELS[row]
+    ends = [(at.high,) if isinstance(at, Range) else at for at in model.space.values()]
+    corners = (dict(zip(model.space, corner, strict=True)) for corner in product(*ends))
+    return max(model.cost(run.size, model.settings | corner).memory for corner in corners)
 
 
 def _in_words(card: dict[str, Any]) -> str:

@@ -38,6 +38,8 @@ MODELS = (
     | factorization.MODELS
     | sets.MODELS
 )
+OWN = dict(MODELS)
+"""Those that every process finds here; others are added, or put in their place, by a script."""
 
 
 def costs(size: Size, graded: bool, memory: int) -> dict[str, Cost]:

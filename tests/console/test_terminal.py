@@ -180,3 +180,19 @@ def test_pipes_and_devices_are_no_data(tmp_path: Path) -> None:
         done = CliRunner().invoke(cli.main, ["data", "inspect", str(place)])
         expected = f"{place}: neither a file nor a folder; write what comes out of it into a file"
         assert (done.exit_code, done.output) == (2, f"jaxrec: {expected}\n")
+
+
+def test_of_sweeps_that_go_on_at_once_each_is_drawn_once_as_it_ends(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    terminal = Terminal(0)
+    with terminal.sweeps("first", 2) as on_first:
+        with terminal.sweeps("second", 3, "NDCG@25") as on_second:
+            on_second(3, 0.25)
+        terminal.say("between")
+        on_first(2, 0.5)
+    with terminal.sweeps("third", 1) as on_third:
+        on_third(1, 0.75)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    ends = [f"{line.split()[0]} {' '.join(line.split()[2:-1])}".strip() for line in lines]
+    assert ends == ["second NDCG@25 0.25", "between", "first loss 0.5", "third loss 0.75"]

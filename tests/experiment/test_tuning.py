@@ -10,16 +10,28 @@ import numpy as np
 import pytest
 
 from jaxrec.budget import Budget, Cost
+from jaxrec.console.terminal import Terminal
 from jaxrec.errors import InputError
 from jaxrec.experiment import tuning
+from jaxrec.experiment.choices import chosen_embeddings
 from jaxrec.experiment.fitting import train_pmf
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.rows import pmf_settings_of, rows_of
-from jaxrec.experiment.tuning import Trials, short_search, threshold, tunable, tune
+from jaxrec.experiment.tuning import (
+    Beside,
+    Trials,
+    beside,
+    short_search,
+    threshold,
+    tunable,
+    tune,
+    tune_all,
+)
 from jaxrec.files import write_json
 from jaxrec.models.cost import Settings, Size
 from jaxrec.models.model import Range
 from jaxrec.models.registry import MODELS
+from jaxrec.side_by_side import cores
 
 pytestmark = [pytest.mark.usefixtures("small_synthetic"), pytest.mark.timeout(300)]
 USERS = 400
@@ -286,3 +298,109 @@ def test_rows_that_cannot_be_made_take_no_time(
 ) -> None:
     monkeypatch.setattr(tuning, "MOST", 15)
     assert short_search(replace(run, budget=Budget(1)), ["pmf"]) == {}
+
+
+def searched(run: RunFolder, trials: dict[str, int]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """By row what was found, and what was said."""
+    said: list[str] = []
+    found, lost = tune_all(run, trials, Terminal(-1).sweeps, said.append)
+    assert not lost
+    return found, said
+
+
+def test_rows_side_by_side_get_the_trials_that_they_get_one_after_the_other(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = {"rp3beta": 5, "ease": 4}
+    place = cores()[:1]
+    monkeypatch.setattr("jaxrec.devices.cores", lambda: place)
+    one, _ = searched(run, trials)
+    plan = Beside(["ease", "rp3beta"], [place, place], run.budget)
+    monkeypatch.setattr(tuning, "beside", lambda run, trials: plan)
+    monkeypatch.setattr(tuning, "tune", None)  # of this process
+    both, said = searched(replace(run, path=run.path.with_name("other")), trials)
+    assert list(both) == list(trials)
+    assert {line.partition(":")[0] for line in said} == set(trials)
+    for row, card in both.items():
+        own = one[row]
+        assert card["by_trial"] == pytest.approx(own["by_trial"], abs=1e-6, nan_ok=True)
+        assert card["settings"] == pytest.approx(own["settings"])
+        assert (card["trials"], card["ended_early"]) == (own["trials"], own["ended_early"])
+
+
+def test_what_processes_say_is_said_and_a_row_that_is_lost_costs_no_other(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(run, "ease", 1)
+    path = run.tuned_path("ease").with_suffix(".trials")
+    path.write_bytes(b"[\n")
+    said: list[str] = []
+    run = replace(run, say=said.append)
+    plan = Beside(["itemknn", "ease"], [cores()[:1]], Budget(1))  # byte
+    monkeypatch.setattr(tuning, "beside", lambda run, trials: plan)
+    _, lost = tune_all(run, {"ease": 1, "itemknn": 1}, Terminal(-1).sweeps, said.append)
+    assert list(lost) == ["ease", "itemknn"]
+    assert all("give --memory" in why for why in lost.values())
+    plan = plan._replace(budget=Budget.of())
+    found, lost = tune_all(run, {"ease": 1, "itemknn": 1}, Terminal(-1).sweeps, said.append)
+    assert (list(found), lost) == (["ease", "itemknn"], {})
+    assert any("its earlier trials cannot be read" in line for line in said)
+
+
+def test_a_row_that_may_not_fit_beside_others_is_searched_by_itself(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "cores", lambda: list(range(4)))
+    monkeypatch.setattr("jaxrec.side_by_side.cores", lambda: list(range(4)))
+    process = tuning.PROCESS + tuning.INTERACTION * run.size.interactions
+    run = replace(run, budget=Budget(4 * (process + 10**9)))
+
+    def costs(**seconds_and_memory: tuple[float, float]) -> None:
+        for row, (seconds, memory) in seconds_and_memory.items():
+            cost = partial(of_size, seconds, memory)
+            model = MODELS[row]._replace(cost=cost)
+            monkeypatch.setitem(MODELS, row, model)
+            monkeypatch.setitem(tuning.OWN, row, model)
+
+    costs(ease=(100.0, 1e9), rp3beta=(500.0, 1e9), itemknn=(300.0, 1e9), pmf=(200.0, 1e9))
+    trials = dict.fromkeys(("ease", "rp3beta", "itemknn", "pmf"), 2)
+    plan = beside(run, trials)
+    assert plan.rows == ["rp3beta", "itemknn", "pmf", "ease"]
+    assert plan.places == [[0], [1], [2], [3]]
+    assert plan.budget.memory == 10**9
+    costs(pmf=(200.0, 1.1e9))
+    plan = beside(run, trials)  # three at once rather than one without the others
+    assert (len(plan.rows), len(plan.places)) == (4, 3)
+    costs(pmf=(200.0, 1e10))
+    plan = beside(run, trials)
+    assert plan.rows == ["rp3beta", "itemknn", "ease"]
+    monkeypatch.setitem(tuning.OWN, "rp3beta", MODELS["ease"])  # a script has put another there
+    assert beside(run, trials).rows == ["itemknn", "ease"]
+    monkeypatch.setattr(tuning, "LONG", 1e6)
+    assert beside(run, trials).rows == []
+
+
+def of_size(seconds: float, memory: float, size: Size, settings: Settings) -> Cost:
+    return Cost(memory, seconds, 0.0)
+
+
+def test_all_rows_of_a_search_read_the_embeddings_that_were_chosen_before(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though what they were chosen by gets other settings meanwhile."""
+    for name in "ab":
+        path = run.embeddings_path(name, "honest")
+        write_json(path.with_suffix(".json"), {"sha256": name})
+        path.write_bytes(b"")
+    chosen = iter(["a", "b"])
+    monkeypatch.setattr(tuning, "choose_embeddings", lambda run: next(chosen))
+
+    def found(run: RunFolder, row: str, trials: int, on_trial: Any) -> dict[str, Any]:
+        write_json(run.tuned_path(row), {"settings": {}})
+        card = {"row": row, "settings": {}, "trials": 1, "validation_ndcg@25": 0.5}
+        return card | {"read": chosen_embeddings(run)}
+
+    monkeypatch.setattr(tuning, "tune", found)
+    monkeypatch.setattr(tuning, "_refused", lambda run, row: None)
+    cards, _ = searched(run, {"pmf+text": 1, "ease+text": 1})
+    assert [card["read"] for card in cards.values()] == ["a", "a"]
