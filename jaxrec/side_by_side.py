@@ -80,7 +80,7 @@ def cores() -> list[int]:
 def shares(processes: int) -> list[list[int]]:
     """The cores of each of so many processes: all that there are, none twice."""
     there = cores()
-    cuts = [len(there) * process // processes for process in range(processes + 1)]
+    cuts = [len(there) * process // max(processes, 1) for process in range(processes + 1)]
     return [there[begin:end] for begin, end in pairwise(cuts)]
 
 

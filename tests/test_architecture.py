@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "web": LISTS | {"models", "explanation", "serving"},
     "report": GROUND | {"evaluation"},
     "console": GROUND,
-    "hosts": LISTS | {"sources", "pmf", "models", "experiment", "serving", "report", "console"},
+    "hosts": LISTS
+    | {"sources", "pmf", "models", "experiment", "serving", "report", "console", "locks"},
     "health": GROUND,
     "commands": LISTS
     | {

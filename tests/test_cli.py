@@ -26,7 +26,7 @@ from jaxrec.evaluation.protocol import PROTOCOLS
 from jaxrec.evaluation.split import Split
 from jaxrec.experiment.fitting import PUBLISHED
 from jaxrec.experiment.folder import RunFolder, open_run
-from jaxrec.files import sealed
+from jaxrec.files import read_sealed, sealed
 from jaxrec.fusion.published import FUSIONS
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.objective import LIKELIHOODS, SOLVERS, TARGETS, PmfSettings
@@ -283,7 +283,7 @@ def test_what_a_search_found_is_told_to_programs(tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "tuned.json"
     common = "--run", run, "--data", "synthetic", "--row", "itemknn", "--trials", 2
     assert jaxrec("tune", *common, "--json", out).exit_code == 0
-    kept = json.loads((run / "tuned" / "itemknn.json").read_text())
+    kept = read_sealed(run / "tuned" / "itemknn.json", "", {})
     assert json.loads(out.read_text()) == {"itemknn": kept}
 
 

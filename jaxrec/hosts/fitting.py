@@ -23,7 +23,7 @@ from jaxrec.experiment.choices import chosen_embeddings
 from jaxrec.experiment.fitting import asked_settings, row_of, settings_on
 from jaxrec.experiment.kept import as_json, hash_on_card, holds
 from jaxrec.experiment.rows import pmf_settings_of, pointless, rows_of, settings_of
-from jaxrec.files import read_json, whole_file, write_json
+from jaxrec.files import Form, read_sealed, whole_file, write_sealed
 from jaxrec.hosts.launch import Place, wait
 from jaxrec.hosts.own import Own
 from jaxrec.models.registry import MODELS
@@ -32,6 +32,8 @@ from jaxrec.pmf.objective import Factors, PmfSettings, observe
 from jaxrec.pmf.sweeps import Checkpoints
 from jaxrec.serving.export import vector_table
 
+CARD: Form = {"row": str, "losses": list, "checksum": int, "w0": float}
+"""Of `ROW.json`, among what else decides a fit."""
 FITTED = ("pmf", "pmf+text")
 """Rows that several processes can fit."""
 
@@ -163,14 +165,17 @@ def write_vectors(own: Own, folder: Path, row: str, factors: Factors, card: dict
             vector_table("item_id", own.dataset.item_ids, factors.V).write_parquet(partial)
     wait("vectors are written")
     if own.place.speaks:
-        write_json(folder / f"{row}.json", card)
+        write_sealed(folder / f"{row}.json", card)
     wait("the card is written")
 
 
 def is_there(own: Own, row: str) -> bool:
     """Are there vectors of a row that were fitted on this train part, reading the same texts?"""
     path = own.run.path / "vectors" / f"{row}.json"
-    return path.exists() and holds(read_json(path), own.identity() | _read(own, row))
+    if not path.exists():
+        return False
+    card = read_sealed(path, "remove it, and the row is fitted again", CARD)
+    return holds(card, own.identity() | _read(own, row))
 
 
 def read_vectors_card(own: Own, folder: Path, row: str, everything: bool = False) -> dict[str, Any]:
@@ -182,7 +187,7 @@ def read_vectors_card(own: Own, folder: Path, row: str, everything: bool = False
     path, again = folder / f"{row}.json", "`jaxrec fit`" if everything else "`jaxrec run`"
     if not path.exists():
         raise InputError(f"{path}: is not there; {again} by several processes writes it")
-    card = read_json(path, f"{again} by several processes writes it anew")
+    card = read_sealed(path, f"remove it, and {again} by several processes writes it anew", CARD)
     if not holds(card, own.identity(everything)):
         raise InputError(f"{path}: of other data or another split; run {again} again")
     return card

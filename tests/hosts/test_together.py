@@ -21,7 +21,7 @@ from jaxrec.evaluation.card import RowCard, read_card
 from jaxrec.evaluation.measure import beyond_accuracy, evaluate, user_thirds
 from jaxrec.evaluation.protocol import Protocol
 from jaxrec.evaluation.task import evaluation_task
-from jaxrec.files import read_json
+from jaxrec.files import read_json, sealed
 from jaxrec.hosts.launch import Place
 from jaxrec.hosts.own import Own
 from jaxrec.sources.guess import describe
@@ -92,7 +92,7 @@ def test_the_card_is_that_of_one_process(shared: Path, monkeypatch: pytest.Monke
         close(card.measured[expected.name], replace(expected, beyond_accuracy=beyond))
     assert card.protocol["train_interactions"] == len(train.users)
     assert card.protocol["users_evaluated"] == cards[0].users
-    assert json.loads((shared / "card.json").read_text()) == card.to_json()
+    assert sealed(card.to_json()) == json.loads((shared / "card.json").read_text())
 
 
 def close(found: RowCard, expected: RowCard) -> None:
