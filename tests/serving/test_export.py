@@ -1,4 +1,6 @@
 import json
+from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +8,7 @@ import faiss
 import numpy as np
 import polars as pl
 import pytest
+from threadpoolctl import threadpool_limits
 from usearch.index import Index as Graph
 
 from jaxrec.data.ids import Ids
@@ -40,9 +43,12 @@ def numbers(vectors: Vectors) -> tuple[Ids, Ids]:
 
 
 @pytest.fixture
-def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few items make a graph too."""
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Few items make a graph too, and one thread builds it: the same each time."""
     monkeypatch.setattr(nearest, "EXACT", 0)
+    monkeypatch.setattr(Graph, "add", partialmethod(Graph.add, threads=1))
+    with threadpool_limits(1, "openmp"):
+        yield
 
 
 def best(vectors: Vectors, k: int) -> list[list[int]]:
