@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -77,6 +78,18 @@ def small_synthetic() -> Iterator[None]:
     with synthetic_of(users=100, items=200), pytest.MonkeyPatch.context() as patch:
         patch.setattr("jaxrec.experiment.tuning.MOST", 1)
         yield
+
+
+@pytest.fixture(scope="module")
+def run(small_synthetic: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of made data, of which `popularity` is measured."""
+    import cli
+
+    run = tmp_path_factory.mktemp("small") / "run"
+    command = ["eval", "--run", str(run), "--data", "synthetic", "--row", "popularity", "-k", "5"]
+    done = CliRunner().invoke(cli.main, command)
+    assert done.exit_code == 0, done.output
+    return run
 
 
 @pytest.fixture

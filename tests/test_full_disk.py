@@ -43,14 +43,6 @@ def jaxrec(*arguments: object) -> Result:
     return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
 
 
-@pytest.fixture(scope="module")
-def run(small_synthetic: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("full") / "run"
-    done = jaxrec("eval", "--run", run, "--data", "synthetic", "--row", "popularity", "-k", 5)
-    assert done.exit_code == 0, done.output
-    return run
-
-
 COMMANDS: dict[str, Callable[[Path], tuple[object, ...]]] = {
     "new/split.parquet": lambda run: (
         *("eval", "--run", run.parent / "new", "--data", "synthetic", "--row", "popularity"),

@@ -26,14 +26,6 @@ def jaxrec(*arguments: object) -> Result:
     return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
 
 
-@pytest.fixture(scope="module")
-def run(small_synthetic: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("locks") / "run"
-    done = jaxrec("eval", "--run", run, "--data", "synthetic", "--row", "popularity", "-k", 5)
-    assert done.exit_code == 0, done.output
-    return run
-
-
 @pytest.mark.parametrize(
     "command",
     [

@@ -19,12 +19,13 @@ from jaxrec.console.session import Session
 from jaxrec.data.features import item_features
 from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
+from jaxrec.evaluation.card import read_card
 from jaxrec.experiment.choices import chosen_embeddings
 from jaxrec.experiment.fitting import asked_settings, row_of, settings_on
 from jaxrec.experiment.kept import as_json, hash_on_card, holds
 from jaxrec.experiment.rows import pmf_settings_of, pointless, rows_of, settings_of
 from jaxrec.files import Form, read_sealed, whole_file, write_sealed
-from jaxrec.hosts.launch import Place, wait
+from jaxrec.hosts.launch import Place, together, wait
 from jaxrec.hosts.own import Own
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.fit import fit_pmf
@@ -71,9 +72,15 @@ def fit_on_everything(session: Session, place: Place, out: Path, row: str | None
 
 
 def best_row(own: Own) -> str:
-    """Of the rows that were fitted the one of the best NDCG on the score card."""
-    from jaxrec.evaluation.card import read_card
+    """Of the rows that were fitted the one of the best NDCG on the score card.
 
+    Raises:
+        InputError: there is no score card, or it has none of them.
+    """
+    if not own.run.results_path.exists():
+        raise InputError(
+            f"{own.run.results_path}: is not there; `jaxrec run` by several processes writes it"
+        )
     card = read_card(own.run.results_path)
     k = max(card.ks)
     measured = {row: of for row, of in card.measured.items() if row in FITTED}
@@ -98,7 +105,7 @@ def fit(
     folder = own.run.path if out is None else out
     train = own.train(everything=out is not None)
     pairs = observe(train, own.dataset.feedback, settings)
-    of_all = int(own.mesh.summed(np.array([len(pairs.users)]))[0])
+    of_all = together(len(pairs.users))
     processes = own.place.processes
     session.terminal.say(f"{of_all:,} pairs of {own.users:,} users, in {processes} processes")
     features = _features(own, row)
@@ -201,7 +208,7 @@ def read_vectors(own: Own, folder: Path, row: str, everything: bool = False) -> 
     """
     read_vectors_card(own, folder, row, everything)
     of_users = sorted(folder.glob(f"{row}-users-*.parquet"))
-    U = _found([*of_users], "user_id", own.dataset.user_ids)
+    U = _found(of_users, "user_id", own.dataset.user_ids)
     V = _found([folder / f"{row}-items.parquet"], "item_id", own.dataset.item_ids)
     return Factors(U, V)
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import IO, NamedTuple, NoReturn
 
-from jaxrec.errors import InputError
+from jaxrec.errors import InputError, refused
 
 HEARTBEAT = 20
 """Seconds without a sign of life after which a process counts as dead."""
@@ -182,6 +182,9 @@ def _end_wrongly(error: BaseException, place: Place) -> NoReturn:
         status = error.code if isinstance(error.code, int) else 1
     elif isinstance(error, InputError):
         print(f"jaxrec: process {place.process}: {error}", file=sys.stderr)
+        status = 2
+    elif isinstance(error, OSError) and error.strerror is not None:
+        print(f"jaxrec: process {place.process}: {refused(error)}", file=sys.stderr)
         status = 2
     elif isinstance(error, KeyboardInterrupt):
         status = 130

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import polars as pl
 
@@ -19,6 +18,7 @@ from jaxrec.hosts.fitting import FITTED, best_row, read_vectors
 from jaxrec.hosts.launch import Place, wait
 from jaxrec.hosts.measuring import popularity
 from jaxrec.hosts.own import Own
+from jaxrec.pmf.objective import Factors
 from jaxrec.serving.additions import wishes
 from jaxrec.serving.lists import as_table, write_table
 from jaxrec.serving.model import Lists, Wanted, ranked_by
@@ -31,7 +31,7 @@ def for_everybody(session: Session, place: Place, **options: Any) -> None:
     """What each of several processes does of `jaxrec recommend --all`."""
     out: Path | None = options["out"]
     if not options["everyone"] or out is None:
-        raise click.UsageError("several processes recommend to all: give --all and --out FILE")
+        raise InputError("several processes recommend to all: give --all and --out FILE")
     own, model = Own(session, place), options["model"]
     row = options["row"] or (_only_row(model) if model else best_row(own))
     folder = own.run.path / "vectors" if model is None else model
@@ -40,18 +40,18 @@ def for_everybody(session: Session, place: Place, **options: Any) -> None:
     wanted, said = wishes(*ids, options["k"], options["only"], None)
     session.terminal.say(*said)
     memory = Budget.of(options["memory"]).memory
-    path = part_of(out, place.process)
+    path = file_of(out, place.process)
     tables = _tables(own, factors, wanted, model is not None, memory)
     write_table(path, tables, own.dataset.name)
     lists = int(added_up(own.dataset.users, own.mesh))
     wait("lists are written")
     session.terminal.say(
-        f"Recommended by {row}: {lists:,} users in {part_of(out, 0)} to"
-        f" {part_of(out, place.processes - 1).name}"
+        f"Recommended by {row}: {lists:,} users in {file_of(out, 0)} to"
+        f" {file_of(out, place.processes - 1).name}"
     )
 
 
-def part_of(out: Path, process: int) -> Path:
+def file_of(out: Path, process: int) -> Path:
     """The file of one process: `lists-0.parquet` of `lists.parquet`."""
     return out.with_stem(f"{out.stem}-{process}")
 
@@ -70,18 +70,17 @@ def _only_row(model: Path) -> str:
 
 
 def _tables(
-    own: Own, factors: Any, wanted: Wanted, everything: bool, memory: int
+    own: Own, factors: Factors, wanted: Wanted, everything: bool, memory: int
 ) -> Iterator[pl.DataFrame]:
     """Lists of a process's own users; somebody of whom nothing was learned gets popular items."""
     dataset, users = own.dataset, own.dataset.users
     seen = ItemSets.of(dataset.interactions, users)
-    trained = np.bincount(own.train(everything).users, minlength=users) > 0
+    strange = np.bincount(own.train(everything).users, minlength=users) == 0
     scorers = product(*factors), popularity(own, everything)
     how = np.ones(dataset.items, bool), drawn_order(dataset, own.protocol.seed), memory
     most = max(memory // (BYTES * dataset.items), 1)
     for start in range(0, max(users, 1), most):
         some = np.arange(start, min(start + most, users), dtype=np.int32)
-        each = ((trained[some], lambda: scorers[0]), (~trained[some], lambda: scorers[1]))
+        each = ((~strange[some], lambda: scorers[0]), (strange[some], lambda: scorers[1]))
         found = ranked_by(each, some, wanted, None, seen, *how)
-        strange = ~trained[some]
-        yield as_table(dataset.catalogue, dataset.user_ids[some], Lists(*found, strange))
+        yield as_table(dataset.catalogue, dataset.user_ids[some], Lists(*found, strange[some]))

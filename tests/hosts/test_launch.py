@@ -23,7 +23,7 @@ from tests.hosts.processes import ends_of, jaxrec, start
 from tests.sources.formats import FORMATS
 
 PROGRAM = """
-import os, signal, sys
+import errno, os, signal, sys
 import jaxrec.hosts.launch
 from jaxrec.errors import InputError
 from jaxrec.hosts.launch import joined, place_of, together
@@ -37,6 +37,8 @@ with joined(place):
     print("heard", file=sys.stderr)
     if sys.argv[4:] == ["mistake"] and place.process == 1:
         raise InputError("part=1: damaged")
+    if sys.argv[4:] == ["full disk"] and place.process == 1:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "part=1")
     while sys.argv[4:]:
         if together(1) and sys.argv[4] == str(place.process):
             os.kill(os.getppid(), signal.SIGKILL)
@@ -72,9 +74,13 @@ def test_others_who_never_come_are_not_told_dead() -> None:
     assert errors.endswith("is each of the 2 started, and may its port be reached?\n")
 
 
-def test_a_mistake_of_one_is_told_by_it_and_ends_the_other() -> None:
-    first, second = ends_of(start(2, PROGRAM, "mistake"))
-    assert second == (2, "", "heard\njaxrec: process 1: part=1: damaged\n")
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [("mistake", "part=1: damaged"), ("full disk", "part=1: No space left on device")],
+)
+def test_a_mistake_of_one_is_told_by_it_and_ends_the_other(what: str, line: str) -> None:
+    first, second = ends_of(start(2, PROGRAM, what))
+    assert second == (2, "", f"heard\njaxrec: process 1: {line}\n")
     assert first[0] == LOST
     assert "process 1 of 2 has died" in first[2]
 

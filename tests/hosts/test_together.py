@@ -22,6 +22,7 @@ from jaxrec.evaluation.measure import beyond_accuracy, evaluate, user_thirds
 from jaxrec.evaluation.protocol import Protocol
 from jaxrec.evaluation.task import evaluation_task
 from jaxrec.files import read_json, sealed
+from jaxrec.hosts.fitting import best_row
 from jaxrec.hosts.launch import Place
 from jaxrec.hosts.own import Own
 from jaxrec.sources.guess import describe
@@ -159,6 +160,11 @@ def own(folder: Path, protocol: str | None = None, run: str = "other", **more: b
 def test_a_protocol_that_cuts_by_what_all_have_is_refused(shared: Path) -> None:
     with pytest.raises(InputError, match="cold-items is cut by what all users have"):
         own(shared, "cold-items")
+
+
+def test_without_a_score_card_there_is_no_best_row(shared: Path) -> None:
+    with pytest.raises(InputError, match=r"results\.json: is not there; `jaxrec run` by several"):
+        best_row(own(shared))
 
 
 def test_what_needs_all_data_is_refused(shared: Path) -> None:
