@@ -5,6 +5,9 @@
 | time    | a sweep of the large matrix, 64 factors: 2 processes of one device and one core each, |
 |         | beside the cores of one process                                                    |
 | memory  | the most that any of 4 processes holds of it, beside one process on cores          |
+| devices | a sweep at fixed work a device, 20,000 users of the same items, on 1, 2, 4 and 8    |
+|         | devices of one process: seconds, processor seconds a device, and what of both the   |
+|         | collectives take that `jaxrec.pmf.mesh.traffic` counts, run alone                   |
 
 Every process is new, reads its own users alone, and pins itself to its share of the cores. Fits on
 cores and on the mesh take turns.
@@ -18,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -27,6 +31,8 @@ from large import ITEMS, USERS, power_law
 
 SWEEPS = 4
 TURNS = 3
+DEVICES = (1, 2, 4, 8)
+USERS_OF_ONE = 20_000
 
 
 def fit_alone(path: str, port: int, processes: int, process: int) -> None:
@@ -84,10 +90,86 @@ def together(path: Path, processes: int) -> tuple[float, float]:
     return float(slowest), float(largest)
 
 
+def fit_on_devices(number: int) -> None:
+    """One process of some devices: prints what a sweep and its collectives take."""
+    import jax
+    from jax.sharding import PartitionSpec
+
+    from jaxrec import Observed, PmfSettings, fit_pmf
+    from jaxrec.devices import AXIS, Mesh
+    from jaxrec.pmf.half_sweep import STEPS
+    from jaxrec.pmf.mesh.traffic import of_sweep
+
+    mesh, settings = Mesh.of(), PmfSettings(factors=64, target="liked", sweeps=SWEEPS + 1)
+    train = power_law(users=USERS_OF_ONE * number)
+    ones = np.broadcast_to(np.float32(1), len(train.users))
+    ends: list[tuple[float, float]] = []
+    fit_pmf(
+        Observed(train.users, train.items, ones, ones),
+        USERS_OF_ONE * number,
+        ITEMS,
+        settings,
+        on_sweep=lambda *_: ends.append((time.perf_counter(), time.process_time())),
+        placement=mesh,
+    )
+    sweep = np.median(np.diff(ends, axis=0), axis=0)
+
+    def moved(kind: str, numbers: int) -> Callable[[], object]:
+        of = {
+            "all-gather": lambda part: jax.lax.all_gather(part, AXIS, tiled=True),
+            "reduce-scatter": lambda part: jax.lax.psum_scatter(part, AXIS, tiled=True),
+            "all-reduce": lambda part: jax.lax.psum(part, AXIS),
+        }[kind]
+        rows = numbers // number if kind == "all-gather" else numbers
+        own = mesh.cut(np.ones((number, -(-rows // number) * number), np.float32))
+        cut = PartitionSpec(AXIS)
+        program = jax.jit(
+            jax.shard_map(of, mesh=mesh.devices, in_specs=cut, out_specs=cut, check_vma=False)
+        )
+        jax.block_until_ready(program(own))
+        return lambda: jax.block_until_ready(program(own))
+
+    alone = np.zeros(2)
+    padded = -(-ITEMS // number) * number
+    for one in of_sweep(padded, 64, 1, STEPS["all-pairs"], all_pairs=True):
+        work = moved(one.kind, one.numbers)
+        before = np.array([time.perf_counter(), time.process_time()])
+        for _ in range(20):
+            work()
+        after = np.array([time.perf_counter(), time.process_time()])
+        alone += one.times * (after - before) / 20
+    print(json.dumps([*sweep, *alone]))
+
+
+def over_devices() -> None:
+    """Prints a line for each number of devices; the ratio: most work a device to least."""
+    works: dict[int, list[list[float]]] = {number: [] for number in DEVICES}
+    for _ in range(TURNS):
+        for number, found in works.items():
+            flags = f"--xla_force_host_platform_device_count={number}"
+            command = [sys.executable, __file__, "--devices", str(number)]
+            environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+    work = []
+    for number, found in works.items():
+        wall, busy, wall_moved, busy_moved = np.median(found, axis=0)
+        work.append((busy - busy_moved) / number)
+        print(
+            f"{number} devices: {wall:.2f} s a sweep ({wall_moved:.3f} of it collectives), "
+            f"{busy / number:.2f} processor seconds a device ({busy_moved / number:.3f}), "
+            f"without collectives {work[-1]:.2f}"
+        )
+    report("work a device, 1 to 8 devices", max(work), min(work), "least", "processor seconds")
+
+
 @click.command()
-@click.argument("measure", type=click.Choice(["time", "memory"]))
+@click.argument("measure", type=click.Choice(["time", "memory", "devices"]))
 def main(measure: str) -> None:
     """See the module."""
+    if measure == "devices":
+        over_devices()
+        return
     processes, turns, unit = {"time": (2, TURNS, "s"), "memory": (4, 1, "GB")}[measure]
     which = 0 if measure == "time" else 1
     with tempfile.TemporaryDirectory() as folder:
@@ -106,5 +188,7 @@ def main(measure: str) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--fit"]:
         fit_alone(sys.argv[2], *map(int, sys.argv[3:]))
+    elif sys.argv[1:2] == ["--devices"]:
+        fit_on_devices(int(sys.argv[2]))
     else:
         main()

@@ -166,13 +166,15 @@ def irspack(
     return fit
 
 
-def implicit_als(pairs: scipy.sparse.csr_matrix, settings: PmfSettings) -> Callable[[int], Factors]:
-    """Implicit's ALS (3 CG steps).
+def implicit_als(
+    pairs: scipy.sparse.csr_matrix, settings: PmfSettings, cuda: bool = False
+) -> Callable[[int], Factors]:
+    """Implicit's ALS (3 CG steps), on cores or by CUDA (which needs `rmm-cu13`).
 
     Its confidence c is 1 + 1 / w0 for a liked pair; it has nu = 0 only, and targets of c / (c - 1),
     so it minimises our objective for `implicit_settings`, not for ours.
     """
-    from implicit.cpu.als import AlternatingLeastSquares
+    from implicit.als import AlternatingLeastSquares
 
     confidence = pairs * np.float32(1 + 1 / settings.w0)
 
@@ -183,8 +185,10 @@ def implicit_als(pairs: scipy.sparse.csr_matrix, settings: PmfSettings) -> Calla
             iterations=sweeps,
             num_threads=THREADS,
             random_state=0,
+            use_gpu=cuda,
         )
         model.fit(confidence, show_progress=False)
+        model = model.to_cpu() if cuda else model
         return Factors(model.user_factors, model.item_factors)
 
     return fit

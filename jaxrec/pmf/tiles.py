@@ -8,7 +8,9 @@ tile's chunks; how many there are is data, not shape. So one compiled program se
 every length, and padding is at most C - 1 slots a vector plus what B vectors differ in length.
 
 On a CPU B is 1: a core solves one vector at a time, whose chunk and vectors stay in its first-level
-cache. On an accelerator short vectors are solved by the thousand, the longest one at a time.
+cache. On an accelerator, where every operation costs a start and every loop a look at its condition
+from the host, a tile is millions of slots: short vectors are solved by the ten thousand, the
+longest some at a time.
 
 Tried and lost (figures in benchmarks/LOG.md): vectors padded to classes of length, gathered once
 per half-sweep into [vectors, length, factors] (padding 1.3 to 2.2, one compiled shape per class,
@@ -25,9 +27,12 @@ from numpy.typing import NDArray
 
 LONG = 64
 """Vectors of more ratings than this, on average, are cut into chunks of 16 instead of 8."""
-TILE_SLOTS = 2**14
-"""On an accelerator a tile takes vectors (a power of 4) whose ratings fill about so many slots."""
-MOST_VECTORS = 4**6
+TILE_SLOTS = 2**22
+"""On an accelerator a tile takes vectors (a power of 4) whose ratings fill at most a quarter of so
+many slots, or of as many as there are ratings."""
+LEAST_SLOTS = 14
+"""The logarithm, to base 2, of the slots of a tile where ratings are fewer."""
+MOST_VECTORS = 4**8
 
 
 class Tiles(NamedTuple):
@@ -194,19 +199,21 @@ def _by_chunk(field: NDArray, chunks: NDArray[np.int64], tile_vectors: int, chun
 def _plan(lengths: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     """(vectors per tile, tiles, chunk) of each part of a shard whose vectors have `lengths`.
 
-    A chunk of all vectors is a sixteenth of `TILE_SLOTS`: large steps, yet little padding.
+    A chunk of all vectors is at most a sixteenth of a tile's slots: large steps, yet less padding.
     """
+    slots = min(TILE_SLOTS, 1 << max(int(lengths.sum()).bit_length() - 1, LEAST_SLOTS))
     plan, lo = [], 0
     tile_vectors = 1
     while lo < len(lengths):
         # as long as tiles of this many vectors are full enough, go on with them
-        while tile_vectors < MOST_VECTORS and lengths[lo] * tile_vectors * 4 <= TILE_SLOTS:
+        most = min(MOST_VECTORS, len(lengths) - lo)
+        while tile_vectors < most and lengths[lo] * tile_vectors * 4 <= slots:
             tile_vectors *= 4
-        enough = np.flatnonzero(lengths[lo:] * tile_vectors * 4 <= TILE_SLOTS)
-        stop = (
-            len(lengths) if tile_vectors == MOST_VECTORS or not len(enough) else lo + int(enough[0])
-        )
+        enough = np.flatnonzero(lengths[lo:] * tile_vectors * 4 <= slots)
+        last = tile_vectors >= most or not len(enough)
+        stop = len(lengths) if last else lo + int(enough[0])
         count = -(-(stop - lo) // tile_vectors)
-        plan.append((tile_vectors, count, max(TILE_SLOTS // (16 * tile_vectors), 4)))
+        longest = 1 << (int(lengths[lo]) - 1).bit_length()
+        plan.append((tile_vectors, count, max(min(slots // (16 * tile_vectors), longest), 4)))
         lo += count * tile_vectors
     return plan
