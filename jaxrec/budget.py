@@ -1,6 +1,8 @@
 """What may be spent, and what something will take, or took: bytes of memory, and seconds."""
 
+import ctypes
 import math
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,14 @@ SHARE = 4
 """By default a row gets so many-th part of the machine's memory."""
 GROUPS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"
 """Where Linux says what a container may use."""
+
+
+def give_back() -> None:
+    """Let the system have memory again that is free; the GNU C library keeps what arrays of up to
+    32 MB took, in case that more of them come.
+    """
+    if sys.platform == "linux":
+        getattr(ctypes.CDLL(None), "malloc_trim", lambda _: 0)(0)  # other C libraries have none
 
 
 class Cost(NamedTuple):

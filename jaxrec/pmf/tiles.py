@@ -137,7 +137,9 @@ def lay_out(
     )
     entries.has_canonical_format = True  # do not add up what a user rated twice
     by_vector = entries.tocsr()
+    del entries, vector, column, pair  # of the size of all ratings, as what follows is
     fields = by_vector.indices, by_vector.data.real.copy(), by_vector.data.imag.copy()
+    del by_vector
 
     shards, start = [], 0
     for worker in range(workers):

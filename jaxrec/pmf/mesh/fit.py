@@ -8,6 +8,7 @@ from jax import Array
 from jax.experimental import multihost_utils
 from numpy.typing import NDArray
 
+from jaxrec.budget import give_back
 from jaxrec.devices import Mesh
 from jaxrec.errors import InputError
 from jaxrec.pmf.half_sweep import RELAXATION, STEPS, Held, over_all_pairs
@@ -64,6 +65,7 @@ def fit_on(
             rows = rows._replace(mean=mean)
             cost = settings.lambda_w * float(np.sum(np.asarray(W, np.float64) ** 2))
         V, objective, constant = fit.items(state.V, rows, U)
+        give_back()  # else every sweep leaves some holes
         (total,) = mesh.summed(np.array([_sum(mesh, objective) + _sum(mesh, penalty)]))
         return State(U, V), float(total) + constant + cost
 

@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from jaxrec.budget import give_back
 from jaxrec.devices import Mesh
 from jaxrec.pmf.objective import Observed, PmfSettings, ridges
 from jaxrec.pmf.tiles import Order, Tiles, by_length, lay_out, order_vectors
@@ -167,6 +168,7 @@ def lay_out_on(
     V_rows = mesh.cut(
         Rows(laid_out(column, row, items.columns), *fitted(items, means[1], everybody, "items"))
     )
+    give_back()
     return Layout(users, items, U_rows, V_rows, int(counts.sum()), columns)
 
 
