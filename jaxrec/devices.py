@@ -113,6 +113,14 @@ class Mesh(NamedTuple):
 
         return jax.tree.map(send, parts)
 
+    def spread(self, array: NDArray, axis: int) -> Array:
+        """One process's array, cut along an axis, whose last entry is repeated to fill up."""
+        padding = [(0, 0)] * array.ndim
+        padding[axis] = (0, -array.shape[axis] % self.size)
+        spec = PartitionSpec(*[None] * axis, AXIS)
+        filled = np.pad(array, padding, mode="edge")
+        return jax.device_put(filled, NamedSharding(self.devices, spec))
+
     def parts(self, array: Array) -> NDArray:
         """[own devices, rows, ...] of an array that is cut."""
         shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)

@@ -25,6 +25,7 @@ from flax import nnx
 from jax import Array
 from numpy.typing import NDArray
 
+from jaxrec.devices import Mesh, placement
 from jaxrec.evaluation import metrics
 from jaxrec.evaluation.task import Task, judges
 from jaxrec.fusion.gate import WINNERS, Familiarity, Learned, Weights, gated, standardised
@@ -101,6 +102,7 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
     """
     drawn = [judges(part.task, seed, LEARNERS // len(parts)) for part in parts]
     examples, familiarity = _examples(parts, drawn, memory), parts[0].familiarity
+    learners = sum(map(len, drawn))
     # a user who is in several parts is in one fold
     users, place = np.unique(np.concatenate(drawn), return_inverse=True)
     folds = min(FOLDS, len(users))
@@ -112,7 +114,8 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
     @cache
     def convex(units: tuple[int, ...]) -> NDArray[np.floating]:
         """[users]"""
-        return np.asarray(_convex_ndcg(jnp.asarray(units, jnp.float32) / UNITS, examples))
+        a = jnp.asarray(units, jnp.float32) / UNITS
+        return np.asarray(_convex_ndcg(a, examples))[:learners]
 
     alone = np.stack([convex(tuple(units)) for units in signals.tolist()])  # [signals, users]
     alone *= speaks[:, None]  # else the order of the candidates would speak
@@ -122,7 +125,7 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
         own, others = fold == held, (fold != held) | (folds == 1)
         units = _search(partial(_mean_of, convex, others), signals, np.flatnonzero(speaks))
         start = _start(jnp.asarray(units, jnp.float32) / UNITS, familiarity)
-        gate = _ndcg(_learn(start, examples, jnp.asarray(others, jnp.float32)), examples)
+        gate = _ndcg(_learn(start, examples, _weight(others, examples)), examples)[:learners]
         best = alone[:, others].mean(axis=1).argmax()
         for name, ndcg in zip(WINNERS, (alone[best], convex(units), gate), strict=True):
             found[name][own] = np.asarray(ndcg)[own]
@@ -132,11 +135,12 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
     one = np.eye(len(a))[alone.mean(axis=1).argmax()]
     weights = _start(jnp.asarray(one if winner == "signal" else a, jnp.float32), familiarity)
     if winner == "gate":
-        weights = _learn(weights, examples, jnp.ones(len(fold), jnp.float32))
+        weights = _learn(weights, examples, _weight(np.ones(learners, bool), examples))
     rest = a * (1 - np.eye(len(a)))  # [signals, signals] of each the combination without it
     rest /= np.maximum(rest.sum(axis=1, keepdims=True), 1e-9)
     whole, *without = (
-        float(jnp.mean(_convex_ndcg(jnp.asarray(of, jnp.float32), examples))) for of in (a, *rest)
+        float(jnp.mean(_convex_ndcg(jnp.asarray(of, jnp.float32), examples)[:learners]))
+        for of in (a, *rest)
     )
     return Learned(
         winner,
@@ -199,7 +203,16 @@ def _gate(weights: Weights) -> Gate:
     return gate
 
 
+def _weight(users: NDArray[np.bool_], of: Examples) -> Array:
+    """[users] 1 of these, 0 of others and of those that fill up."""
+    weight = np.pad(users.astype(np.float32), (0, len(of.users) - len(users)))
+    return jax.device_put(weight, of.relevant_in_all.sharding)
+
+
 def _examples(parts: Sequence[Part], drawn: list[NDArray[np.int32]], memory: int) -> Examples:
+    """Of all drawn users, cut over the accelerators if there are several, the last one repeated
+    until each has as many.
+    """
     found = [_of_part(part, users, memory) for part, users in zip(parts, drawn, strict=True)]
     z, users, items, there, relevant, in_all = (
         np.concatenate(column, axis=axis)
@@ -207,7 +220,10 @@ def _examples(parts: Sequence[Part], drawn: list[NDArray[np.int32]], memory: int
     )
     # a feature that is the same everywhere would weigh on items that were never seen here
     items = items * (np.ptp(items[there], axis=0) > 1e-6)
-    return Examples(*(jnp.asarray(array) for array in (z, users, items, there, relevant, in_all)))
+    of_users, place = (users, items, there, relevant, in_all), placement()
+    if isinstance(place, Mesh):
+        return Examples(place.spread(z, 1), *(place.spread(array, 0) for array in of_users))
+    return Examples(jnp.asarray(z), *map(jnp.asarray, of_users))
 
 
 def _of_part(part: Part, users: NDArray[np.int32], memory: int) -> tuple[NDArray, ...]:

@@ -78,6 +78,7 @@ def memory(
         tiles: in which item vectors are gathered.
         itemsize: bytes a number.
     """
-    pairs = 2 * ratings * (4 + 2 * itemsize)
+    layouts = 2 if tiles == 1 else 4  # a loop over tiles holds copies of the one that it reads
+    pairs = layouts * ratings * (4 + 2 * itemsize)
     own = 3 * users + 6 * items / devices
     return pairs + itemsize * columns * (own + 2 * items / tiles)

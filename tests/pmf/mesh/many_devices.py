@@ -7,6 +7,7 @@ import json
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ import numpy as np
 from scipy import sparse
 
 from jaxrec.devices import Cores, Mesh
+from jaxrec.fusion import learning as fusing
+from jaxrec.fusion.gate import familiarity
+from jaxrec.fusion.learning import Part, learn_fusion
 from jaxrec.pmf.fit import fit_pmf
 from jaxrec.pmf.mesh import fit as mesh_fit
-from jaxrec.pmf.mesh.traffic import Moved, of_items, of_users
-from jaxrec.pmf.objective import Observed
+from jaxrec.pmf.mesh.halves import How
+from jaxrec.pmf.mesh.traffic import Moved, memory, of_items, of_sweep, of_users
+from jaxrec.pmf.objective import Observed, PmfSettings
 from jaxrec.pmf.sweeps import Checkpoints
 from jaxrec.sets import learning
 from jaxrec.sets.learning import learn_vectors
@@ -27,6 +32,7 @@ from jaxrec.sets.vectors import SetSettings
 from jaxrec.topk.blocks import over_users
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.scorer import product
+from tests.fusion.test_gate import planted, tables
 from tests.pmf.mesh.problem import CASES, ITEMS, USERS, K, gap, given, pairs
 
 FEW_BYTES = 400
@@ -94,50 +100,85 @@ def collectives(program: str, computation: str) -> Counter:
     return found
 
 
-def traffic(gathered: int) -> dict[str, list]:
-    """Of each half: its collectives as compiled, and as the formula has them."""
-    mesh, compiled = Mesh.of(jax.devices()[:2]), {}
-    originals = mesh_fit.solve_users, mesh_fit.solve_items
+def halves(
+    observed: Observed,
+    shape: tuple[int, int],
+    settings: PmfSettings,
+    gathered: int,
+    seen: Callable[[str, Any, Any, How], None],
+) -> None:
+    """A sweep on two devices; `seen` gets each half's name, compiled program, arguments and how."""
+    mesh, originals = Mesh.of(jax.devices()[:2]), (mesh_fit.solve_users, mesh_fit.solve_items)
 
     def watched(name: str, program: Any) -> Any:
-        def call(*arguments: Any, how: Any) -> Any:
-            text = program.lower(*arguments, how=how).compile().as_text()
-            entry = re.search(r"^ENTRY %?([\w.\-]+)", text, re.M)
-            assert entry
-            items = len(arguments[2 if name == "users" else 0])
-            compiled[name] = collectives(text, entry.group(1)), items, how.tiles, how.steps
+        def call(*arguments: Any, how: How) -> Any:
+            seen(name, program.lower(*arguments, how=how).compile(), arguments, how)
             return program(*arguments, how=how)
 
         return call
 
     mesh_fit.solve_users = watched("users", originals[0])
     mesh_fit.solve_items = watched("items", originals[1])
-    settings = CASES["gaussian"][0]._replace(sweeps=1)
+    rest = np.random.default_rng(0), (None, None), None, None, lambda *_: None
     try:
-        mesh_fit.fit_on(
-            mesh,
-            pairs(),
-            (USERS, ITEMS),
-            settings,
-            np.random.default_rng(0),
-            (None, None),
-            None,
-            None,
-            lambda *_: None,
-            gathered,
-        )
+        mesh_fit.fit_on(mesh, observed, shape, settings._replace(sweeps=1), *rest, gathered)
     finally:
         mesh_fit.solve_users, mesh_fit.solve_items = originals
+
+
+def traffic(gathered: int) -> dict[str, list]:
+    """Of each half: its collectives as compiled, and as the formula has them."""
     found: dict[str, list] = {}
-    for name, formula in (("users", of_users), ("items", of_items)):
-        real, items, tiles, steps = compiled[name]
-        on_paper: list[Moved] = formula(items, K, tiles, steps)
+
+    def seen(name: str, compiled: Any, arguments: Any, how: How) -> None:
+        text = compiled.as_text()
+        entry = re.search(r"^ENTRY %?([\w.\-]+)", text, re.M)
+        assert entry
+        items = len(arguments[2 if name == "users" else 0])
+        formula = {"users": of_users, "items": of_items}[name]
+        on_paper: list[Moved] = formula(items, K, how.tiles, how.steps)
         found[name] = [
-            sorted([*what, count] for what, count in real.items()),
+            sorted([*what, count] for what, count in collectives(text, entry.group(1)).items()),
             sorted(list(moved) for moved in on_paper),
-            tiles,
+            how.tiles,
         ]
+
+    halves(pairs(), (USERS, ITEMS), CASES["gaussian"][0], gathered, seen)
     return found
+
+
+def moments() -> list[list]:
+    """The collectives of the sum over all pairs as compiled, and as the formula has them."""
+    mesh = Mesh.of(jax.devices()[:2])
+    given = mesh.cut((np.ones((2, 9, K)), np.ones((2, 9))))
+    text = mesh_fit.moments.lower(*given, mesh=mesh, biases=False).compile().as_text()
+    entry = re.search(r"^ENTRY %?([\w.\-]+)", text, re.M)
+    assert entry
+    (on_paper,) = set(of_sweep(18, K, 1, 2, all_pairs=True)) - set(
+        of_sweep(18, K, 1, 2, all_pairs=False)
+    )
+    of_both = collectives(text, entry.group(1)) + collectives(text, entry.group(1))
+    return [[[*what, count] for what, count in of_both.items()], [list(on_paper)]]
+
+
+def held(gathered: int) -> list[float]:
+    """Bytes that a device's arrays take at most, as compiled and by the formula; and the tiles."""
+    rng, shape, columns = np.random.default_rng(0), (1200, 600), 24
+    drawn = np.flatnonzero(rng.random(shape) < 0.15)
+    users, items = (part.astype(np.int32) for part in np.divmod(drawn, shape[1]))
+    ones = np.ones(len(drawn))
+    settings = PmfSettings(factors=columns, target="liked", float64=True)
+    whole: list[float] = []
+    laid, tiles = 2 * len(drawn) / 2 * (4 + 8 + 8), 1
+
+    def seen(_: str, compiled: Any, __: Any, how: How) -> None:
+        nonlocal tiles
+        took, tiles = compiled.memory_analysis(), how.tiles
+        sizes = took.argument_size_in_bytes, took.temp_size_in_bytes, took.output_size_in_bytes
+        whole.append(sum(sizes) + laid / 2)  # the other side is laid out, too
+
+    halves(Observed(users, items, ones, ones), shape, settings, gathered, seen)
+    return [max(whole), memory(len(drawn) / 2, shape[0] / 2, shape[1], columns, 2, tiles, 8), tiles]
 
 
 def ranked() -> list[Any]:
@@ -181,6 +222,30 @@ def set_model() -> list[Any]:
     return [gaps, *(16 in of for of in rows), 2 in rows[1]]
 
 
+def gate() -> list[Any]:
+    """How far the gate's weights are from those learned on one device, from examples of 60 users
+    who are cut over as many devices as the second figure says, and what won in both.
+    """
+    known, first, second = np.random.default_rng(4).normal(size=(3, 60, 80))
+    counts = np.random.default_rng(5).integers(1, 400, 60)
+    task, *_ = planted(np.where(counts[:, None] > 60, first, second) + 0.3 * known)
+    part = Part(tables(first, second), familiarity(counts, np.full(80, 20)), task)
+    module: Any = fusing
+    original, found, used = module._learn, [], 0
+
+    def watched(start: Any, of: Any, weight: Any) -> Any:
+        nonlocal used
+        used = len({shard.device for shard in of.z.addressable_shards})
+        return original(start, of, weight)
+
+    module._learn = watched
+    for place in (Cores(1), Mesh.of()):
+        module.placement = partial(lambda place: place, place)
+        found.append(learn_fusion([part], seed=0))
+    one, many = (np.concatenate([np.ravel(w) for w in fused.weights.values()]) for fused in found)
+    return [gap(many, one), used, [fused.winner for fused in found]]
+
+
 def main() -> None:
     """Everything, each in a line of its own as it is known."""
     users, items, targets, weights = pairs()
@@ -191,7 +256,8 @@ def main() -> None:
     gaps["resumed"] = resumed()
     mesh_fit.fit_on.__defaults__ = (FEW_BYTES,)
     gaps |= {f"{case} in tiles": compared(case, 2) for case in ("biases and means", "logistic")}
-    print(json.dumps([gaps, traffic(2**30), traffic(FEW_BYTES), ranked(), set_model()]))
+    rest = ranked(), set_model(), gate(), [held(2**30), held(600 * 24 * 8 // 3)], moments()
+    print(json.dumps([gaps, traffic(2**30), traffic(FEW_BYTES), *rest]))
 
 
 if __name__ == "__main__":
