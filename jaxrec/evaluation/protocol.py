@@ -52,6 +52,8 @@ class Rules:
     everything that is held out, or before what is of their own author; or `none`."""
     by_user: bool = False
     """Is each user cut by herself, whoever else there is? So do several processes, each its own."""
+    uncut: str | None = None
+    """What is missing where nothing can be held out of any data, if that may be."""
     as_published: bool = False
     """Is it the published table's, with its rows, fusion, ideal and order of equal scores?"""
 
@@ -107,6 +109,7 @@ PROTOCOLS = {
         ],
         split=PER_USER.format(", others stay in train")
         + "the latest 20 % are test, cut between different times",
+        uncut=f"no user has {FEWEST} interactions of different times to cut between",
         texts=WITHOUT_HELD_OUT + " or since the first of their author's that is held out",
         seeded=False,
         remarks="before_own",
@@ -168,8 +171,17 @@ class Protocol(NamedTuple):
     """Where the rules have several."""
 
     @classmethod
-    def of(cls, name: str, dataset: Dataset, seed: int, fold: int = 0) -> "Protocol":
+    def of(
+        cls, name: str, dataset: Dataset, seed: int, fold: int = 0, *, part: bool = False
+    ) -> "Protocol":
         """Cut `dataset` by the rules of the protocol called `name` (see `PROTOCOLS`).
+
+        Args:
+            name: of the protocol.
+            dataset: to be cut.
+            seed: of what is drawn.
+            fold: of the rules that have several.
+            part: are there other users elsewhere? Then of these nothing need be held out.
 
         Raises:
             InputError: there is none, it has no such fold, or the data do not suit it.
@@ -182,7 +194,10 @@ class Protocol(NamedTuple):
         kind = dataset.feedback.kind
         if rules.as_published and kind != "stars":
             raise InputError(f"protocol {name} takes stars, and these are {kind}; take strict")
-        return cls(name, seed, rules.cut(dataset, seed, fold), fold)
+        split = rules.cut(dataset, seed, fold)
+        if rules.uncut and not part and not len(split.test):
+            raise InputError(f"{rules.uncut}; give --protocol strict")
+        return cls(name, seed, split, fold)
 
     @property
     def rules(self) -> Rules:

@@ -475,9 +475,12 @@ def _row_blocks(
             for per_user in (found.per_user, *found.by_item_third.values())
             for figures in per_user.values()
         ]
-        block = np.stack(values, axis=1).reshape(len(of), len(rows), -1)
-        lead = [block - block[:, [rows.index("pmf")]]] if "pmf" in rows else []
-        yield np.concatenate([block, *lead], axis=1).reshape(len(of), -1)
+        block, columns = np.stack(values, axis=1), len(values) // len(rows)
+        if "pmf" in rows:
+            pmf = rows.index("pmf") * columns
+            lead = block - np.tile(block[:, pmf : pmf + columns], len(rows))
+            block = np.concatenate([block, lead], axis=1)
+        yield block
 
 
 def _by_bootstrap(

@@ -60,7 +60,7 @@ class Own:
         nobody = Split(np.zeros(0, np.int64), np.zeros(0, np.int64))
         self.protocol = Protocol(name, seed, nobody)
         if self.dataset.users:
-            self.protocol = Protocol.of(name, self.dataset, seed)
+            self.protocol = Protocol.of(name, self.dataset, seed, part=True)
         self.run = RunFolder(session.path, self.dataset, self.protocol)
 
     @contextmanager

@@ -227,6 +227,15 @@ def _with_tags(rows: list[tuple[int, int, float, int]], turned: bool = False) ->
     )
 
 
+def test_data_of_which_nothing_is_held_out_are_refused_but_not_a_part_of_others() -> None:
+    """A process may have users alone who are too short to be cut."""
+    data = _with_tags([(user, user, 4.0, user) for user in range(6)])
+    with pytest.raises(InputError, match="no user has 5 interactions of different times"):
+        Protocol.of("temporal-user", data, 1)
+    split = Protocol.of("temporal-user", data, 1, part=True).split
+    assert (len(split.train), len(split.test)) == (6, 0)
+
+
 def test_a_fold_that_is_not_there_is_refused(synthetic: Dataset) -> None:
     with pytest.raises(InputError, match="no fold 5 of protocol cold-items"):
         Protocol.of("cold-items", synthetic, 1, fold=5)

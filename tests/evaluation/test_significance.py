@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
+from jaxrec.evaluation import significance
 from jaxrec.evaluation.measure import ITEM_THIRDS, Evaluation
 from jaxrec.evaluation.significance import (
     MANY,
@@ -158,6 +159,26 @@ def test_a_card_by_moments_is_a_card_by_draws(monkeypatch: pytest.MonkeyPatch) -
             assert mine.p_vs_pmf is not None
             assert theirs.p_vs_pmf == pytest.approx(mine.p_vs_pmf, abs=0.02)
         assert one.gains["pmf"] == pytest.approx(other.gains["pmf"], rel=1e-6)
+
+
+def test_a_process_in_which_nobody_is_measured_adds_nothing_to_the_moments() -> None:
+    rows = evaluations(9)
+    everybody = significance._by_moments(rows, (np.arange(9) % 3).astype(np.int8), None)
+    nobody = {
+        row: found._replace(
+            per_user={name: values[:0] for name, values in found.per_user.items()},
+            by_item_third={
+                third: {name: values[:0] for name, values in of.items()}
+                for third, of in found.by_item_third.items()
+            },
+        )
+        for row, found in rows.items()
+    }
+    none = significance._by_moments(nobody, np.zeros(0, np.int8), None)
+    assert none.keys() == everybody.keys()
+    for row, parts in none.items():
+        assert parts.keys() == everybody[row].keys()
+        assert all(np.isnan(list(of.metrics.values())).all() for of in parts.values())
 
 
 def test_a_comparison_by_moments_is_one_by_draws(monkeypatch: pytest.MonkeyPatch) -> None:
