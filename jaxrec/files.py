@@ -81,6 +81,14 @@ def refused_as(path: Path, beside: Path | None = None) -> Iterator[None]:
         raise
 
 
+def refuse_devices(path: Path) -> None:
+    """Raise InputError for a pipe or device: what is read twice must lie in a file."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(
+            f"{path}: neither a file nor a folder; write what comes out of it into a file"
+        )
+
+
 def check_space(folder: Path, needed: float) -> None:
     """Raise InputError unless `needed` bytes are free where a folder is, or will be."""
     place = folder.absolute()
@@ -130,6 +138,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def read_json(path: Path, remedy: str = "delete it and make it again") -> dict[str, Any]:
     """Read a JSON object; raises InputError naming the file and the remedy if it is not one."""
+    refuse_devices(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -56,7 +56,7 @@ def read_items(path: Path, columns: list[str]) -> pl.DataFrame:
         PolarsError: it cannot be read, or a column is missing.
         ValueError: `item` does not count the catalogue from 0.
     """
-    table = pl.read_parquet(path, columns=["item", *columns])
+    table = pl.read_parquet(path, columns=["item", *columns], glob=False)
     if not np.array_equal(table["item"].to_numpy(), np.arange(len(table))):
         raise ValueError("its items are not 0, 1, 2 and so on")
     return table

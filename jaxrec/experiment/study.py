@@ -158,10 +158,10 @@ def _per_user(path: Path, card: ScoreCard) -> pl.LazyFrame:
     place, stated = path / PER_USER, card.made_from.get("files", {}).get(PER_USER)
     try:
         if stated is None:  # of an earlier version
-            pl.read_parquet(place)
+            pl.read_parquet(place, glob=False)
         elif file_sha256(place) != stated:
             raise InputError(f"{place}: not what the score card was made with")
-        return pl.scan_parquet(place)
+        return pl.scan_parquet(place, glob=False)
     except (InputError, FileNotFoundError, pl.exceptions.PolarsError) as error:
         why = str(error).splitlines()[0]
         raise InputError(f"{why}; run `jaxrec eval --run {quote(str(path))}`") from None

@@ -218,7 +218,7 @@ def _found(paths: list[Path], name: str, ids: Ids) -> NDArray[np.floating]:
     own = pl.Series(name, ids.names)
     tables = []
     for path in paths:
-        scan = pl.scan_parquet(path)
+        scan = pl.scan_parquet(path, glob=False)
         if scan.select(pl.len()).collect().item():  # of nobody, ids have no type
             tables.append(scan.filter(pl.col(name).is_in(own.implode())).collect())
     table = pl.concat(tables)

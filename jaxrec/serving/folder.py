@@ -255,7 +255,7 @@ def read_model(path: Path) -> FittedModel:
 
 
 def _read(path: Path, card: dict[str, Any]) -> FittedModel:
-    items, known = (pl.read_parquet(path / f"{name}.parquet") for name in ("items", "interactions"))
+    items, known = (pl.read_parquet(path / f"{name}.parquet", glob=False) for name in ("items", "interactions"))
     arrays = load_file(path / "strangers.safetensors")
     embeddings = path / "embeddings.safetensors"
     feedback = card["feedback"] | {"scale": tuple(card["feedback"]["scale"])}
@@ -270,7 +270,7 @@ def _read(path: Path, card: dict[str, Any]) -> FittedModel:
         learned={row: load_file(path / "rows" / f"{row}.safetensors") for row in card["signals"]},
         fusion=None if fusion is None else Learned(**fusion),
         feedback=Feedback(**feedback),
-        user_ids=Ids(pl.read_parquet(path / "users.parquet")["user_id"].to_numpy(), "user"),
+        user_ids=Ids(pl.read_parquet(path / "users.parquet", glob=False)["user_id"].to_numpy(), "user"),
         catalogue=_catalogue(path, card["catalogue"], items["item_id"].to_numpy()),
         known=Interactions(
             known["user"].to_numpy(),
@@ -304,7 +304,7 @@ def _catalogue(path: Path, of: dict[str, Any], names: NDArray[Any]) -> Catalogue
         columns = ItemColumns(**columns | pairs | {"missing": tuple(columns["missing"])})
     return Catalogue(
         Ids(names, "item"),
-        pl.read_parquet(path / "catalogue.parquet"),
+        pl.read_parquet(path / "catalogue.parquet", glob=False),
         title=of["title"],
         text=of["text"],
         categories=tuple(of["categories"]),
@@ -317,7 +317,7 @@ def _catalogue(path: Path, of: dict[str, Any], names: NDArray[Any]) -> Catalogue
 def _strangers(path: Path, of: dict[str, Any], liked: NDArray[np.float32]) -> Strangers:
     segments = None
     if of["segment"] is not None:
-        table = pl.read_parquet(path / "segments.parquet")
+        table = pl.read_parquet(path / "segments.parquet", glob=False)
         segments = Segments(of["segment"], dict(table.select("user_id", "segment").iter_rows()))
     return Strangers(of["kind"], of["validation_ndcg@25"], liked, segments)
 

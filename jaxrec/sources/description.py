@@ -15,7 +15,7 @@ from jaxrec.data.batches import UNITS
 from jaxrec.data.columns import Columns, ItemColumns
 from jaxrec.data.dataset import columns_of
 from jaxrec.errors import InputError
-from jaxrec.files import is_stream, whole_file
+from jaxrec.files import is_stream, refuse_devices, whole_file
 
 NAME = "dataset.toml"
 
@@ -123,6 +123,7 @@ def read_description(path: Path) -> Description:
     Raises:
         InputError: it is not TOML, or a key is missing, unknown or of another type.
     """
+    refuse_devices(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -21,7 +21,7 @@ from jaxrec.data.columns import (
 from jaxrec.errors import InputError
 from jaxrec.sources.description import NAME, Description, Table, read_description
 from jaxrec.sources.encodings import members
-from jaxrec.sources.reading import Opened, read_all
+from jaxrec.sources.reading import Opened, in_one, read_all
 from jaxrec.sources.tables import Layout, sample, sniff
 
 FILMS_HAVE = ("movieId", "title")
@@ -254,10 +254,9 @@ def _with_items_beside(described: Description, chosen: Candidate, text: str | No
     if not rest:
         return described
     try:
-        parts = list(islice(opened.batches([item, *rest]), PARTS))
+        frame = in_one(islice(opened.batches([item, *rest]), PARTS), [item, *rest])
     except InputError:
         return described  # said when what is wanted is read
-    frame = pl.concat(parts, how="vertical_relaxed")
     known = [name for name in rest if _is_said_of_items(frame, item, name)]
     items = frame.select(item, *known).unique(item, keep="first", maintain_order=True)
     columns = guess_item_columns(items, item, text)
@@ -296,7 +295,7 @@ def _best_id(table: Candidate, asked: set[str], item: str) -> tuple[str, float]:
     if not unique:
         return table.layout.columns[0], 0.0
     opened = Opened(table.path.parent, Table((table.path.name,), *_how(table.layout)))
-    frame = pl.concat(list(opened.batches(unique)), how="vertical_relaxed")
+    frame = in_one(opened.batches(unique), unique)
 
     def share(name: str) -> float:
         return len(asked & set(frame[name].drop_nulls().cast(pl.String))) / max(len(asked), 1)

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from jaxrec.caches import cache
 from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
-from jaxrec.files import file_sha256
-from jaxrec.sources.encodings import refuse_devices
+from jaxrec.files import file_sha256, refuse_devices
 from jaxrec.sources.guess import describe
 from jaxrec.sources.reading import read_dataset
 from jaxrec.sources.synthetic import synthetic_dataset

@@ -109,8 +109,8 @@ def read_lesson(folder: Path) -> Lesson:
 
 
 def _read_pairs(folder: Path, items: int) -> Pairs:
-    table = pl.read_parquet(folder / "pairs.parquet")
-    likes = pl.read_parquet(folder / "likes.parquet")
+    table = pl.read_parquet(folder / "pairs.parquet", glob=False)
+    likes = pl.read_parquet(folder / "likes.parquet", glob=False)
     lists = table["anchors"].to_list()
     anchors = np.full((len(lists), max(map(len, lists), default=1)), NONE, np.int64)
     for example, own in enumerate(lists):

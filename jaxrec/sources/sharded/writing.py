@@ -259,7 +259,7 @@ def _count(folder: Path, part: int, columns: Columns) -> tuple[int, int]:
 
 def _scanned(folder: Path, part: int) -> pl.LazyFrame | None:
     paths = sorted(folder.glob(*files_of([part])))
-    return pl.scan_parquet(paths, hive_partitioning=False) if paths else None
+    return pl.scan_parquet(paths, hive_partitioning=False, glob=False) if paths else None
 
 
 def _feedback(
