@@ -180,10 +180,15 @@ def read_sealed(path: Path, remedy: str, form: Form, version: int = 1) -> dict[s
         raise InputError(
             f"{path}: of version {found}, and this jaxrec reads version {version}; {remedy}"
         )
+    check_form(path, content, form, remedy)
+    return content
+
+
+def check_form(path: Path, content: dict[str, Any], form: Form, remedy: str) -> None:
+    """Raise InputError if JSON that was read from `path` lacks something of its form."""
     for name, kind in form.items():
         if not isinstance(content.get(name), kind):
             raise InputError(f"{path}: damaged, {name} is missing or not what it must be; {remedy}")
-    return content
 
 
 def check_seal(path: Path, content: dict[str, Any], remedy: str) -> None:

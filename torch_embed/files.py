@@ -43,7 +43,7 @@ def read_texts(path: Path) -> Texts:
         texts = read_items(path, ["text"])["text"].to_list()
         card = json.loads(card_path.read_text(encoding="utf-8"))
         sha256, data = card["sha256"], card["data"]
-    except (pl.exceptions.PolarsError, ValueError, KeyError) as error:
+    except (pl.exceptions.PolarsError, ValueError, LookupError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} or its card is damaged ({reason}); write them again") from None
     return Texts(texts, sha256, data)
@@ -75,7 +75,7 @@ def read_encoded(path: Path, encoder: dict[str, Any]) -> dict[bytes, NDArray[np.
     try:
         content = path.read_bytes()
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}  # absent or damaged
     own = encoder | {"sha256": hashlib.sha256(content).hexdigest()}
     own.pop("name", None)

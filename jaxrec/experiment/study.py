@@ -138,7 +138,10 @@ def runs_of(study: Path) -> list[Path]:
     if not summary.exists():
         raise InputError(f"{summary} is not there; give a DIR of `jaxrec run --seeds N --run DIR`")
     remedy = "give the command that made it again"
-    return [study / name for name in read_sealed(summary, remedy, {"runs": list})["runs"]]
+    names = read_sealed(summary, remedy, {"runs": list})["runs"]
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"{summary}: damaged, runs are not names; {remedy}")
+    return [study / name for name in names]
 
 
 def _splits(cards: list[ScoreCard]) -> tuple[list[list[int]], str]:

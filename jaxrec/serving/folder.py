@@ -39,7 +39,15 @@ from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import as_json
-from jaxrec.files import file_sha256, json_sha256, owner_of, read_json, refused_as, write_json
+from jaxrec.files import (
+    check_form,
+    file_sha256,
+    json_sha256,
+    owner_of,
+    read_json,
+    refused_as,
+    write_json,
+)
 from jaxrec.fusion.gate import Learned
 from jaxrec.models.model import Arrays
 from jaxrec.models.registry import MODELS
@@ -236,6 +244,7 @@ def read_model(path: Path) -> FittedModel:
     own = {name: value for name, value in card.items() if name != "sha256"}
     if card.get("sha256") != json_sha256(own):
         raise InputError(f"{path / CARD} is not as it was written; {again}")
+    check_form(path / CARD, card, {"files": dict}, again)
     for name, sha256 in card["files"].items():
         if name.startswith("encoder/"):
             continue  # checked by its own hash when it is used
@@ -246,6 +255,7 @@ def read_model(path: Path) -> FittedModel:
     except (
         SafetensorError,
         pl.exceptions.PolarsError,
+        AttributeError,
         LookupError,
         TypeError,
         ValueError,

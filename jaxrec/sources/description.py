@@ -201,7 +201,7 @@ def _from(here: Path | None, folder: Path, files: tuple[str, ...]) -> Iterator[s
 
 def _lines(described: Description, found: list[str]) -> Iterator[str]:
     yield "# What jaxrec understood of these files; edit it, keep it, and give it to --data."
-    yield from (f"# {' '.join(line.split())}" for line in found)
+    yield from (f"# {_commented(line)}" for line in found)
     yield f"name = {_toml(described.name)}"
     yield f"licence = {_toml(described.licence or '')}"
     yield f"{'' if described.core else '# '}core = {described.core or 5}  # {CORE}"
@@ -229,6 +229,11 @@ def _lines(described: Description, found: list[str]) -> Iterator[str]:
         yield "\n# [items]  # a table of the items, for their texts"
         yield '# files = ["items.csv"]'
         yield from (f"# {key} = {EXAMPLES[key]}" for key in ("id", "title", "text"))
+
+
+def _commented(line: str) -> str:
+    """A line, which may quote anybody's field, as a comment: TOML allows no controls there."""
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(line.split()))
 
 
 def _toml(value: Any) -> str:
@@ -276,7 +281,9 @@ TEXT = (_is_text, "text")
 NUMBER = (_is_number, "a number")
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "files": (
-        lambda value: bool(value) and (_is_text(value) or _are_texts(value)),
+        lambda value: (
+            bool(value) and (_is_text(value) or _are_texts(value)) and "\0" not in "".join(value)
+        ),
         "the name of a file, or a list of names",
     ),
     "columns": (

@@ -145,7 +145,7 @@ async def _read(headers: Headers, receive: Receive) -> bytes:
     """The whole body, which is small."""
     too_large = Problem(413, f"a body of more than {MOST_BYTES:,} bytes", "send fewer items")
     length = headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > MOST_BYTES:
+    if not re.fullmatch("[0-9]{1,9}", length) or int(length) > MOST_BYTES:
         raise too_large
     body = b""
     try:

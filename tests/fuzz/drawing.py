@@ -35,7 +35,7 @@ def text(draw: Random, most: int = 12) -> str:
     if draw.random() < 0.3:
         return draw.choice(STRANGE)
     if draw.random() < 0.003:
-        return draw.choice(STRANGE + ("x",)) * (LONG // 5)
+        return (draw.choice(STRANGE + ("x",)) * LONG)[:LONG]
     pieces = (
         lambda: draw.choice("abcxyz0123456789 _-.:/"),
         lambda: chr(draw.randrange(0x20, 0x2FF)),

@@ -103,7 +103,14 @@ def read_lesson(folder: Path) -> Lesson:
         raise InputError(
             f"{error.filename or folder}: no such file; `jaxrec embed --finetune` writes it"
         ) from None
-    except (pl.exceptions.PolarsError, SafetensorError, ValueError, KeyError) as error:
+    except (
+        pl.exceptions.PolarsError,
+        SafetensorError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder}: damaged ({reason}); write it again") from None
 
