@@ -37,7 +37,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; its `filename` is `path`.
     """
-    streams, place = is_stream(path), Path(os.path.realpath(path))
+    streams, place = is_stream(path), real(path)
     with ExitStack() as afterwards:
         if streams:
             folder = Path(afterwards.enter_context(tempfile.TemporaryDirectory()))
@@ -79,6 +79,11 @@ def refused_as(path: Path, beside: Path | None = None) -> Iterator[None]:
             if named is None or (beside is not None and beside in (named, *named.parents)):
                 error.filename = str(path)
         raise
+
+
+def real(path: str | Path) -> Path:
+    """Where the links of a path lead, as far as they lead anywhere: `resolve` fails in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def refuse_devices(path: Path) -> None:

@@ -18,6 +18,10 @@ from safetensors.numpy import load, save
 from torch_embed.errors import InputError
 
 
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What polars raises of a damaged file; a panic is no Exception."""
+
+
 class Texts(NamedTuple):
     """Item texts as jaxrec wrote them."""
 
@@ -43,7 +47,7 @@ def read_texts(path: Path) -> Texts:
         texts = read_items(path, ["text"])["text"].to_list()
         card = json.loads(card_path.read_text(encoding="utf-8"))
         sha256, data = card["sha256"], card["data"]
-    except (pl.exceptions.PolarsError, ValueError, LookupError, TypeError) as error:
+    except (*UNREADABLE, ValueError, LookupError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} or its card is damaged ({reason}); write them again") from None
     return Texts(texts, sha256, data)
@@ -53,7 +57,7 @@ def read_items(path: Path, columns: list[str]) -> pl.DataFrame:
     """Columns of a Parquet file that says something of every item, [items] each.
 
     Raises:
-        PolarsError: it cannot be read, or a column is missing.
+        BaseException: one of `UNREADABLE`: it cannot be read, or a column is missing.
         ValueError: `item` does not count the catalogue from 0.
     """
     table = pl.read_parquet(path, columns=["item", *columns], glob=False)

@@ -26,6 +26,7 @@ from jaxrec.evaluation.significance import (
 from jaxrec.experiment.folder import PER_USER, RunFolder
 from jaxrec.experiment.kept import card_of
 from jaxrec.files import file_sha256, read_sealed, whole_file
+from jaxrec.sources.tables import UNREADABLE
 
 
 class Cell(NamedTuple):
@@ -165,7 +166,7 @@ def _per_user(path: Path, card: ScoreCard) -> pl.LazyFrame:
         elif file_sha256(place) != stated:
             raise InputError(f"{place}: not what the score card was made with")
         return pl.scan_parquet(place, glob=False)
-    except (InputError, FileNotFoundError, pl.exceptions.PolarsError) as error:
+    except (InputError, FileNotFoundError, *UNREADABLE) as error:
         why = str(error).splitlines()[0]
         raise InputError(f"{why}; run `jaxrec eval --run {quote(str(path))}`") from None
 

@@ -45,6 +45,7 @@ from jaxrec.files import (
     json_sha256,
     owner_of,
     read_json,
+    real,
     refused_as,
     write_json,
 )
@@ -70,7 +71,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         InputError: see `check_place`.
     """
     check_place(path)
-    place = path.resolve()
+    place = real(path)
     beside, before = (place.with_name(f".{place.name}.{end}") for end in (os.getpid(), "before"))
     shutil.rmtree(beside, ignore_errors=True)
     try:
@@ -91,7 +92,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def _put_back(path: Path) -> None:
     """What was set aside by who was killed before the new model took its place."""
-    place = path.resolve()
+    place = real(path)
     before = place.with_name(f".{place.name}.before")
     if before.exists():
         if place.exists():
@@ -110,12 +111,12 @@ def check_place(path: Path) -> None:
     _put_back(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; give a folder")
-    if path.resolve() == Path.cwd():
+    if real(path) == Path.cwd():
         raise InputError(f"{path} is where you are, and cannot be replaced; give it from outside")
-    if (owner := owner_of(path.resolve().parent)) is not None:
+    if (owner := owner_of(real(path).parent)) is not None:
         raise InputError(f"{path} lies in {owner}; give a place outside it")
     try:
-        folder = next(folder for folder in path.resolve().parents if folder.exists())
+        folder = next(folder for folder in real(path).parents if folder.exists())
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); give another") from None
@@ -256,6 +257,7 @@ def read_model(path: Path) -> FittedModel:
         SafetensorError,
         pl.exceptions.PolarsError,
         AttributeError,
+        FileNotFoundError,
         LookupError,
         TypeError,
         ValueError,

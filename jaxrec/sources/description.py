@@ -15,7 +15,7 @@ from jaxrec.data.batches import UNITS
 from jaxrec.data.columns import Columns, ItemColumns
 from jaxrec.data.dataset import columns_of
 from jaxrec.errors import InputError
-from jaxrec.files import is_stream, refuse_devices, whole_file
+from jaxrec.files import is_stream, real, refuse_devices, whole_file
 
 NAME = "dataset.toml"
 
@@ -158,7 +158,7 @@ def read_description(path: Path) -> Description:
             _check(path, key in parts[part], f"[{part}] lacks {key!r}: {SAYS[part][key]}")
     return Description(
         path.parent,
-        content.get("name", path.resolve().parent.name),
+        content.get("name", real(path).parent.name),
         _table(given),
         Columns(given["user"], given["item"], given.get("value"), given.get("time")),
         parts["feedback"],
@@ -194,8 +194,8 @@ def write_description(path: Path, described: Description, found: list[str]) -> N
 def _from(here: Path | None, folder: Path, files: tuple[str, ...]) -> Iterator[str]:
     """Names of files in `folder` as they are called from `here`: relative, if that is near."""
     for file in files:
-        place = (folder / file).resolve()
-        relative = str(place) if here is None else os.path.relpath(place, here.resolve())
+        place = real(folder / file)
+        relative = str(place) if here is None else os.path.relpath(place, real(here))
         yield str(place) if relative.startswith(f"..{os.sep}..") else relative
 
 

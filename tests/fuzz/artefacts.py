@@ -117,7 +117,7 @@ def of_run_folder(run: RunFolder) -> Iterator[Artefact]:
     path = run.path
     yield Artefact(path / "experiment.json", lambda: open_run(path).identity())
 
-    write_card(run.results_path, replace(full(), protocol=full().protocol))
+    write_card(run.results_path, full())
     yield Artefact(run.results_path, lambda: told(run.results_path))
 
     write_sealed(run.tuned_path("ease"), {"settings": {"lambda_": 300.0}, "made_from": {}})

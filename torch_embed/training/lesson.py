@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from torch_embed.errors import InputError
-from torch_embed.files import read_items
+from torch_embed.files import UNREADABLE, read_items
 
 NONE = -1
 
@@ -104,7 +104,7 @@ def read_lesson(folder: Path) -> Lesson:
             f"{error.filename or folder}: no such file; `jaxrec embed --finetune` writes it"
         ) from None
     except (
-        pl.exceptions.PolarsError,
+        *UNREADABLE,
         SafetensorError,
         AttributeError,
         LookupError,
