@@ -35,6 +35,7 @@ import click
 import psutil
 from harness import machine
 
+import torch_embed.learn  # noqa: F401  (half a minute, which would be an input's)
 from tests.fuzz import drawing
 from tests.fuzz.targets import TARGETS
 

@@ -47,7 +47,7 @@ def read_texts(path: Path) -> Texts:
         texts = read_items(path, ["text"])["text"].to_list()
         card = json.loads(card_path.read_text(encoding="utf-8"))
         sha256, data = card["sha256"], card["data"]
-    except (*UNREADABLE, ValueError, LookupError, TypeError) as error:
+    except (*UNREADABLE, LookupError, RecursionError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} or its card is damaged ({reason}); write them again") from None
     return Texts(texts, sha256, data)

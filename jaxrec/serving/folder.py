@@ -111,6 +111,8 @@ def check_place(path: Path) -> None:
     _put_back(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; give a folder")
+    if real(path).is_symlink():
+        raise InputError(f"{path} is a link that leads in a circle; give another")
     if real(path) == Path.cwd():
         raise InputError(f"{path} is where you are, and cannot be replaced; give it from outside")
     if (owner := owner_of(real(path).parent)) is not None:

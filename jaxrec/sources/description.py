@@ -188,7 +188,8 @@ def write_description(path: Path, described: Description, found: list[str]) -> N
     )
     with whole_file(path) as partial:
         lines = _lines(described, found)
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = "\n".join(lines) + "\n"
+        partial.write_text(text, encoding="utf-8", errors="replace")  # what is typed may be no text
 
 
 def _from(here: Path | None, folder: Path, files: tuple[str, ...]) -> Iterator[str]:

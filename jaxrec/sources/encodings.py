@@ -5,6 +5,7 @@ import codecs
 import gzip
 import io
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -120,6 +121,8 @@ def _archive_of(path: Path) -> Path | None:
 
 def _opened(path: Path, stack: ExitStack) -> io.BufferedReader:
     archive = _archive_of(path)
+    if not _is(os.fsencode(path), "utf-8"):
+        raise InputError(f"{path}: the name is not UTF-8, and polars opens no other; rename it")
     try:
         if archive is None:
             refuse_devices(path)

@@ -93,6 +93,8 @@ class Guard:
             self._check_rate((scope.get("client") or ("", 0))[0])
             if scope["path"] not in self.without_token:
                 self._check_token(headers.get("authorization", ""))
+            if not scope["query_string"].isascii():
+                raise Problem(400, "the query has bytes that no URL has", "percent-encode them")
             body = await _read(headers, receive)
         except Problem as problem:
             await problem.response()(scope, receive, send_secured)

@@ -132,7 +132,7 @@ def written_ones(folder: Path) -> Iterator[Attempt]:
         def named() -> str:
             return f"c{text(draw)}"
 
-        table = Table(tuple(f"f{text(draw)}".replace("/", "-") for _ in range(2)))
+        table = Table(tuple(f"f{text(draw)}".replace("/", "-").replace("\0", "") for _ in range(2)))
         table = replace(table, separator=maybe(draw.choice((",", ";", "\t", "::", "|"))))
         of_items = ItemColumns(
             named(),

@@ -117,7 +117,7 @@ def places(folder: Path) -> Iterator[Attempt]:
         there = draw.choice(("loop", "folder", "empty.csv", text(draw)))
         name = draw.choice((f"{folder}/{there}", there, f"{folder}/{there}/{text(draw)}"))
         if ".." in name or str(folder) not in name:
-            name = f"{folder}/{name.replace('/', '-')}"
+            name = f"{folder}/{name.replace('/', '-').replace('..', '-')}"
         try:
             load_dataset(Path(name) if draw.random() < 0.5 else name)
         except InputError as error:

@@ -38,9 +38,6 @@ def found(words: tuple[str, ...]) -> click.Command:
 @contextmanager
 def of_commands(folder: Path) -> Iterator[Attempt]:
     """Ends in a line and status 2, or in help."""
-    import torch_embed.learn  # half a minute on a busy machine, and no input's fault
-
-    assert torch_embed.learn
     (folder / "broken.csv").write_text(BROKEN)
     (folder / "folder").mkdir()
     (folder / "loop").symlink_to(folder / "loop")

@@ -4,15 +4,13 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-from jaxrec.serving.model import FittedModel
 from jaxrec.web.guard import Rules
-from jaxrec.web.server import guarded, serving
-from jaxrec.web.ready import Ready
+from jaxrec.web.routes import Service
+from jaxrec.web.server import guarded
 from tests.fuzz.drawing import READ, REFUSED, Attempt, changed, damaged, nested, text
 
 PATHS = (
@@ -32,9 +30,8 @@ class Failed(AssertionError):
 
 
 @contextmanager
-def of_model(folder: Path, model: FittedModel) -> Iterator[Attempt]:
+def of_service(service: Service) -> Iterator[Attempt]:
     """Of any method, path, query, headers and body."""
-    service = serving(folder / "model", Ready(model))
     app = guarded(service, Rules(rate=10**9))
     with asyncio.Runner() as runner:
 
@@ -67,7 +64,6 @@ def of_model(folder: Path, model: FittedModel) -> Iterator[Attempt]:
             return READ if runner.run(asked(scope, body, draw)) < 400 else REFUSED
 
         yield attempt
-    service.worker.close()
 
 
 def request(draw: Random) -> tuple[dict[str, Any], bytes]:
@@ -82,7 +78,7 @@ def request(draw: Random) -> tuple[dict[str, Any], bytes]:
     ]
     query = urlencode(pairs, errors="replace").encode()
     if draw.random() < 0.1:
-        query = damaged(draw, query)
+        query = damaged(draw, query + draw.randbytes(draw.choice((0, 1, 4))))
     body = b""
     post = "explore" in raw and ".js" not in raw or raw == "/recommendations"
     if post or draw.random() < 0.1:

@@ -108,6 +108,7 @@ def read_lesson(folder: Path) -> Lesson:
         SafetensorError,
         AttributeError,
         LookupError,
+        RecursionError,
         TypeError,
         ValueError,
     ) as error:
