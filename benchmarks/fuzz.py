@@ -79,7 +79,9 @@ def fault(error: BaseException) -> str:
 @click.command()
 @click.argument("target", type=click.Choice(list(TARGETS)))
 @click.option("--inputs", default=10_000, show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Of the first input; the next has one more.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Of the first input; the next has one more."
+)
 @click.option("--seconds", default=10, show_default=True, help="That an input may take.")
 @click.option("--mib", default=1024, show_default=True, help="That the process may grow by.")
 def main(target: str, inputs: int, seed: int, seconds: int, mib: int) -> None:

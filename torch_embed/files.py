@@ -17,7 +17,6 @@ from safetensors.numpy import load, save
 
 from torch_embed.errors import InputError
 
-
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """What polars raises of a damaged file; a panic is no Exception."""
 

@@ -269,7 +269,9 @@ def read_model(path: Path) -> FittedModel:
 
 
 def _read(path: Path, card: dict[str, Any]) -> FittedModel:
-    items, known = (pl.read_parquet(path / f"{name}.parquet", glob=False) for name in ("items", "interactions"))
+    items, known = (
+        pl.read_parquet(path / f"{name}.parquet", glob=False) for name in ("items", "interactions")
+    )
     arrays = load_file(path / "strangers.safetensors")
     embeddings = path / "embeddings.safetensors"
     feedback = card["feedback"] | {"scale": tuple(card["feedback"]["scale"])}
@@ -284,7 +286,9 @@ def _read(path: Path, card: dict[str, Any]) -> FittedModel:
         learned={row: load_file(path / "rows" / f"{row}.safetensors") for row in card["signals"]},
         fusion=None if fusion is None else Learned(**fusion),
         feedback=Feedback(**feedback),
-        user_ids=Ids(pl.read_parquet(path / "users.parquet", glob=False)["user_id"].to_numpy(), "user"),
+        user_ids=Ids(
+            pl.read_parquet(path / "users.parquet", glob=False)["user_id"].to_numpy(), "user"
+        ),
         catalogue=_catalogue(path, card["catalogue"], items["item_id"].to_numpy()),
         known=Interactions(
             known["user"].to_numpy(),

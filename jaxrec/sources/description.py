@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import tomlkit
 
-from jaxrec.data.batches import UNITS
+from jaxrec.data.batches import UNITS, seconds
 from jaxrec.data.columns import Columns, ItemColumns
 from jaxrec.data.dataset import columns_of
 from jaxrec.errors import InputError
@@ -274,6 +274,10 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
 
 
+def _are_names(value: Any) -> bool:
+    return _are_texts(value) and len(set(value)) == len(value)
+
+
 def _by_name(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(right, value.values()))
 
@@ -287,10 +291,7 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         ),
         "the name of a file, or a list of names",
     ),
-    "columns": (
-        lambda value: _are_texts(value) and len(set(value)) == len(value),
-        "a list of different names",
-    ),
+    "columns": (_are_names, "a list of different names"),
     "separator": (
         lambda value: _is_text(value) and bool(value) and not set(value) & set('"\r\n'),
         "what stands between fields, as in ','",
@@ -310,7 +311,10 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         _by_name(lambda value: _is_number(value) and value > 0),
         "a table of distances above 0, as in { year = 10 }",
     ),
-    "flags": (_by_name(_are_texts), "a table of columns, as in { genres = ['War', 'Crime'] }"),
+    "flags": (
+        _by_name(lambda value: _are_names(value) and bool(value)),
+        "a table of different columns, as in { genres = ['War', 'Crime'] }",
+    ),
     "extract": (
         _by_name(lambda value: _are_texts(value) and len(value) == 2),
         "a column and a pattern for each name, as in { year = ['title', '([0-9]{4})'] }",
@@ -328,14 +332,24 @@ def _check_value(path: Path, part: str, key: str, value: Any) -> None:
             columns_of(value)
         except InputError as error:
             raise InputError(f"{path}: [{part}] {error}") from None
+    if key == "time_format":
+        try:
+            seconds(pl.Series(["1"]), value)
+        except pl.exceptions.PolarsError as error:
+            raise InputError(f"{path}: [{part}] {key} {value!r}: {_last(error)}") from None
     for name, (_, pattern) in value.items() if key == "extract" else ():
         try:
             groups = len(pl.Series([""]).str.extract_groups(pattern).struct.fields)
         except pl.exceptions.PolarsError as error:
-            wrong = str(error).strip().splitlines()[-1]
+            wrong = _last(error)
         else:
             wrong = "" if groups else "no group in brackets"
         _check(path, not wrong, f"[{part}] {key}: {name} has a bad pattern {pattern!r} ({wrong})")
+
+
+def _last(error: Exception) -> str:
+    """What polars says last of what it was given."""
+    return str(error).strip().splitlines()[-1]
 
 
 def _check(path: Path, right: bool, wrong: str) -> None:

@@ -186,7 +186,7 @@ def open_text(path: Path, encoding: str) -> Iterator[Iterator[str]]:
         text = io.TextIOWrapper(cast(io.BufferedReader, file), encoding, newline="")
         try:
             yield _lines(text, path)
-        except UnicodeDecodeError:
+        except UnicodeError:  # of UTF-16 without a mark, too
             line = _first_bad_line(path, encoding)
             raise InputError(
                 f"{path}, line {line}: not {encoding} text; give the encoding it has"
@@ -265,6 +265,6 @@ def _byte_lines(path: Path) -> Iterator[bytes]:
 def _is(line: bytes, encoding: str) -> bool:
     try:
         line.decode(encoding)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
     return True

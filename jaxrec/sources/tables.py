@@ -347,7 +347,9 @@ def _scan(
     if layout.format == "parquet":
         return pl.scan_parquet(place, glob=False).select(wanted)
     if layout.format == "jsonl":  # which takes every name for a pattern
-        return pl.scan_ndjson(glob.escape(str(place)), schema=dict.fromkeys(wanted, pl.String)).select(wanted)
+        return pl.scan_ndjson(
+            glob.escape(str(place)), schema=dict.fromkeys(wanted, pl.String)
+        ).select(wanted)
     return (
         pl.scan_csv(
             place,

@@ -29,7 +29,7 @@ from jaxrec.report.tables import first_parts, further_parts
 from jaxrec.serving.folder import CARD, read_model, write_model
 from jaxrec.serving.model import FittedModel
 from jaxrec.sources.sharded import layout
-from tests.fuzz.drawing import READ, REFUSED, Attempt, as_json, changed, damaged, nested
+from tests.fuzz.drawing import READ, Attempt, as_json, changed, damaged, nested, refused
 from tests.report.test_page import full
 from tests.serving.conftest import quick
 from torch_embed.files import read_encoded, read_texts
@@ -71,8 +71,7 @@ def of_model(folder: Path, model: FittedModel) -> Iterator[Attempt]:
         try:
             found = artefact.read()
         except MISTAKES as error:
-            assert str(error)
-            return REFUSED
+            return refused(error)
         finally:
             for path in [artefact.path.with_suffix(".damaged"), artefact.path]:
                 path.unlink(missing_ok=True)

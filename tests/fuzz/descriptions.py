@@ -14,7 +14,7 @@ from jaxrec.data.columns import Columns, ItemColumns
 from jaxrec.errors import InputError
 from jaxrec.sources.description import Description, Table, read_description, write_description
 from jaxrec.sources.reading import read_dataset
-from tests.fuzz.drawing import READ, REFUSED, Attempt, changed, damaged, some, text
+from tests.fuzz.drawing import READ, REFUSED, Attempt, changed, damaged, refused, some, text
 
 WHOLE: dict[str, Any] = {
     "name": "shop",
@@ -114,8 +114,7 @@ def damaged_ones(folder: Path) -> Iterator[Attempt]:
                 return READ  # somebody else's files
             read_dataset(described, "a test")
         except InputError as error:
-            assert str(error)
-            return REFUSED
+            return refused(error)
         return READ
 
     yield attempt

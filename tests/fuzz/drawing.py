@@ -12,7 +12,8 @@ Attempt = Callable[[Random], str]
 STRANGE = (
     "", " ", "\0", "a\0", "\0a", "\r", "\n", "\r\n", "\t", "\x1b[31m", "\x1b]0;title\x07", "\x7f",
     "\x85", "\u2028", "\u202e", "\u2066", "\ufeff", "\ufffd", "e\u0301", "\u0301" * 40, "é", "ß",
-    "ﬁ", "İ", "ı", "עברית", "العربية", "日本語", "👩‍👩‍👧", "🇦🇶", "𝕏", "[red]", "[/red]", "[/]", "[link=x]",
+    "ﬁ", "İ", "\u0131", "עברית", "العربية", "日本語", "👩‍👩‍👧", "🇦🇶", "\U0001d54f",
+    "[red]", "[/red]", "[/]", "[link=x]",
     "<b>", "<script>", "</script>", "&amp;", "{title}", "{", "}", "{0}", "{a.b}", "{a!r}", "%s",
     "%Y", "\\", '\\"', '"', '""', "'", "`", "$(x)", ";", ",", "|", "::", "#", "=1+1", "+1", "-1",
     "@x", "../..", "/", "~", ".", "..", "*", "?", "[a-", "null", "None", "nan", "NaN", "NULL",
@@ -30,12 +31,19 @@ LONG = 100_000
 """Characters of the longest texts; one in some hundred is."""
 
 
+def refused(error: Exception) -> str:
+    """`REFUSED`, which says why in a line."""
+    assert str(error)
+    assert "\n" not in str(error)
+    return REFUSED
+
+
 def text(draw: Random, most: int = 12) -> str:
     """Letters, signs of any plane, and what is `STRANGE`; hardly ever a long one."""
     if draw.random() < 0.3:
         return draw.choice(STRANGE)
     if draw.random() < 0.003:
-        return (draw.choice(STRANGE + ("x",)) * LONG)[:LONG]
+        return (draw.choice((*STRANGE, "x")) * LONG)[:LONG]
     pieces = (
         lambda: draw.choice("abcxyz0123456789 _-.:/"),
         lambda: chr(draw.randrange(0x20, 0x2FF)),

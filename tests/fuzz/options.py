@@ -75,7 +75,16 @@ def _given(draw: Random, option: click.Parameter, folder: Path) -> list[str]:
 
 def _value(draw: Random, option: click.Parameter, folder: Path) -> str:
     """Of data and places only what is not there, or what nobody can read; of the rest anything."""
-    places = ("nowhere", "broken.csv", "folder", "loop", "loop/x", "a" * 300, "nowhere.csv", "x.json")
+    places = (
+        "nowhere",
+        "broken.csv",
+        "folder",
+        "loop",
+        "loop/x",
+        "a" * 300,
+        "nowhere.csv",
+        "x.json",
+    )
     if option.name in ("data", "path", "model", "run", "runs", "out") or isinstance(
         option.type, click.Path
     ):

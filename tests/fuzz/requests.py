@@ -80,7 +80,7 @@ def request(draw: Random) -> tuple[dict[str, Any], bytes]:
     if draw.random() < 0.1:
         query = damaged(draw, query + draw.randbytes(draw.choice((0, 1, 4))))
     body = b""
-    post = "explore" in raw and ".js" not in raw or raw == "/recommendations"
+    post = ("explore" in raw and ".js" not in raw) or raw == "/recommendations"
     if post or draw.random() < 0.1:
         body = _body(draw)
     headers = [(b"host", draw.choice((b"127.0.0.1", b"127.0.0.1", b"localhost:80")))]

@@ -11,6 +11,7 @@ from tests.web.tasted import made
 
 Target = Callable[[Path], AbstractContextManager[Attempt]]
 
+
 @contextmanager
 def _requests(folder: Path) -> Iterator[Attempt]:
     """Of a model that fuses signals."""

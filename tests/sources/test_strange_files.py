@@ -106,7 +106,9 @@ def test_more_columns_than_any_table_has_are_refused(tmp_path: Path, line: str) 
     assert "columns; is it a table, and how is it separated?" in refused(path)
 
 
-@pytest.mark.parametrize("content", [b"user,item\n", b"\n\n\n", b",\n,\n", b"user,item,rating\n,,\n"])
+@pytest.mark.parametrize(
+    "content", [b"user,item\n", b"\n\n\n", b",\n,\n", b"user,item,rating\n,,\n"]
+)
 def test_a_table_without_a_row_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "events.csv").write_bytes(content)
     (tmp_path / "items.csv").write_bytes(b"item,title\n")

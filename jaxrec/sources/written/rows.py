@@ -14,7 +14,7 @@ from jaxrec.sources.encodings import LONGEST, open_text
 
 csv.field_size_limit(LONGEST)  # texts may be long; what is longer has quotes that do not close
 PYTHON = 2**20
-"""Characters of the longest value that is read as Python: its tree takes a hundred times as much."""
+"""Characters of the longest value that is read as Python: its tree takes a hundredfold."""
 
 PLAIN = "\x1f"
 """Takes the place of a separator of several characters."""
@@ -132,4 +132,6 @@ def _fields(found: dict[str, Any], within: str = "") -> Iterator[tuple[str, Any]
 def _written(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, skipkeys=True, default=str) if value == value else None  # NaN is nothing
+    return (
+        json.dumps(value, skipkeys=True, default=str) if value == value else None
+    )  # NaN is nothing
