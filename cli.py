@@ -109,7 +109,7 @@ def inspect(
     The description is given to --data; its comments say what each line means.
     """
     from jaxrec.evaluation.task import held_out
-    from jaxrec.files import is_stream, write_json
+    from jaxrec.files import is_stream, real, write_json
     from jaxrec.sources import inspection
     from jaxrec.sources.description import write_description
     from jaxrec.sources.guess import describe
@@ -119,7 +119,7 @@ def inspect(
     place = find(str(path))
     described = describe(place, **known)
     with terminal.reading() as on_bytes:
-        dataset = read_dataset(described, str(place.resolve()), strict, on_bytes)
+        dataset = read_dataset(described, str(real(place)), strict, on_bytes)
     found = inspection.inspect(dataset, described)
     found |= {"protocols": held_out(dataset), "run": _cost_of_run(dataset)}
     try:

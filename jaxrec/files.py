@@ -37,7 +37,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; its `filename` is `path`.
     """
-    streams, place = is_stream(path), Path(os.path.realpath(path))
+    streams, place = is_stream(path), real(path)
     with ExitStack() as afterwards:
         if streams:
             folder = Path(afterwards.enter_context(tempfile.TemporaryDirectory()))
@@ -79,6 +79,19 @@ def refused_as(path: Path, beside: Path | None = None) -> Iterator[None]:
             if named is None or (beside is not None and beside in (named, *named.parents)):
                 error.filename = str(path)
         raise
+
+
+def real(path: str | Path) -> Path:
+    """Where the links of a path lead, as far as they lead anywhere: `resolve` fails in a circle."""
+    return Path(os.path.realpath(path))
+
+
+def refuse_devices(path: Path) -> None:
+    """Raise InputError for a pipe or device: what is read twice must lie in a file."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(
+            f"{path}: neither a file nor a folder; write what comes out of it into a file"
+        )
 
 
 def check_space(folder: Path, needed: float) -> None:
@@ -130,6 +143,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def read_json(path: Path, remedy: str = "delete it and make it again") -> dict[str, Any]:
     """Read a JSON object; raises InputError naming the file and the remedy if it is not one."""
+    refuse_devices(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -171,10 +185,15 @@ def read_sealed(path: Path, remedy: str, form: Form, version: int = 1) -> dict[s
         raise InputError(
             f"{path}: of version {found}, and this jaxrec reads version {version}; {remedy}"
         )
+    check_form(path, content, form, remedy)
+    return content
+
+
+def check_form(path: Path, content: dict[str, Any], form: Form, remedy: str) -> None:
+    """Raise InputError if JSON that was read from `path` lacks something of its form."""
     for name, kind in form.items():
         if not isinstance(content.get(name), kind):
             raise InputError(f"{path}: damaged, {name} is missing or not what it must be; {remedy}")
-    return content
 
 
 def check_seal(path: Path, content: dict[str, Any], remedy: str) -> None:

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from jaxrec.errors import InputError
-from jaxrec.files import read_json, write_json
+from jaxrec.files import read_json, real, write_json
 
 
 def of_run(folder: Path) -> Path:
     """The lock of a run folder, or of a folder of several."""
-    return Path(os.path.realpath(folder)) / ".lock"
+    return real(folder) / ".lock"
 
 
 def of_model(folder: Path) -> Path:
     """The lock of a model folder, which is replaced as a whole: it lies beside."""
-    place = Path(os.path.realpath(folder))
+    place = real(folder)
     return place.with_name(f".{place.name}.lock")
 
 

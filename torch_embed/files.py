@@ -17,6 +17,9 @@ from safetensors.numpy import load, save
 
 from torch_embed.errors import InputError
 
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What polars raises of a damaged file; a panic is no Exception."""
+
 
 class Texts(NamedTuple):
     """Item texts as jaxrec wrote them."""
@@ -43,7 +46,7 @@ def read_texts(path: Path) -> Texts:
         texts = read_items(path, ["text"])["text"].to_list()
         card = json.loads(card_path.read_text(encoding="utf-8"))
         sha256, data = card["sha256"], card["data"]
-    except (pl.exceptions.PolarsError, ValueError, KeyError) as error:
+    except (*UNREADABLE, LookupError, RecursionError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} or its card is damaged ({reason}); write them again") from None
     return Texts(texts, sha256, data)
@@ -53,10 +56,10 @@ def read_items(path: Path, columns: list[str]) -> pl.DataFrame:
     """Columns of a Parquet file that says something of every item, [items] each.
 
     Raises:
-        PolarsError: it cannot be read, or a column is missing.
+        BaseException: one of `UNREADABLE`: it cannot be read, or a column is missing.
         ValueError: `item` does not count the catalogue from 0.
     """
-    table = pl.read_parquet(path, columns=["item", *columns])
+    table = pl.read_parquet(path, columns=["item", *columns], glob=False)
     if not np.array_equal(table["item"].to_numpy(), np.arange(len(table))):
         raise ValueError("its items are not 0, 1, 2 and so on")
     return table
@@ -75,7 +78,7 @@ def read_encoded(path: Path, encoder: dict[str, Any]) -> dict[bytes, NDArray[np.
     try:
         content = path.read_bytes()
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}  # absent or damaged
     own = encoder | {"sha256": hashlib.sha256(content).hexdigest()}
     own.pop("name", None)

@@ -10,7 +10,7 @@ import click
 from jaxrec.console import options as ask
 from jaxrec.console.session import speaking
 from jaxrec.errors import InputError
-from jaxrec.files import owner_of
+from jaxrec.files import owner_of, real
 
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
@@ -29,7 +29,7 @@ def report(terminal: Terminal, runs: tuple[Path, ...], out: Path, figures: Path 
     from jaxrec import __version__
     from jaxrec.report.page import charts_of, write_page
 
-    if figures is not None and (owner := owner_of(figures.resolve())) is not None:
+    if figures is not None and (owner := owner_of(real(figures))) is not None:
         raise InputError(f"--figures {figures}: in {owner}; give a place outside it")
     sections = _sections(runs, terminal)
     write_page(out, sections, __version__)

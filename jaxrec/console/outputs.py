@@ -4,12 +4,11 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
 from jaxrec.errors import InputError
-from jaxrec.files import is_stream, owner_of
+from jaxrec.files import is_stream, owner_of, real
 
 READ = ("--data", "--items", "PATH", "--only", "--exclude", "--interactions", "--segments")
 """What a command reads, where it does."""
@@ -36,14 +35,14 @@ def refuse_outputs(context: click.Context) -> None:
     """
     options = {_called(option): option for option in context.command.params}
     given = {name: context.params.get(option.name or "") for name, option in options.items()}
-    taken = {_place(given[name]): name for name in READ if given.get(name) is not None}
+    taken = {real(given[name]): name for name in READ if given.get(name) is not None}
     for name, option in options.items():
         path = given[name]
         if not isinstance(option.type, Output) or path is None:
             continue
-        place, runs = _place(path), given.get("--run") or ()
+        place, runs = real(path), given.get("--run") or ()
         runs = runs if isinstance(runs, tuple) else (runs,)
-        why = _unsuitable(path, option.type.suffixes) or _owned(place, [*map(_place, runs)])
+        why = _unsuitable(path, option.type.suffixes) or _owned(place, [*map(real, runs)])
         # a description may take the place of the one that was read
         if why is None and place in taken and not (taken[place] in READ and path.suffix == ".toml"):
             why = f"{taken[place]} names the same file; give another"
@@ -54,11 +53,6 @@ def refuse_outputs(context: click.Context) -> None:
 
 def _called(option: click.Parameter) -> str:
     return option.opts[0] if isinstance(option, click.Option) else option.human_readable_name
-
-
-def _place(path: Any) -> Path:
-    """Where the links of a path lead."""
-    return Path(os.path.realpath(path))
 
 
 def _unsuitable(path: Path, suffixes: tuple[str, ...]) -> str | None:
@@ -72,7 +66,7 @@ def _unsuitable(path: Path, suffixes: tuple[str, ...]) -> str | None:
         if streams and not (path.is_file() or path.is_fifo() or path.is_char_device()):
             return "neither a file nor a pipe; give another place"
         if not streams:
-            _try_to_write(_place(path))
+            _try_to_write(real(path))
         elif not os.access(path, os.W_OK):
             return "it may not be written to; give another place"
     except OSError as error:

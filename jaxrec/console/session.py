@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from jaxrec.interruption import GOES_ON, status, told
 if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
 
+HALVES = re.compile("[\ud800-\udfff]")
+"""Of characters: what Python makes of bytes of the command line that are no text."""
 LONGEST = 2000
 """Characters of a line that a command ends with."""
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -70,6 +73,7 @@ def speaking(
 
             _prepare_jax()
             try:
+                _refuse_bytes(click.get_current_context())
                 refuse_outputs(click.get_current_context())
                 with _interruptible():
                     command(Terminal(int(verbose) - int(quiet)), **options)
@@ -147,6 +151,15 @@ def on_run_folder(
         return wrapped
 
     return decorate
+
+
+def _refuse_bytes(context: click.Context) -> None:
+    """Raise InputError for a value that is no text: files of such names cannot all be opened."""
+    for option in context.command.params:
+        value = context.params.get(option.name or "")
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, str | Path) and HALVES.search(str(one)):
+                raise InputError(f"{option.opts[0]} {one}: not in UTF-8; give another name")
 
 
 def stop(line: str, status: int) -> NoReturn:

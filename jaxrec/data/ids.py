@@ -27,7 +27,7 @@ class Ids:
         """`what` they name, in the singular, for errors.
 
         Raises:
-            InputError: a name is missing, there twice, or longer than `LONGEST`.
+            InputError: a name is missing, there twice, longer than `LONGEST`, or holds a NUL.
         """
         listed = _as_names(names, what)
         if isinstance(listed, list):
@@ -37,6 +37,8 @@ class Ids:
                         f"{what} {name[:40]!r}... has {len(name):,} characters, and names have at"
                         f" most {LONGEST:,}; cut or number them"
                     )
+                if "\0" in name:  # NumPy takes those at its end for nothing
+                    raise InputError(f"{what} {name!r} holds a NUL character; write it without")
         self.names = np.array(listed)
         self.what = what
         self._order = np.argsort(self.names, kind="stable")
@@ -64,7 +66,9 @@ class Ids:
         there = np.ones(len(wanted), bool)
         if self.names.dtype.kind == "U":
             longer = self.names.dtype.itemsize // 4 + 1  # than any name: so much tells it from them
-            wanted = np.array([str(name)[:longer] for name in wanted])
+            asked_for = [str(name)[:longer] for name in wanted]
+            there = np.array([not name.endswith("\0") for name in asked_for])  # which NumPy drops
+            wanted = np.array(asked_for)
         elif isinstance(wanted, list):
             there = np.array([_is_whole(name) for name in wanted])
             numbers = [int(name) if whole else 0 for name, whole in zip(wanted, there, strict=True)]

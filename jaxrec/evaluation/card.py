@@ -425,11 +425,27 @@ def read_card(path: Path) -> ScoreCard:
     content = read_json(path, remedy)
     check_seal(path, content, remedy)
     try:
-        return ScoreCard.from_json(content)
+        card = ScoreCard.from_json(content)
+        if lacks := _lacking(card):
+            raise KeyError(lacks)
+        return card
     except InputError as error:
         raise InputError(f"{path}: {error}; {remedy}") from None
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         raise InputError(f"{path}: a damaged score card; {remedy}") from None
+
+
+def _lacking(card: ScoreCard) -> set[str]:
+    """Names that parts of the card speak of, or whoever shows it does, and that are not there."""
+    asked = {"data", "protocol", "seed", "synthetic"} - card.protocol.keys()
+    if not card.measured:
+        asked.add("rows")
+    for row in card.measured.values():
+        asked |= {"tail"} - row.by_item_third.keys()
+    if (hybrid := card.hybrid) is not None:
+        for of in (hybrid.weights, hybrid.adds, hybrid.alone):
+            asked |= set(hybrid.signals) - of.keys()
+    return asked
 
 
 def as_json(found: Any) -> Any:

@@ -44,7 +44,15 @@ from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.evaluation.split import Split
 from jaxrec.experiment.kept import card_of, read
-from jaxrec.files import check_seal, read_json, sealed, whole_file, write_json
+from jaxrec.files import (
+    Form,
+    check_form,
+    check_seal,
+    read_json,
+    sealed,
+    whole_file,
+    write_json,
+)
 from jaxrec.models.cost import Size
 from jaxrec.pmf.objective import Factors, PmfSettings
 from jaxrec.sources.library import DEFAULT, AbsentError, load_dataset
@@ -53,6 +61,12 @@ from jaxrec.sources.tables import nobody as no_bar
 
 VERSION = 3
 """Of what lies in a run folder, and of the hash of data."""
+CARD: Form = {
+    "data": dict, "protocol": str, "seed": int, "split_sha256": str, "fold": int, "init": int,
+    "core": int,
+}  # fmt: skip
+OF_DATA: Form = {"name": str, "source": str, "sha256": str}
+"""What `experiment.json` must have, and what it must say of the data."""
 SEED = 42
 PER_USER = "per_user.parquet"
 FACTORS_OPTIONS = {"mf": ("--solver", "sequential"), "pmf": ()}
@@ -499,10 +513,9 @@ def check_run(path: Path) -> None:
 
 def _check_asked(card_path: Path, card: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raise InputError if the card is damaged or old, or contradicts what is asked for."""
-    data = card.get("data")
-    whole = {"data", "protocol", "seed", "split_sha256"} <= set(card)
-    if not whole or not isinstance(data, dict) or not {"name", "source", "sha256"} <= set(data):
-        raise InputError(f"{card_path} is damaged; give another --run")
+    later = {"fold": 0, "init": 0, "core": 0}  # of versions that knew none it is the first
+    check_form(card_path, later | card, CARD, "give another --run")
+    check_form(card_path, card["data"], OF_DATA, "give another --run")
     if card.get("version") != VERSION:
         raise InputError(
             f"{card_path.parent} was made by another version of jaxrec; give another --run"

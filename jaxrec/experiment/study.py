@@ -26,6 +26,7 @@ from jaxrec.evaluation.significance import (
 from jaxrec.experiment.folder import PER_USER, RunFolder
 from jaxrec.experiment.kept import card_of
 from jaxrec.files import file_sha256, read_sealed, whole_file
+from jaxrec.sources.tables import UNREADABLE
 
 
 class Cell(NamedTuple):
@@ -138,7 +139,10 @@ def runs_of(study: Path) -> list[Path]:
     if not summary.exists():
         raise InputError(f"{summary} is not there; give a DIR of `jaxrec run --seeds N --run DIR`")
     remedy = "give the command that made it again"
-    return [study / name for name in read_sealed(summary, remedy, {"runs": list})["runs"]]
+    names = read_sealed(summary, remedy, {"runs": list})["runs"]
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"{summary}: damaged, runs are not names; {remedy}")
+    return [study / name for name in names]
 
 
 def _splits(cards: list[ScoreCard]) -> tuple[list[list[int]], str]:
@@ -158,11 +162,11 @@ def _per_user(path: Path, card: ScoreCard) -> pl.LazyFrame:
     place, stated = path / PER_USER, card.made_from.get("files", {}).get(PER_USER)
     try:
         if stated is None:  # of an earlier version
-            pl.read_parquet(place)
+            pl.read_parquet(place, glob=False)
         elif file_sha256(place) != stated:
             raise InputError(f"{place}: not what the score card was made with")
-        return pl.scan_parquet(place)
-    except (InputError, FileNotFoundError, pl.exceptions.PolarsError) as error:
+        return pl.scan_parquet(place, glob=False)
+    except (InputError, FileNotFoundError, *UNREADABLE) as error:
         why = str(error).splitlines()[0]
         raise InputError(f"{why}; run `jaxrec eval --run {quote(str(path))}`") from None
 

@@ -32,6 +32,7 @@ from jaxrec.pmf.fit import fit_pmf
 from jaxrec.pmf.objective import Factors, PmfSettings, observe
 from jaxrec.pmf.sweeps import Checkpoints
 from jaxrec.serving.export import vector_table
+from jaxrec.sources.tables import UNREADABLE
 
 CARD: Form = {"row": str, "losses": list, "checksum": int, "w0": float}
 """Of `ROW.json`, among what else decides a fit."""
@@ -218,9 +219,13 @@ def _found(paths: list[Path], name: str, ids: Ids) -> NDArray[np.floating]:
     own = pl.Series(name, ids.names)
     tables = []
     for path in paths:
-        scan = pl.scan_parquet(path)
-        if scan.select(pl.len()).collect().item():  # of nobody, ids have no type
-            tables.append(scan.filter(pl.col(name).is_in(own.implode())).collect())
+        try:
+            scan = pl.scan_parquet(path, glob=False)
+            if scan.select(pl.len()).collect().item():  # of nobody, ids have no type
+                tables.append(scan.filter(pl.col(name).is_in(own.implode())).collect())
+        except UNREADABLE as error:
+            why = str(error).splitlines()[0]
+            raise InputError(f"{path}: damaged ({why}); fit the row again") from None
     table = pl.concat(tables)
     places = ids.find(table[name].to_list())
     if len(table) != len(ids) or (places == NONE).any():

@@ -84,7 +84,7 @@ def write_page(out: Path, sections: Sequence[Section], version: str) -> None:
         sections=sections, script=script, style=style, digest=digest, version=version
     )
     with whole_file(out) as partial:
-        partial.write_text(page, encoding="utf-8")
+        partial.write_text(page, encoding="utf-8", errors="replace")  # paths may be no text
 
 
 def charts_of(sections: Sequence[Section]) -> list[Chart]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
-from jaxrec.files import owner_of, read_json, whole_file, write_json
+from jaxrec.files import owner_of, read_json, real, whole_file, write_json
 from jaxrec.serving.model import FittedModel
 from jaxrec.topk.nearest import (
     CONNECTIVITY,
@@ -105,7 +105,7 @@ def export_model(model: FittedModel, to: Path, format: str) -> list[str]:
         InputError: see `write_vectors`; or no signal is a product.
     """
     check_format(format)
-    if (owner := owner_of(to.resolve())) is not None:
+    if (owner := owner_of(real(to))) is not None:
         raise InputError(f"{to} lies in {owner}; give a place outside it")
     rows = model.vectors()
     if not rows:

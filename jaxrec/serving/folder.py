@@ -39,7 +39,16 @@ from jaxrec.data.feedback import Feedback
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import as_json
-from jaxrec.files import file_sha256, json_sha256, owner_of, read_json, refused_as, write_json
+from jaxrec.files import (
+    check_form,
+    file_sha256,
+    json_sha256,
+    owner_of,
+    read_json,
+    real,
+    refused_as,
+    write_json,
+)
 from jaxrec.fusion.gate import Learned
 from jaxrec.models.model import Arrays
 from jaxrec.models.registry import MODELS
@@ -62,7 +71,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         InputError: see `check_place`.
     """
     check_place(path)
-    place = path.resolve()
+    place = real(path)
     beside, before = (place.with_name(f".{place.name}.{end}") for end in (os.getpid(), "before"))
     shutil.rmtree(beside, ignore_errors=True)
     try:
@@ -83,7 +92,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def _put_back(path: Path) -> None:
     """What was set aside by who was killed before the new model took its place."""
-    place = path.resolve()
+    place = real(path)
     before = place.with_name(f".{place.name}.before")
     if before.exists():
         if place.exists():
@@ -102,12 +111,14 @@ def check_place(path: Path) -> None:
     _put_back(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; give a folder")
-    if path.resolve() == Path.cwd():
+    if real(path).is_symlink():
+        raise InputError(f"{path} is a link that leads in a circle; give another")
+    if real(path) == Path.cwd():
         raise InputError(f"{path} is where you are, and cannot be replaced; give it from outside")
-    if (owner := owner_of(path.resolve().parent)) is not None:
+    if (owner := owner_of(real(path).parent)) is not None:
         raise InputError(f"{path} lies in {owner}; give a place outside it")
     try:
-        folder = next(folder for folder in path.resolve().parents if folder.exists())
+        folder = next(folder for folder in real(path).parents if folder.exists())
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); give another") from None
@@ -236,6 +247,7 @@ def read_model(path: Path) -> FittedModel:
     own = {name: value for name, value in card.items() if name != "sha256"}
     if card.get("sha256") != json_sha256(own):
         raise InputError(f"{path / CARD} is not as it was written; {again}")
+    check_form(path / CARD, card, {"files": dict}, again)
     for name, sha256 in card["files"].items():
         if name.startswith("encoder/"):
             continue  # checked by its own hash when it is used
@@ -246,6 +258,8 @@ def read_model(path: Path) -> FittedModel:
     except (
         SafetensorError,
         pl.exceptions.PolarsError,
+        AttributeError,
+        FileNotFoundError,
         LookupError,
         TypeError,
         ValueError,
@@ -255,7 +269,9 @@ def read_model(path: Path) -> FittedModel:
 
 
 def _read(path: Path, card: dict[str, Any]) -> FittedModel:
-    items, known = (pl.read_parquet(path / f"{name}.parquet") for name in ("items", "interactions"))
+    items, known = (
+        pl.read_parquet(path / f"{name}.parquet", glob=False) for name in ("items", "interactions")
+    )
     arrays = load_file(path / "strangers.safetensors")
     embeddings = path / "embeddings.safetensors"
     feedback = card["feedback"] | {"scale": tuple(card["feedback"]["scale"])}
@@ -270,7 +286,9 @@ def _read(path: Path, card: dict[str, Any]) -> FittedModel:
         learned={row: load_file(path / "rows" / f"{row}.safetensors") for row in card["signals"]},
         fusion=None if fusion is None else Learned(**fusion),
         feedback=Feedback(**feedback),
-        user_ids=Ids(pl.read_parquet(path / "users.parquet")["user_id"].to_numpy(), "user"),
+        user_ids=Ids(
+            pl.read_parquet(path / "users.parquet", glob=False)["user_id"].to_numpy(), "user"
+        ),
         catalogue=_catalogue(path, card["catalogue"], items["item_id"].to_numpy()),
         known=Interactions(
             known["user"].to_numpy(),
@@ -304,7 +322,7 @@ def _catalogue(path: Path, of: dict[str, Any], names: NDArray[Any]) -> Catalogue
         columns = ItemColumns(**columns | pairs | {"missing": tuple(columns["missing"])})
     return Catalogue(
         Ids(names, "item"),
-        pl.read_parquet(path / "catalogue.parquet"),
+        pl.read_parquet(path / "catalogue.parquet", glob=False),
         title=of["title"],
         text=of["text"],
         categories=tuple(of["categories"]),
@@ -317,7 +335,7 @@ def _catalogue(path: Path, of: dict[str, Any], names: NDArray[Any]) -> Catalogue
 def _strangers(path: Path, of: dict[str, Any], liked: NDArray[np.float32]) -> Strangers:
     segments = None
     if of["segment"] is not None:
-        table = pl.read_parquet(path / "segments.parquet")
+        table = pl.read_parquet(path / "segments.parquet", glob=False)
         segments = Segments(of["segment"], dict(table.select("user_id", "segment").iter_rows()))
     return Strangers(of["kind"], of["validation_ndcg@25"], liked, segments)
 

@@ -11,11 +11,11 @@ from typing import Any
 import polars as pl
 import tomlkit
 
-from jaxrec.data.batches import UNITS
+from jaxrec.data.batches import UNITS, seconds
 from jaxrec.data.columns import Columns, ItemColumns
 from jaxrec.data.dataset import columns_of
 from jaxrec.errors import InputError
-from jaxrec.files import is_stream, whole_file
+from jaxrec.files import is_stream, real, refuse_devices, whole_file
 
 NAME = "dataset.toml"
 
@@ -123,6 +123,7 @@ def read_description(path: Path) -> Description:
     Raises:
         InputError: it is not TOML, or a key is missing, unknown or of another type.
     """
+    refuse_devices(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -157,7 +158,7 @@ def read_description(path: Path) -> Description:
             _check(path, key in parts[part], f"[{part}] lacks {key!r}: {SAYS[part][key]}")
     return Description(
         path.parent,
-        content.get("name", path.resolve().parent.name),
+        content.get("name", real(path).parent.name),
         _table(given),
         Columns(given["user"], given["item"], given.get("value"), given.get("time")),
         parts["feedback"],
@@ -187,20 +188,21 @@ def write_description(path: Path, described: Description, found: list[str]) -> N
     )
     with whole_file(path) as partial:
         lines = _lines(described, found)
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = "\n".join(lines) + "\n"
+        partial.write_text(text, encoding="utf-8", errors="replace")  # what is typed may be no text
 
 
 def _from(here: Path | None, folder: Path, files: tuple[str, ...]) -> Iterator[str]:
     """Names of files in `folder` as they are called from `here`: relative, if that is near."""
     for file in files:
-        place = (folder / file).resolve()
-        relative = str(place) if here is None else os.path.relpath(place, here.resolve())
+        place = real(folder / file)
+        relative = str(place) if here is None else os.path.relpath(place, real(here))
         yield str(place) if relative.startswith(f"..{os.sep}..") else relative
 
 
 def _lines(described: Description, found: list[str]) -> Iterator[str]:
     yield "# What jaxrec understood of these files; edit it, keep it, and give it to --data."
-    yield from (f"# {' '.join(line.split())}" for line in found)
+    yield from (f"# {_commented(line)}" for line in found)
     yield f"name = {_toml(described.name)}"
     yield f"licence = {_toml(described.licence or '')}"
     yield f"{'' if described.core else '# '}core = {described.core or 5}  # {CORE}"
@@ -228,6 +230,11 @@ def _lines(described: Description, found: list[str]) -> Iterator[str]:
         yield "\n# [items]  # a table of the items, for their texts"
         yield '# files = ["items.csv"]'
         yield from (f"# {key} = {EXAMPLES[key]}" for key in ("id", "title", "text"))
+
+
+def _commented(line: str) -> str:
+    """A line, which may quote anybody's field, as a comment: TOML allows no controls there."""
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(line.split()))
 
 
 def _toml(value: Any) -> str:
@@ -267,6 +274,10 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
 
 
+def _are_names(value: Any) -> bool:
+    return _are_texts(value) and len(set(value)) == len(value)
+
+
 def _by_name(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(right, value.values()))
 
@@ -275,13 +286,12 @@ TEXT = (_is_text, "text")
 NUMBER = (_is_number, "a number")
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "files": (
-        lambda value: bool(value) and (_is_text(value) or _are_texts(value)),
+        lambda value: (
+            bool(value) and (_is_text(value) or _are_texts(value)) and "\0" not in "".join(value)
+        ),
         "the name of a file, or a list of names",
     ),
-    "columns": (
-        lambda value: _are_texts(value) and len(set(value)) == len(value),
-        "a list of different names",
-    ),
+    "columns": (_are_names, "a list of different names"),
     "separator": (
         lambda value: _is_text(value) and bool(value) and not set(value) & set('"\r\n'),
         "what stands between fields, as in ','",
@@ -301,7 +311,10 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         _by_name(lambda value: _is_number(value) and value > 0),
         "a table of distances above 0, as in { year = 10 }",
     ),
-    "flags": (_by_name(_are_texts), "a table of columns, as in { genres = ['War', 'Crime'] }"),
+    "flags": (
+        _by_name(lambda value: _are_names(value) and bool(value)),
+        "a table of different columns, as in { genres = ['War', 'Crime'] }",
+    ),
     "extract": (
         _by_name(lambda value: _are_texts(value) and len(value) == 2),
         "a column and a pattern for each name, as in { year = ['title', '([0-9]{4})'] }",
@@ -319,14 +332,24 @@ def _check_value(path: Path, part: str, key: str, value: Any) -> None:
             columns_of(value)
         except InputError as error:
             raise InputError(f"{path}: [{part}] {error}") from None
+    if key == "time_format":
+        try:
+            seconds(pl.Series(["1"]), value)
+        except pl.exceptions.PolarsError as error:
+            raise InputError(f"{path}: [{part}] {key} {value!r}: {_last(error)}") from None
     for name, (_, pattern) in value.items() if key == "extract" else ():
         try:
             groups = len(pl.Series([""]).str.extract_groups(pattern).struct.fields)
         except pl.exceptions.PolarsError as error:
-            wrong = str(error).strip().splitlines()[-1]
+            wrong = _last(error)
         else:
             wrong = "" if groups else "no group in brackets"
         _check(path, not wrong, f"[{part}] {key}: {name} has a bad pattern {pattern!r} ({wrong})")
+
+
+def _last(error: Exception) -> str:
+    """What polars says last of what it was given."""
+    return str(error).strip().splitlines()[-1]
 
 
 def _check(path: Path, right: bool, wrong: str) -> None:

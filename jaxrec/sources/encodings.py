@@ -5,18 +5,25 @@ import codecs
 import gzip
 import io
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO, TextIO, cast
+from errno import EINVAL
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
 
 import zstandard
 
 from jaxrec.errors import InputError
+from jaxrec.files import refuse_devices
 
 BLOCK = 2**20
+LONGEST = 2**26
+"""Characters of a line: a longer one is of no table, and would be held several times over."""
+MOST_UNPACKED, MOST_TIMES = 2**30, 200
+"""What comes out of a packed file may have so many bytes, or so many times as many as went in."""
 LOOKED_AT = 2**26
 """Bytes of which the encoding is told; what comes later and is otherwise is found in reading."""
 LATIN = "windows-1252"
@@ -36,7 +43,7 @@ def members(path: Path) -> list[Path]:
     """Files in a folder, or in a zip archive as if it were one; those of a file itself.
 
     Raises:
-        InputError: the archive is damaged.
+        InputError: the archive is damaged, or names a file that would lie outside it.
     """
     if path.is_dir():
         return sorted(found for found in path.iterdir() if found.is_file())
@@ -44,8 +51,13 @@ def members(path: Path) -> list[Path]:
         try:
             with zipfile.ZipFile(path) as archive:
                 names = [name for name in archive.namelist() if not name.endswith("/")]
-        except DAMAGED as error:
+        except (*DAMAGED, OSError) as error:
+            if _of_machine(error):
+                raise
             raise _damaged(path, error) from None
+        for name in map(PurePosixPath, names):
+            if name.is_absolute() or ".." in name.parts:
+                raise InputError(f"{path}: it has {str(name)!r}, which lies outside; pack it anew")
         return sorted(path / name for name in names if not Path(name).name.startswith("."))
     return [path]
 
@@ -63,19 +75,54 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     """The bytes of a file: gzip, zstandard, bzip2 and xz are undone, archives looked into.
 
     Raises:
-        InputError: it is absent, damaged, or an archive of several tables.
+        InputError: it is absent, damaged, or an archive of several tables; or more comes out of it
+            than of any table.
     """
     with ExitStack() as stack:
         try:
-            yield stack.enter_context(_unpacked(_opened(path, stack), path))
+            file = stack.enter_context(_unpacked(_opened(path, stack), path))
+            if is_packed(path):
+                file = cast(BinaryIO, io.BufferedReader(_Bounded(file, path), BLOCK))
+            yield file
         except (*DAMAGED, OSError) as error:
-            if isinstance(error, OSError) and error.errno:  # of the machine, not of what is read
+            if _of_machine(error):
                 raise
             raise _damaged(path, error) from None
 
 
+class _Bounded(io.RawIOBase):
+    """What is unpacked, as far as it is not far too much."""
+
+    def __init__(self, file: BinaryIO, path: Path):
+        packed = _archive_of(path) or path
+        self.file, self.path, self.read_so_far = file, path, 0
+        self.most = max(MOST_UNPACKED, MOST_TIMES * packed.stat().st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """See `io.RawIOBase`; InputError instead of more than `most` bytes."""
+        content = self.file.read(len(buffer))
+        buffer[: len(content)] = content
+        self.read_so_far += len(content)
+        if self.read_so_far > self.most:
+            raise InputError(
+                f"{self.path}: more than {self.most:,} bytes come out of it; if it is a table,"
+                " unpack it yourself"
+            )
+        return len(content)
+
+
+def _archive_of(path: Path) -> Path | None:
+    """The file within which a path leads."""
+    return next((folder for folder in path.parents if folder.is_file()), None)
+
+
 def _opened(path: Path, stack: ExitStack) -> io.BufferedReader:
-    archive = next((folder for folder in path.parents if folder.is_file()), None)
+    archive = _archive_of(path)
+    if not _is(os.fsencode(path), "utf-8"):
+        raise InputError(f"{path}: the name is not UTF-8, and polars opens no other; rename it")
     try:
         if archive is None:
             refuse_devices(path)
@@ -91,12 +138,9 @@ def _opened(path: Path, stack: ExitStack) -> io.BufferedReader:
         raise InputError(f"{path} cannot be opened ({error}); unpack it") from None
 
 
-def refuse_devices(path: Path) -> None:
-    """Raise InputError for a pipe or device: what is read twice must lie in a file."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise InputError(
-            f"{path}: neither a file nor a folder; write what comes out of it into a file"
-        )
+def _of_machine(error: Exception) -> bool:
+    """Does an error speak of the machine, not of what is read? Where no place can be it is read."""
+    return isinstance(error, OSError) and error.errno not in (None, EINVAL)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
@@ -127,11 +171,12 @@ def _unpacked(file: io.BufferedReader, path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
-    """The text of a file, its line ends as they are.
+def open_text(path: Path, encoding: str) -> Iterator[Iterator[str]]:
+    """The lines of a text, their ends as they are.
 
     Raises:
-        InputError: no such encoding, or the text is not in it; the line is named.
+        InputError: no such encoding, or the text is not in it, or a line is too long; the line is
+            named.
     """
     try:
         "a".encode(encoding)  # looks whether it is one of text, too
@@ -140,14 +185,24 @@ def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
     with open_bytes(path) as file:
         text = io.TextIOWrapper(cast(io.BufferedReader, file), encoding, newline="")
         try:
-            yield text
-        except UnicodeDecodeError:
+            yield _lines(text, path)
+        except UnicodeError:  # of UTF-16 without a mark, too
             line = _first_bad_line(path, encoding)
             raise InputError(
                 f"{path}, line {line}: not {encoding} text; give the encoding it has"
             ) from None
         finally:
             text.detach()
+
+
+def _lines(file: Any, path: Path) -> Iterator[Any]:
+    """Lines of text or bytes, none of them longer than fits."""
+    number = 0
+    while line := file.readline(LONGEST):
+        number += 1
+        if len(line) == LONGEST:
+            raise InputError(f"{path}, line {number}: longer than {LONGEST:,}; is it a table?")
+        yield line
 
 
 def encoding_of(path: Path) -> str:
@@ -204,12 +259,12 @@ def _first_bad_line(path: Path, encoding: str) -> int:
 
 def _byte_lines(path: Path) -> Iterator[bytes]:
     with open_bytes(path) as file:
-        yield from file
+        yield from _lines(file, path)
 
 
 def _is(line: bytes, encoding: str) -> bool:
     try:
         line.decode(encoding)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
     return True

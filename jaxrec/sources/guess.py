@@ -19,9 +19,10 @@ from jaxrec.data.columns import (
     plain,
 )
 from jaxrec.errors import InputError
+from jaxrec.files import real
 from jaxrec.sources.description import NAME, Description, Table, read_description
 from jaxrec.sources.encodings import members
-from jaxrec.sources.reading import Opened, read_all
+from jaxrec.sources.reading import Opened, in_one, read_all
 from jaxrec.sources.tables import Layout, sample, sniff
 
 FILMS_HAVE = ("movieId", "title")
@@ -116,8 +117,8 @@ def describe(
     folder = path if path.is_dir() else path.parent
     half = chosen.layout.columns == HALF_STARS and chosen.layout.header
     described = Description(
-        folder.resolve(),
-        path.resolve().name.partition(".")[0] if path.is_file() else path.resolve().name,
+        real(folder),
+        real(path).name.partition(".")[0] if path.is_file() else real(path).name,
         _table(folder, same),
         chosen.roles,
         {"scale": [0.5, 5.0]} if half else {},
@@ -175,7 +176,7 @@ def _interactions(path: Path, candidates: list[Candidate], items: Path | None) -
     may = [found for found in candidates if found.roles and not found.words]
     may = may or [found for found in candidates if found.roles]
     if items is not None:
-        may = [found for found in may if found.path.resolve() != items.resolve()]
+        may = [found for found in may if real(found.path) != real(items)]
     if not may:
         seen = "; ".join(
             f"{found.path.name}: {', '.join(found.layout.columns)}" for found in candidates
@@ -254,10 +255,9 @@ def _with_items_beside(described: Description, chosen: Candidate, text: str | No
     if not rest:
         return described
     try:
-        parts = list(islice(opened.batches([item, *rest]), PARTS))
+        frame = in_one(islice(opened.batches([item, *rest]), PARTS), [item, *rest])
     except InputError:
         return described  # said when what is wanted is read
-    frame = pl.concat(parts, how="vertical_relaxed")
     known = [name for name in rest if _is_said_of_items(frame, item, name)]
     items = frame.select(item, *known).unique(item, keep="first", maintain_order=True)
     columns = guess_item_columns(items, item, text)
@@ -296,7 +296,7 @@ def _best_id(table: Candidate, asked: set[str], item: str) -> tuple[str, float]:
     if not unique:
         return table.layout.columns[0], 0.0
     opened = Opened(table.path.parent, Table((table.path.name,), *_how(table.layout)))
-    frame = pl.concat(list(opened.batches(unique)), how="vertical_relaxed")
+    frame = in_one(opened.batches(unique), unique)
 
     def share(name: str) -> float:
         return len(asked & set(frame[name].drop_nulls().cast(pl.String))) / max(len(asked), 1)
@@ -318,7 +318,7 @@ def _table(folder: Path, parts: list[Candidate]) -> Table:
 
 def _beside(path: Path, folder: Path) -> str:
     """The name of a file beside a folder."""
-    here, there = path.resolve(), folder.resolve()
+    here, there = real(path), real(folder)
     return here.relative_to(there).as_posix() if here.is_relative_to(there) else str(here)
 
 

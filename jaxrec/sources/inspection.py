@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from jaxrec.data.dataset import Dataset, Interactions, columns_of
 from jaxrec.data.features import item_texts
 from jaxrec.data.feedback import Feedback
+from jaxrec.files import real
 from jaxrec.sources.description import Description
 from jaxrec.sources.encodings import members
 from jaxrec.sources.reading import Opened
@@ -196,8 +197,8 @@ def _files(described: Description, source: Path) -> tuple[list[str], list[str]]:
     tables = described.interactions, described.items, described.remarks
     paths = [path for table in tables if table for path in Opened(described.folder, table).paths]
     beside = [] if source.suffix == ".toml" else members(source)
-    read = {path.resolve() for path in paths}
-    left = [path.name for path in beside if path.resolve() not in read and path.suffix != ".toml"]
+    read = {real(path) for path in paths}
+    left = [path.name for path in beside if real(path) not in read and path.suffix != ".toml"]
     return [path.name for path in dict.fromkeys(paths)], left
 
 

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from jaxrec.caches import cache
 from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
-from jaxrec.files import file_sha256
-from jaxrec.sources.encodings import refuse_devices
+from jaxrec.files import file_sha256, real, refuse_devices
 from jaxrec.sources.guess import describe
 from jaxrec.sources.reading import read_dataset
 from jaxrec.sources.synthetic import synthetic_dataset
@@ -79,7 +78,7 @@ def load_dataset(
     if str(name_or_path) == SYNTHETIC:
         made = synthetic_dataset()
         return made.to_core(core) if core else made
-    described, source = describe(path := find(name_or_path, progress)), str(path.resolve())
+    described, source = describe(path := find(name_or_path, progress)), str(real(path))
     if described.licence is None and described.name in RELEASES:
         described = replace(described, licence=RELEASES[described.name].licence)
     if core and described.core not in (0, core):

@@ -1,9 +1,7 @@
 """A described data set is read: its files, batch by batch, into a `Dataset`."""
 
-import ast
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from jaxrec.errors import InputError
 from jaxrec.sources.description import Description, Table
 from jaxrec.sources.encodings import LATIN, members
 from jaxrec.sources.tables import OnBytes, nobody, place_of, read, sample, sniff
+from jaxrec.sources.written.rows import literal
 
 FLAGS = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
 """What people and programs write for yes and no."""
@@ -152,9 +151,14 @@ def numbers_of(opened: Opened, columns: Columns) -> dict[str, pl.DataType]:
 
 def read_all(opened: Opened, wanted: list[str]) -> pl.DataFrame:
     """The wanted columns of a table that is small; JSON lists become lists."""
-    none = pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in wanted})
-    frame = pl.concat(list(opened.batches(wanted)) or [none], how="vertical_relaxed")
+    frame = in_one(opened.batches(wanted), wanted)
     return frame.with_columns(_lists(column) for column in frame if _holds_lists(column))
+
+
+def in_one(batches: Iterable[pl.DataFrame], wanted: list[str]) -> pl.DataFrame:
+    """Batches of these columns as one, which may be empty."""
+    none = pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in wanted})
+    return pl.concat(list(batches) or [none], how="vertical_relaxed")
 
 
 def read_items(described: Description, mending: Mending) -> Catalogue | None:
@@ -231,12 +235,10 @@ def _lists(column: pl.Series) -> pl.Series:
     """Lists of words of JSON or Python lists, nested ones too; text that is none is one word."""
 
     def words(text: str | None) -> list[str]:
-        for parsed in (json.loads, ast.literal_eval):
-            try:
-                return _flat(parsed(text)) if text else []
-            except (ValueError, SyntaxError):
-                continue
-        return [text or ""]
+        try:
+            return _flat(literal(text)) if text else []
+        except (ValueError, RecursionError):
+            return [text or ""]
 
     return pl.Series(column.name, [words(text) for text in column], dtype=pl.List(pl.String))
 

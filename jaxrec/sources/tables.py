@@ -7,14 +7,15 @@ quotes enclose its fields, is told of its first lines; between commas and semico
 """
 
 import csv
+import glob
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
@@ -33,11 +34,15 @@ from jaxrec.sources.written.rows import PLAIN, Layout, lines_of
 
 SAMPLE = 2000
 """Rows that are looked at to see how a table is written."""
-JSON_LOOKED_AT = 2**24
-"""Characters of JSON lines in which fields are looked for."""
+LOOKED_AT = 2**24
+"""Characters of these, or of the JSON lines after them in which fields are looked for."""
+MOST_COLUMNS = 10_000
 ROWS = 500_000
 """Of a batch."""
 BACKSLASHED = re.compile(r'(?<!\\)\\"')
+
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What polars raises of a damaged file; a panic is no Exception."""
 
 OnBytes = Callable[[int, int], None]
 """Told how many bytes have been read, of how many."""
@@ -67,24 +72,23 @@ def sniff(
     with open_bytes(path) as file:
         start = file.read(4)
     if start == b"PAR1":
-        try:
-            with open_bytes(path) as file:
-                return Layout("parquet", tuple(pl.read_parquet_schema(file)))
-        except pl.exceptions.PolarsError as error:
-            raise InputError(f"{path}: {str(error).splitlines()[0]}; fetch it again") from None
+        with _parquet(path) as place:
+            return Layout("parquet", tuple(pl.scan_parquet(place, glob=False).collect_schema()))
     encoding = encoding or encoding_of(path)
     with open_text(path, encoding) as text:
-        lines = list(islice(text, SAMPLE))
+        lines = _within(islice(text, SAMPLE))
         first = next(filter(str.strip, lines), "").lstrip()
         if first.startswith("{"):
-            lines += text.readlines(JSON_LOOKED_AT)
+            lines += _within(text)
     if not first:
         raise InputError(f"{path}, line 1: the file is empty")
     if first.startswith("["):
         raise InputError(f"{path}, line 1: a JSON list; write its objects one a line (JSON lines)")
     returns = first.endswith("\r")
     if first.startswith("{"):
-        return Layout("jsonl", json_columns(lines), encoding=encoding, returns=returns)
+        fields = json_columns(lines)
+        _refuse_many(path, len(fields))
+        return Layout("jsonl", fields, encoding=encoding, returns=returns)
     skip, separator = beginning(lines, separator)
     lines = lines[skip:]
     quoted = is_quoted(lines, separator)
@@ -96,6 +100,17 @@ def sniff(
         returns=returns,
     )
     return _with_columns(path, layout, columns, skip, list(sample_rows(path, lines, layout, skip)))
+
+
+def _within(lines: Iterator[str]) -> list[str]:
+    """The first lines, of `LOOKED_AT` characters or a little more."""
+    found, size = list[str](), 0
+    for line in lines:
+        found.append(line)
+        size += len(line)
+        if size > LOOKED_AT:
+            break
+    return found
 
 
 def _with_columns(
@@ -115,6 +130,9 @@ def _with_columns(
         found: of the first rows, the header perhaps among them, lines before each, and fields.
     """
     rows = [row for _, row in found]
+    if not rows[0]:
+        raise InputError(f"{path}, line {skip + 1}: no row; is the file cut short?")
+    _refuse_many(path, len(rows[0]))
     if columns is not None and len(columns) != len(rows[0]):
         raise InputError(
             f"{path}, line {found[0][0] + skip + 1}: {len(rows[0])} fields, and {len(columns)}"
@@ -128,14 +146,24 @@ def _with_columns(
     return replace(layout, columns=columns, header=header, skip=starts[1 if header else 0])
 
 
+def _refuse_many(path: Path, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise InputError(f"{path}: {columns:,} columns; is it a table, and how is it separated?")
+
+
 def sample(path: Path, layout: Layout, rows: int = SAMPLE) -> pl.DataFrame:
     """The first rows of a table: all its columns, as text where they are no lists."""
     if layout.format == "parquet":
-        with open_bytes(path) as file:
-            frame = pl.read_parquet(file, n_rows=rows)
+        with _parquet(path) as place:
+            frame = pl.scan_parquet(place, glob=False).head(rows).collect()
         flat = [column for column in frame if not column.dtype.is_nested()]
         return frame.with_columns(_text(column, path, strict=False) for column in flat)
-    found = list(islice((row for _, row in lines_of(path, layout)), rows))
+    found, size = list[list[str | None]](), 0
+    for _, row in islice(lines_of(path, layout), rows):
+        found.append(row)
+        size += sum(map(len, filter(None, row)))
+        if size > LOOKED_AT:
+            break
     schema = dict.fromkeys(layout.columns, pl.String)
     whole = [row for row in found if len(row) == len(schema)]
     return pl.DataFrame(whole, schema=schema, orient="row")
@@ -177,7 +205,9 @@ def read(
                     done += len(batch)
                     on_bytes(min(int(done * a_row), size), size)
             except pl.exceptions.PolarsError as error:
-                if anew or layout.format == "parquet":
+                if layout.format == "parquet":
+                    raise
+                if anew:
                     raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
                 continue
             _refuse(unseen, path, layout)
@@ -242,6 +272,22 @@ def _text(column: pl.Series, path: Path, strict: bool = True) -> pl.Series:
 
 
 @contextmanager
+def _parquet(path: Path) -> Iterator[Path]:
+    """A Parquet file that is not packed; InputError for what polars cannot read of it."""
+    with ExitStack() as stack:
+        place = path
+        if is_packed(path):
+            place = Path(stack.enter_context(TemporaryDirectory(prefix="jaxrec-"))) / "plain"
+            with open_bytes(path) as file, place.open("wb") as out:
+                shutil.copyfileobj(file, out)
+        try:
+            yield place
+        except UNREADABLE as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path}: not whole ({reason}); fetch it again") from None
+
+
+@contextmanager
 def _plain(
     path: Path, layout: Layout, wanted: list[str], anew: bool
 ) -> Iterator[tuple[Path, Layout]]:
@@ -253,23 +299,22 @@ def _plain(
         wanted: its columns that are needed.
         anew: have Python read it row by row.
     """
+    if layout.format == "parquet":
+        with _parquet(path) as place:
+            yield place, layout
+        return
     if layout.format == "jsonl":
         with open_text(path, layout.encoding) as text:
             anew |= next(filter(str.strip, text), "").lstrip().startswith("{'")
         anew |= any("." in name for name in wanted)  # within objects
     anew |= layout.backslashes
     long = layout.long and layout.format == "csv"
-    as_it_is = (layout.encoding == "utf-8" or layout.format == "parquet") and not is_packed(path)
+    as_it_is = layout.encoding == "utf-8" and not is_packed(path)
     if as_it_is and not (anew or long or layout.returns):
         yield path, layout
         return
-    with tempfile.TemporaryDirectory(prefix="jaxrec-") as scratch:
+    with TemporaryDirectory(prefix="jaxrec-") as scratch:
         place = Path(scratch) / "plain"
-        if layout.format == "parquet":
-            with open_bytes(path) as file, place.open("wb") as out:
-                shutil.copyfileobj(file, out)
-            yield place, layout
-            return
         with place.open("w", encoding="utf-8", newline="") as plain:
             if anew:
                 columns = tuple(wanted) if layout.format == "jsonl" else layout.columns
@@ -300,9 +345,11 @@ def _scan(
     place: Path, layout: Layout, typed: dict[str, pl.DataType], wanted: list[str]
 ) -> pl.LazyFrame:
     if layout.format == "parquet":
-        return pl.scan_parquet(str(place)).select(wanted)
-    if layout.format == "jsonl":
-        return pl.scan_ndjson(str(place), schema=dict.fromkeys(wanted, pl.String)).select(wanted)
+        return pl.scan_parquet(place, glob=False).select(wanted)
+    if layout.format == "jsonl":  # which takes every name for a pattern
+        return pl.scan_ndjson(
+            glob.escape(str(place)), schema=dict.fromkeys(wanted, pl.String)
+        ).select(wanted)
     return (
         pl.scan_csv(
             place,

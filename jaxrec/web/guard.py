@@ -93,6 +93,8 @@ class Guard:
             self._check_rate((scope.get("client") or ("", 0))[0])
             if scope["path"] not in self.without_token:
                 self._check_token(headers.get("authorization", ""))
+            if not scope["query_string"].isascii():
+                raise Problem(400, "the query has bytes that no URL has", "percent-encode them")
             body = await _read(headers, receive)
         except Problem as problem:
             await problem.response()(scope, receive, send_secured)
@@ -145,7 +147,7 @@ async def _read(headers: Headers, receive: Receive) -> bytes:
     """The whole body, which is small."""
     too_large = Problem(413, f"a body of more than {MOST_BYTES:,} bytes", "send fewer items")
     length = headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > MOST_BYTES:
+    if not re.fullmatch("[0-9]{1,9}", length) or int(length) > MOST_BYTES:
         raise too_large
     body = b""
     try:

@@ -6,7 +6,8 @@ import pytest
 from jaxrec.data.columns import Columns
 from jaxrec.errors import InputError
 from jaxrec.sources import tables
-from jaxrec.sources.description import read_description
+from jaxrec.sources.description import read_description, write_description
+from jaxrec.sources.guess import describe
 from jaxrec.sources.library import load_dataset
 
 TOML = """
@@ -60,7 +61,7 @@ def test_a_described_data_set_is_read_as_described(tmp_path: Path) -> None:
 
 
 def test_a_field_of_items_may_come_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "JSON_LOOKED_AT", 1000)
+    monkeypatch.setattr(tables, "LOOKED_AT", 1000)
     toml = TOML.replace("books.csv", "books.jsonl").replace("{name} by {by}. {subjects}", "{blurb}")
     toml = toml.replace('title = "name"', 'title = "by.first"').partition("categories")[0]
     lines = [f'{{"no": {n}, "by": {{"first": "A{n}"}}}}\n' for n in range(1, 3000)]
@@ -137,12 +138,21 @@ def test_a_description_is_plain_data(tmp_path: Path) -> None:
         ('"card", "shelf"', '"card", "card"', "expected a list of different names"),
         ('separator = ";"', 'separator = ""', "separator is ''; expected what stands between"),
         ('separator = ";"', 'encoding = "hex"', "no encoding 'hex'; utf-8, utf-16"),
+        (
+            'separator = ";"',
+            'time_format = "%d.%m.%Y %H"',
+            "[interactions] time_format '%d.%m.%Y %H",
+        ),
+        ('separator = ";"', 'encoding = "utf-16"', "not utf-16 text; give the encoding it has"),
+        ('"loans-*.csv"', '"a\\u0000"', "expected the name of a file, or a list"),
         ('separator = ";"', 'time_format = "milliseconds"', "expected s, ms, us or ns since 1970"),
         ('subjects = ","', "subjects = 3", "expected a table of separators, as in"),
         ("year = 20", 'year = "20"', "expected a table of distances above 0"),
         ("year = 20", "year = 0", "expected a table of distances above 0"),
         ('["?"]', "[3]", "[items] missing is [3]; expected a list of texts"),
-        ("missing", 'flags = { a = "year" }\nmissing', "expected a table of columns, as in"),
+        ("missing", 'flags = { a = "year" }\nmissing', "expected a table of different columns"),
+        ("missing", "flags = { a = [] }\nmissing", "expected a table of different columns"),
+        ("missing", 'flags = { a = ["by", "by"] }\nmissing', "a table of different columns"),
         ("missing", 'extract = { a = "year" }\nmissing', "expected a column and a pattern"),
         ("missing", 'extract = { a = ["year"] }\nmissing', "expected a column and a pattern"),
         ("missing", 'extract = { a = ["year", "("] }\nmissing', "a has a bad pattern '('"),
@@ -166,3 +176,10 @@ def test_what_is_wrong_with_a_description_is_named(
     with pytest.raises(InputError, match=re.escape(message)) as raised:
         load_dataset(write(tmp_path, TOML.replace(old, new)))
     assert "\n" not in str(raised.value)
+
+
+def test_what_was_found_is_a_comment_whatever_it_quotes(tmp_path: Path) -> None:
+    """TOML has no controls in comments."""
+    described = describe(write(tmp_path, TOML))
+    write_description(tmp_path / "dataset.toml", described, ["title \x1b[31m\0\x7f", "two\nlines"])
+    assert read_description(tmp_path / "dataset.toml") == described

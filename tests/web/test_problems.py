@@ -7,6 +7,8 @@ from starlette.testclient import TestClient
 
 from jaxrec.web.guard import MOST_BYTES, Rules
 from jaxrec.web.routes import Service
+from tests.fuzz.requests import of_service
+from tests.fuzz.test_fuzz import tried
 from tests.web.conftest import client_of
 
 
@@ -64,6 +66,19 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back(service: Service
     assert [response.status_code for response in found[:2]] == [200, 200]
     assert found[-1].status_code == 429
     assert found[-1].headers["Retry-After"] == "1"
+
+
+@pytest.mark.timeout(300)
+def test_any_request_is_answered_or_refused(hybrid: Service) -> None:
+    """Never by a status 5xx; see `tests/fuzz`."""
+    with of_service(hybrid) as attempt:
+        tried(attempt, 150)
+
+
+@pytest.mark.parametrize("length", ["²", "9" * 5000, "-1", "1 "])
+def test_a_length_that_is_no_number_is_refused(client: TestClient, length: str) -> None:
+    sent = {"Content-Length": length.encode("latin-1")}
+    assert client.post("/recommendations", headers=sent).status_code == 413
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from torch_embed.errors import InputError
-from torch_embed.files import read_items
+from torch_embed.files import UNREADABLE, read_items
 
 NONE = -1
 
@@ -103,14 +103,22 @@ def read_lesson(folder: Path) -> Lesson:
         raise InputError(
             f"{error.filename or folder}: no such file; `jaxrec embed --finetune` writes it"
         ) from None
-    except (pl.exceptions.PolarsError, SafetensorError, ValueError, KeyError) as error:
+    except (
+        *UNREADABLE,
+        SafetensorError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder}: damaged ({reason}); write it again") from None
 
 
 def _read_pairs(folder: Path, items: int) -> Pairs:
-    table = pl.read_parquet(folder / "pairs.parquet")
-    likes = pl.read_parquet(folder / "likes.parquet")
+    table = pl.read_parquet(folder / "pairs.parquet", glob=False)
+    likes = pl.read_parquet(folder / "likes.parquet", glob=False)
     lists = table["anchors"].to_list()
     anchors = np.full((len(lists), max(map(len, lists), default=1)), NONE, np.int64)
     for example, own in enumerate(lists):

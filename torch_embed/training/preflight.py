@@ -59,7 +59,7 @@ def preflight(model: str, recipe: Recipe, lesson: Path, left: float = inf) -> st
 def plan_of(model: str, recipe: Recipe, lesson: Path) -> Plan:
     """What there is to do; the tokens are an estimate."""
     settings = recipe.settings
-    texts = pl.read_parquet(lesson / "texts.parquet")["text"]
+    texts = pl.read_parquet(lesson / "texts.parquet", glob=False)["text"]
     examples = json.loads((lesson / "card.json").read_text(encoding="utf-8"))["examples"]
     words = np.array([len(text.split()) for text in texts])
     lengths = np.minimum(settings.max_tokens, 2 + TOKENS_OF_WORD * words)

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from torch_embed import processes
+from torch_embed.errors import InputError
 
 
 class TrainingState:
@@ -44,7 +46,9 @@ class TrainingState:
     def history(self) -> list[dict[str, float]]:
         """Of the epochs so far."""
         path = self.folder / "history.json"
-        there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        with _refused(path):
+            text = path.read_text(encoding="utf-8") if path.exists() else "[]"
+            there = [dict(epoch) for epoch in json.loads(text)]
         return processes.share(there)
 
     def write_history(self, history: list[dict[str, float]]) -> None:
@@ -111,11 +115,26 @@ def _embeddings(fold: int | None) -> str:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with _refused(path):
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def _read_embeddings(path: Path) -> NDArray[np.float32]:
-    return load_file(path)["embeddings"]
+    with _refused(path):
+        return load_file(path)["embeddings"]
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Around what reads a file that may be damaged, which can raise anything."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        again = f"delete {path.parent}, and fine-tuning begins anew"
+        raise InputError(f"{path}: damaged ({reason}); {again}") from None
 
 
 def _write_embeddings(path: Path, E: NDArray[np.float32]) -> None:

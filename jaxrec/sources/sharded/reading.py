@@ -17,6 +17,7 @@ from jaxrec.errors import InputError
 from jaxrec.sources.description import NAME, Description, read_description
 from jaxrec.sources.reading import feedback_of, read_dataset, read_items
 from jaxrec.sources.sharded.layout import HASH, PART, files_of, part_of, read_card
+from jaxrec.sources.tables import UNREADABLE
 
 
 def read_shard(folder: Path, parts: Sequence[int]) -> Dataset:
@@ -78,8 +79,8 @@ def _check_rows(folder: Path, part: int, expected: int) -> None:
     place = folder / f"{PART}={part}"
     paths = sorted(place.glob("*.parquet"))
     try:
-        rows = pl.scan_parquet(paths).select(pl.len()).collect().item() if paths else 0
-    except pl.exceptions.PolarsError as error:
+        rows = pl.scan_parquet(paths, glob=False).select(pl.len()).collect().item() if paths else 0
+    except UNREADABLE as error:
         raise InputError(f"{place}: {str(error).splitlines()[0]}; cut the data anew") from None
     if rows != expected:
         raise InputError(

@@ -21,7 +21,7 @@ from jaxrec.data.columns import Columns, ItemColumns
 from jaxrec.data.feedback import Feedback, told, without_none, without_values
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
-from jaxrec.files import owner_of
+from jaxrec.files import owner_of, real
 from jaxrec.sources.description import NAME, Description, Table, write_description
 from jaxrec.sources.inspection import meaning_of
 from jaxrec.sources.reading import (
@@ -116,7 +116,7 @@ def write_shard(
 def _check(described: Description, folder: Path) -> None:
     if folder.exists():
         raise InputError(f"{folder} is there already; remove it, or give another --out")
-    if (owner := owner_of(folder.resolve().parent)) is not None:
+    if (owner := owner_of(real(folder).parent)) is not None:
         raise InputError(f"{folder} lies in {owner}; give a place outside it")
     if described.core:
         raise InputError(
@@ -259,7 +259,7 @@ def _count(folder: Path, part: int, columns: Columns) -> tuple[int, int]:
 
 def _scanned(folder: Path, part: int) -> pl.LazyFrame | None:
     paths = sorted(folder.glob(*files_of([part])))
-    return pl.scan_parquet(paths, hive_partitioning=False) if paths else None
+    return pl.scan_parquet(paths, hive_partitioning=False, glob=False) if paths else None
 
 
 def _feedback(

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from jaxrec.errors import InputError
-from jaxrec.sources.encodings import open_text
+from jaxrec.sources.encodings import LONGEST, open_text
 
-csv.field_size_limit(2**31 - 1)  # texts may be long, and polars has no limit either
+csv.field_size_limit(LONGEST)  # texts may be long; what is longer has quotes that do not close
+PYTHON = 2**20
+"""Characters of the longest value that is read as Python: its tree takes a hundredfold."""
 
 PLAIN = "\x1f"
 """Takes the place of a separator of several characters."""
@@ -93,13 +95,31 @@ def json_fields(line: str) -> dict[str, Any] | None:
 
     The line may be a Python dictionary, which some publishers take for JSON; None if it is neither.
     """
-    for read in (json.loads, ast.literal_eval):
+    try:
+        found = literal(line.strip())
+        return dict(_fields(found)) if isinstance(found, dict) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def literal(text: str) -> Any:
+    """What is written as JSON, or as Python writes it.
+
+    Raises:
+        ValueError: it is neither, or holds half a character.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        if len(text) > PYTHON:
+            raise ValueError("not JSON") from None
         try:
-            found = read(line.strip())
-            return dict(_fields(found)) if isinstance(found, dict) else None
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            continue
-    return None
+            found = ast.literal_eval(text)
+        except (SyntaxError, TypeError, MemoryError, RecursionError):
+            raise ValueError("neither JSON nor Python") from None
+    if "\\u" in text:
+        json.dumps(found, ensure_ascii=False, skipkeys=True, default=str).encode()
+    return found
 
 
 def _fields(found: dict[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
@@ -112,4 +132,6 @@ def _fields(found: dict[str, Any], within: str = "") -> Iterator[tuple[str, Any]
 def _written(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, default=str) if value == value else None  # NaN is nothing
+    return (
+        json.dumps(value, skipkeys=True, default=str) if value == value else None
+    )  # NaN is nothing
