@@ -2,7 +2,8 @@
 
 A mutant is a module with one small fault: another comparison, operator or constant, a condition
 turned round, an argument, a raise or a statement left out. It is killed if a test of its group fails
-or does not end. Docstrings, annotations, decorators and the words of errors are left as they are.
+or does not end. Docstrings, annotations, decorators, and what is said to people (errors, and strings
+with a blank) are left as they are.
 
 Why not mutmut or cosmic-ray: mutmut leaves decorated functions alone, which are all that is jitted,
 and cosmic-ray starts Python anew for every mutant, which is most of its time with JAX. Here the
@@ -140,7 +141,7 @@ def _of(node: ast.AST) -> Iterator[Mutant]:
             yield changed(f"{value} -> {not value}", "value", not value)
         case ast.Constant(value=int() | float() as value):
             yield changed(f"{value} -> {value + 1}", "value", value + 1)
-        case ast.Constant(value=str() as value):
+        case ast.Constant(value=str() as value) if " " not in value:
             yield changed(f"{value!r} -> {value + '?'!r}", "value", value + "?")
         case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
             yield changed("condition turned round", "test", _not(test))

@@ -164,8 +164,8 @@ class Protocol(NamedTuple):
     name: str
     seed: int
     split: Split
-    fold: int = 0
-    """Where the rules have several."""
+    fold: int
+    """0 where the rules have one alone."""
 
     @classmethod
     def of(cls, name: str, dataset: Dataset, seed: int, fold: int = 0) -> "Protocol":

@@ -311,7 +311,7 @@ def set_stale_results_aside(run: RunFolder) -> str | None:
     """Rename stale results; return a line that says so."""
     if not results_are_stale(run):
         return None
-    aside = run.results_path.rename(run.path / "results.stale.json")
+    aside = run.results_path.replace(run.path / "results.stale.json")
     return (
         f"The last score card was made from something else and is stale; it is now {aside}."
         f" Run `{run.command('eval')}` for a new one."
