@@ -1,9 +1,9 @@
 """Would the tests notice? Run: python benchmarks/mutants.py GROUP [--sample 40] [--seed 0]
 
 A mutant is a module with one small fault: another comparison, operator or constant, a condition
-turned round, an argument, a raise or a statement left out. It is killed if a test of its group fails
-or does not end. Docstrings, annotations, decorators, and what is said to people (errors, and strings
-with a blank) are left as they are.
+turned round, an argument, a raise or a statement left out. It is killed if a test of its group
+fails or does not end. Docstrings, annotations, decorators, and what is said to people (errors, and
+strings with a blank) are left as they are.
 
 Why not mutmut or cosmic-ray: mutmut leaves decorated functions alone, which are all that is jitted,
 and cosmic-ray starts Python anew for every mutant, which is most of its time with JAX. Here the
@@ -21,9 +21,9 @@ import resource
 import signal
 import sys
 import time
-import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_loader
 from pathlib import Path
@@ -63,7 +63,7 @@ GROUPS = {
     ),
 }
 """Modules, and the tests that are to notice."""
-FEW_BYTES = 8 * 2**30
+MOST_BYTES = 8 * 2**30
 """What a mutant may allocate."""
 
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -157,11 +157,15 @@ def _of(node: ast.AST) -> Iterator[Mutant]:
         for place, statement in enumerate(block if isinstance(block, list) else []):
             if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
                 continue
-            if isinstance(statement, ast.Raise | ast.Expr | ast.AugAssign | ast.Continue | ast.Break):
+            if isinstance(
+                statement, ast.Raise | ast.Expr | ast.AugAssign | ast.Continue | ast.Break
+            ):
                 yield Mutant(
                     statement.lineno,
                     f"{_name(statement)} left out",
-                    lambda block=block, place=place: block.__setitem__(place, _nothing(place)),  # type: ignore[misc]
+                    lambda block=block, place=place: block.__setitem__(
+                        place, ast.Pass(lineno=1, col_offset=0)
+                    ),  # type: ignore[misc]
                 )
 
 
@@ -171,10 +175,6 @@ def _name(node: ast.AST) -> str:
 
 def _not(test: ast.expr) -> ast.expr:
     return ast.copy_location(ast.UnaryOp(ast.Not(), test), test)
-
-
-def _nothing(_: int) -> ast.stmt:
-    return ast.Pass(lineno=1, col_offset=0)
 
 
 class _Drop(ast.NodeTransformer):
@@ -207,69 +207,85 @@ class Fault:
         return spec_from_loader(name, loader)
 
 
-class Killers:
-    """Which tests come first, and who was it."""
+class First:
+    """A plugin of pytest: what has killed most comes first, then what takes least."""
 
-    def __init__(self, kills: Counter[str], told: int):
-        self.kills, self.told = kills, told
+    def __init__(self, kills: Counter[str], seconds: Counter[str], told: Path):
+        self.kills, self.seconds, self.told = kills, seconds, told
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: -self.kills[item.nodeid])
+        items.sort(key=lambda item: (-self.kills[item.nodeid], self.seconds[item.nodeid]))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            os.write(self.told, report.nodeid.encode())
+        with self.told.open("a") as told:
+            print(report.nodeid, report.duration, report.outcome, sep="\t", file=told)
 
 
-def _be(tests: str, fault: Fault | None, killers: Killers, said: Path) -> None:
-    """The process of one mutant; does not return."""
-    os.setsid()
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    words = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(words, 1)
-    os.dup2(words, 2)
-    resource.setrlimit(resource.RLIMIT_DATA, (FEW_BYTES, FEW_BYTES))
-    if fault is not None:
-        sys.meta_path.insert(0, fault)  # type: ignore[arg-type]
-    options = ["-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    try:
-        os._exit(pytest.main([*options, *tests.split()], [killers]))
-    except BaseException:
-        traceback.print_exc()
+class Bench:
+    """Where mutants of a group are run, one after the other."""
 
+    def __init__(self, tests: str, scratch: Path):
+        self.tests, self.said, self.told = tests, scratch / "said", scratch / "told"
+        self.kills, self.seconds = Counter[str](), Counter[str]()
+        self.limit = 1800.0
 
-def run(
-    tests: str, fault: Fault | None, kills: Counter[str], limit: float, said: Path
-) -> str | None:
-    """Who has killed it; None if it survives. What pytest said lies in `said`."""
-    hear, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            _be(tests, fault, Killers(kills, tell), said)
-        finally:
-            os._exit(pytest.ExitCode.INTERNAL_ERROR)
-    os.close(tell)
-    ended, status = 0, 0
-    until = time.monotonic() + limit
-    while not ended and time.monotonic() < until:
-        time.sleep(0.05)
-        ended, status = os.waitpid(child, os.WNOHANG)
-    try:
-        os.killpg(child, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    if not ended:
-        os.waitpid(child, 0)
-    with os.fdopen(hear, "rb") as told:
-        test = told.read().decode()
-    if not ended:
-        return "no end"
-    code = os.waitstatus_to_exitcode(status)
-    if code in {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}:
-        raise click.ClickException(f"pytest could not run {tests}")
-    return None if code == 0 else test or f"status {code}"
+    def unhurt(self) -> None:
+        """The tests without a fault: how long they take.
+
+        Raises:
+            ClickException: they fail.
+        """
+        began = time.monotonic()
+        if (test := self.killer(None)) is not None:
+            raise click.ClickException(f"{test} without a fault\n{self.said.read_text()[-3000:]}")
+        self.limit = 3 * (time.monotonic() - began) + 60
+        for line in self.told.read_text().splitlines():
+            test, seconds, _ = line.split("\t")
+            self.seconds[test] += float(seconds)
+
+    def killer(self, fault: Fault | None) -> str | None:
+        """Which test fails; None if the fault survives them all."""
+        self.told.write_text("")
+        child = os.fork()
+        if child == 0:
+            try:
+                self._test(fault)
+            finally:
+                os._exit(pytest.ExitCode.INTERNAL_ERROR)
+        ended, status = 0, 0
+        until = time.monotonic() + self.limit
+        while not ended and time.monotonic() < until:
+            time.sleep(0.05)
+            ended, status = os.waitpid(child, os.WNOHANG)
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # and what tests have started
+        if not ended:
+            os.waitpid(child, 0)
+            return "no end"
+        code = os.waitstatus_to_exitcode(status)
+        if code in {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}:
+            raise click.ClickException(f"pytest could not run {self.tests}")
+        if code == 0:
+            return None
+        failed = [line for line in self.told.read_text().splitlines() if line.endswith("failed")]
+        test = failed[0].split("\t")[0] if failed else f"status {code}"
+        self.kills[test] += 1
+        return test
+
+    def _test(self, fault: Fault | None) -> None:
+        """In a process of its own; does not return."""
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        words = os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(words, 1)
+        os.dup2(words, 2)
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+        if fault is not None:
+            sys.meta_path.insert(0, fault)  # type: ignore[arg-type]
+        first = First(self.kills, self.seconds, self.told)
+        options = ["-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+        os._exit(pytest.main([*options, *self.tests.split()], [first]))
 
 
 def begin(compiled: str) -> None:
@@ -295,7 +311,6 @@ def begin(compiled: str) -> None:
 def main(groups: tuple[str, ...], sample: int, seed: int, places: tuple[str, ...]) -> None:
     made: dict[str, Counter[str]] = defaultdict(Counter)
     with TemporaryDirectory() as scratch:
-        said = Path(scratch) / "said"
         begin(scratch)
         for group in groups or GROUPS:
             modules, tests = GROUPS[group]
@@ -310,15 +325,10 @@ def main(groups: tuple[str, ...], sample: int, seed: int, places: tuple[str, ...
                 drawn = random.Random(seed).sample(drawn, min(sample, len(drawn)))
             if not drawn:
                 continue
-            kills: Counter[str] = Counter()
-            began = time.monotonic()
-            if (test := run(tests, None, kills, 1200, said)) is not None:
-                raise click.ClickException(f"{test} without a fault\n{said.read_text()[-3000:]}")
-            limit = 3 * (time.monotonic() - began) + 30
+            bench = Bench(tests, Path(scratch))
+            bench.unhurt()
             for path, number, mutant in drawn:
-                fault = Fault(ROOT / path, mutated(path, number))
-                killer = run(tests, fault, kills, limit, said)
-                kills[killer or ""] += 1
+                killer = bench.killer(Fault(ROOT / path, mutated(path, number)))
                 made[str(path)]["survived" if killer is None else "killed"] += 1
                 print(f"{path}:{mutant.line}: {mutant.what}: {killer or 'SURVIVES'}", flush=True)
     for module, counts in made.items():

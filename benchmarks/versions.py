@@ -1,9 +1,9 @@
 """Does jaxrec work where it may be installed? Run: python benchmarks/versions.py [CELL...]
 
-A cell is a Python, what is installed (`lowest` that pyproject.toml allows, or `newest`), and perhaps
-a JAX that pyproject.toml need not allow: 3.11-lowest, 3.12-newest, 3.13-jax0.12. In each a wheel is
-made and installed without extras into an environment of its own, tests of the kernel, the metrics
-and top-K run beside it, and `jaxrec run` on made-up data. Environments are removed afterwards.
+A cell is a Python, and what is installed: the `lowest` that pyproject.toml allows, the `newest`, or
+the newest with a JAX that pyproject.toml need not allow: 3.11-lowest, 3.12-newest, 3.13-jax0.12. In
+each a wheel is installed without extras into an environment of its own, tests of the kernel, the
+metrics and top-K run beside it, and `jaxrec run` on made-up data. Environments are removed.
 
 Interpreters are those on the path, or pyenv's. The last line is JSON: by cell what failed, if
 anything, and what was installed.
