@@ -1,12 +1,12 @@
 """Does memory grow with work that is done and forgotten? Run: python benchmarks/leaks.py
 
 One process learns rows of made-up data again and again, each family in turn, and then answers a
-server's requests, beneath HTTP: lists of known users, of somebody new, explained ones, similar items
-and searches. What it holds of the system is read at a hundred moments; those of the first tenth, in
-which programs are compiled and caches fill, count no more.
+server's requests, beneath HTTP: lists of known users, of somebody new, explained ones, similar
+items and searches. What it holds of the system is read at a hundred moments; those of the first
+tenth, in which programs are compiled and caches fill, do not count.
 
-The last line is JSON: of fits and of requests MB after a tenth and at the end, and bytes for each one
-by the line of least squares.
+The last line is JSON: of fits and of requests MB after a tenth and at the end, and bytes for each
+one by the line of least squares.
 """
 
 import asyncio
