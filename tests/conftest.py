@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from hypothesis import HealthCheck, settings
 
 from jaxrec.data.dataset import Dataset, Interactions, Remarks
 from jaxrec.data.ids import Ids
+from jaxrec.health.packages import version_of
 from jaxrec.sources.library import DEFAULT, load_dataset
 from jaxrec.sources.synthetic import STARS, films, synthetic_dataset
 
@@ -46,7 +46,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_report_header() -> str:
     """What decides figures, beside the code."""
     libraries = ("jax", "jaxlib", "numpy", "torch", "transformers", "peft", "bitsandbytes")
-    return ", ".join(f"{name} {version(name)}" for name in libraries)
+    return ", ".join(f"{name} {version_of(name)}" for name in libraries)
 
 
 @pytest.fixture(scope="session")

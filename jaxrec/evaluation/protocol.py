@@ -167,8 +167,8 @@ class Protocol(NamedTuple):
     name: str
     seed: int
     split: Split
-    fold: int = 0
-    """Where the rules have several."""
+    fold: int
+    """0 where the rules have one alone."""
 
     @classmethod
     def of(

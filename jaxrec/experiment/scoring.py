@@ -61,6 +61,7 @@ from jaxrec.files import file_sha256, json_sha256, whole_file
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.sweeps import OnSweep
+from jaxrec.side_by_side import cores
 from jaxrec.topk.scorer import AnyScorer, product, worked_out
 
 
@@ -228,6 +229,7 @@ def _card(
     return ScoreCard(
         protocol=task.card
         | {"intervals": how_sure(task.card["users_evaluated"])}
+        | {"cores": f"{len(cores())}; with another number of them last digits differ"}
         | {"beyond_accuracy": _in_words(run, traits)}
         | _how_chosen(run, rows, measured, chosen_alpha),
         rows=tuple(
@@ -311,7 +313,7 @@ def set_stale_results_aside(run: RunFolder) -> str | None:
     """Rename stale results; return a line that says so."""
     if not results_are_stale(run):
         return None
-    aside = run.results_path.rename(run.path / "results.stale.json")
+    aside = run.results_path.replace(run.path / "results.stale.json")
     return (
         f"The last score card was made from something else and is stale; it is now {aside}."
         f" Run `{run.command('eval')}` for a new one."

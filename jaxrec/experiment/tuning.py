@@ -504,7 +504,7 @@ def _study(run: RunFolder, row: str) -> optuna.Study:
         return opened()
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError):
         # a line is none of optuna's
-        aside = path.rename(path.with_suffix(".damaged"))
+        aside = path.replace(path.with_suffix(".damaged"))
         run.say(f"{row}: its earlier trials cannot be read; they are now {aside}")
         return opened()
 

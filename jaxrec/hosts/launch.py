@@ -91,11 +91,13 @@ def joined(place: Place) -> Iterator[None]:
     and a line where another process has died. All come to the end of the block, or none.
 
     Raises:
-        InputError: the others are not there within `MEETING`.
+        InputError: the others are not there within `MEETING`, or the system forks no process.
     """
     if place.processes == 1:
         yield
         return
+    if not hasattr(os, "fork"):
+        raise InputError("several processes work as one on Linux and macOS alone; start one")
     own_error = os.dup(2)
     log = TemporaryFile()  # noqa: SIM115 - parent and child both read it
     alive = os.pipe()

@@ -58,7 +58,7 @@ class Own:
         self.dataset: Dataset = read_shard(Path(session.data), parts)
         seed = SEED if session.seed is None else session.seed
         nobody = Split(np.zeros(0, np.int64), np.zeros(0, np.int64))
-        self.protocol = Protocol(name, seed, nobody)
+        self.protocol = Protocol(name, seed, nobody, fold=0)
         if self.dataset.users:
             self.protocol = Protocol.of(name, self.dataset, seed, part=True)
         self.run = RunFolder(session.path, self.dataset, self.protocol)

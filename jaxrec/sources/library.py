@@ -95,7 +95,7 @@ def find(name_or_path: str | Path, progress: bool = False) -> Path:
     name = str(name_or_path)
     if name == SYNTHETIC:
         raise InputError(f"{SYNTHETIC} is made from a seed: there is no file to look at")
-    if isinstance(name_or_path, Path) or os.sep in name or Path(name).exists():
+    if isinstance(name_or_path, Path) or Path(name).name != name or Path(name).exists():
         refuse_devices(Path(name))
         return Path(name)
     places = [cache_folder() / name]

@@ -52,6 +52,21 @@ def test_three_users_by_hand() -> None:
     assert found.metrics["recall@2"] == 0.75
 
 
+def test_thirds_of_the_items_by_hand() -> None:
+    """Item 0 is the head, 1 and 2 are the middle, 3 to 5 the tail; listed are 0, 1 and 3."""
+    counts, relevant = np.array([10, 5, 5, 4, 3, 3]), rows([(0, 0), (0, 3), (0, 5)], 1)
+    task = Task(rows([], 1), relevant, np.ones(6, bool), counts, {})
+    scorer = Partial(look_up, jnp.array([[9.0, 8.0, 1.0, 7.0, 2.0, 3.0]]))
+    found = evaluate(scorer, task, ks=(3,)).by_item_third
+    assert [found[third]["precision@3"][0] for third in ("head", "tail")] == [
+        pytest.approx(1 / 3),
+        pytest.approx(1 / 3),
+    ]
+    assert [found[third]["recall@3"][0] for third in ("head", "tail")] == [1, 0.5]
+    assert found["tail"]["mrr@3"][0] == pytest.approx(1 / 3)
+    assert np.isnan(found["middle"]["precision@3"][0])
+
+
 def test_k_may_be_the_whole_catalogue_and_exceed_the_candidates() -> None:
     task = Task(
         rows([(0, 0), (0, 1)], 1),

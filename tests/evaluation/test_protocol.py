@@ -69,6 +69,42 @@ def test_validation_is_cut_from_train_alone(synthetic: Dataset, name: str) -> No
         assert len(inner.train)
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_a_protocol_says_whether_seeds_cut_otherwise(synthetic: Dataset, name: str) -> None:
+    times = synthetic.interactions.times
+    assert times is not None
+    tied = replace(synthetic, interactions=synthetic.interactions._replace(times=times // 300))
+    first, other = (Protocol.of(name, tied, seed).split.sha256() for seed in (3, 4))
+    assert (first != other) == PROTOCOLS[name].seeded
+
+
+@pytest.mark.parametrize("name", ["strict", "temporal-user", "leave-one-out"])
+def test_validation_is_of_users_who_know_as_much_as_those_who_are_tested(name: str) -> None:
+    """One of five interactions is test, which leaves four."""
+    data = _with_tags([(u, i, 5.0, i) for u, n in enumerate((3, 4, 5)) for i in range(n)])
+    protocol = Protocol.of(name, data, 1)
+    (inner,) = protocol.validation_splits(data)
+    users = data.interactions.users
+    assert np.bincount(users[protocol.split.test], minlength=3).tolist() == [0, 0, 1]
+    assert np.bincount(users[inner.test], minlength=3).tolist() == [0, 1, 1]
+
+
+def test_published_ranks_what_was_trained_on(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset([(0, i, 5.0, i) for i in range(5)], users=1, items=7)
+    protocol = Protocol.of("published", data, 42)
+    task = evaluation_task(data, protocol)
+    assert sorted(np.flatnonzero(task.catalogue)) == sorted(protocol.split.train)
+
+
+def test_validation_of_cold_items_and_users_is_drawn_by_the_next_seed(synthetic: Dataset) -> None:
+    ratings = synthetic.interactions
+    items, users = (Protocol.of(name, synthetic, 3) for name in ("cold-items", "cold-users"))
+    by_hand = [cold_item_split(ratings, items.split.train, 4, fold) for fold in range(FOLDS)]
+    by_hand.append(cold_user_split(ratings, users.split.train, synthetic.user_ids, 4))
+    found = [*items.validation_splits(synthetic), *users.validation_splits(synthetic)]
+    assert [split.sha256() for split in found] == [split.sha256() for split in by_hand]
+
+
 def test_every_warm_item_is_cold_in_one_inner_fold(synthetic: Dataset) -> None:
     protocol = Protocol.of("cold-items", synthetic, 3, fold=1)
     tests = [inner.test for inner in protocol.validation_splits(synthetic)]
@@ -234,6 +270,17 @@ def test_data_of_which_nothing_is_held_out_are_refused_but_not_a_part_of_others(
         Protocol.of("temporal-user", data, 1)
     split = Protocol.of("temporal-user", data, 1, part=True).split
     assert (len(split.train), len(split.test)) == (6, 0)
+
+
+def test_an_unknown_protocol_is_refused_with_those_that_there_are(synthetic: Dataset) -> None:
+    with pytest.raises(InputError, match=r"no protocol 'warm'; there are strict, "):
+        Protocol.of("warm", synthetic, 1)
+
+
+def test_items_are_cold_under_one_protocol_alone() -> None:
+    assert {name: rules.cold_items for name, rules in PROTOCOLS.items()} == {
+        name: name == "cold-items" for name in PROTOCOLS
+    }
 
 
 def test_a_fold_that_is_not_there_is_refused(synthetic: Dataset) -> None:

@@ -259,6 +259,14 @@ def test_a_split_counts_once_however_many_users_it_has() -> None:
     assert found.users == pytest.approx([2 * adds * 3 / 2])
 
 
+def test_a_split_in_which_nobody_has_a_figure_has_no_part() -> None:
+    values = np.random.default_rng(0).random((3, 20, 1))
+    values[2] = np.nan
+    with_it, without = Crossed.of(values), Crossed.of(values[:2])
+    for part in ("mean", "users", "splits", "freedom"):
+        np.testing.assert_allclose(getattr(with_it, part), getattr(without, part))
+
+
 def test_what_one_split_has_alone_is_not_known_to_be_sure() -> None:
     values = np.full((3, 50, 2), 0.3)
     values[1:, :, 0] = np.nan

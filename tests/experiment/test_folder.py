@@ -339,4 +339,5 @@ def test_the_protocol_card_is_whole(run: RunFolder) -> None:
     assert set(results.protocol) >= {
         "protocol", "data", "data_sha256", "split", "split_sha256", "candidates", "seen_filter",
         "relevant", "mf", "ties", "ndcg", "ndcg_retrieved", "users_evaluated", "users_excluded",
+        "cores",
     }  # fmt: skip

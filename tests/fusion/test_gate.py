@@ -47,6 +47,18 @@ def test_equal_scores_say_nothing() -> None:
     assert not np.asarray(standardise(jnp.ones((1, 4)), jnp.ones((1, 4), bool))).any()
 
 
+def test_weights_are_moved_and_levelled_by_hand() -> None:
+    weights = {"a": [0.5, 0.2], "b": [[1.0], [2.0]], "d": [[1.0], [0.0]], "h": [3.0], "H": [[4.0]]}
+    learned = Learned("gate", weights, [0.6, 0.4], [], [], {}, {})
+    moved = learned.moved(np.array([0.25, -0.25]))
+    assert moved.weights == weights | {"a": [0.75, pytest.approx(-0.05)]}
+    assert learned.levelled(np.array([0.1, 0.9])).weights == {
+        "a": [0.1, 0.9], "b": [[0.0], [0.0]], "d": [[0.0], [0.0]], "h": [0.0], "H": [[0.0]],
+    }  # fmt: skip
+    assert learned.varied
+    assert not learned.levelled(np.array([0.1, 0.9])).varied
+
+
 def test_the_gate_is_its_formula() -> None:
     rng = np.random.default_rng(1)
     z, users, items = rng.normal(size=(2, 3, 5)), rng.normal(size=(3, 1)), rng.normal(size=(5, 3))
@@ -115,20 +127,21 @@ def test_one_user_is_enough() -> None:
 
 
 def test_what_a_signal_adds_is_the_loss_without_it() -> None:
-    first, second, truth = np.random.default_rng(9).normal(size=(3, USERS, ITEMS))
-    first, second = truth + first, truth + second
-    task, users, items = planted(truth)
+    noise, truth = np.random.default_rng(9).normal(size=(2, 3, USERS, ITEMS))
+    signals = tables(*(truth[0] + noise * np.array([0.7, 1, 1.5])[:, None, None]))
+    task, users, items = planted(truth[0])
     known = familiarity(users, items)
-    learned = learn_fusion([Part(tables(first, second), known, task)], seed=0)
-    plain = {"b": [[0.0]] * 2, "d": [[0.0] * 3] * 2, "h": [0.0] * 3, "H": [[0.0] * 3]}
+    learned = learn_fusion([Part(signals, known, task)], seed=0)
+    plain = {"b": [[0.0]] * 3, "d": [[0.0] * 3] * 3, "h": [0.0] * 3, "H": [[0.0] * 3]}
 
-    def ndcg(a: list[float]) -> float:
-        convex = learned._replace(weights=plain | {"a": a})
-        scorer = fused_scorer(convex, tables(first, second), known)
-        return evaluate(scorer, task).metrics["ndcg@25"]
+    def ndcg(a: NDArray[np.floating]) -> float:
+        convex = learned._replace(weights=plain | {"a": a.tolist()})
+        return evaluate(fused_scorer(convex, signals, known), task).metrics["ndcg@25"]
 
-    both, alone = ndcg(learned.convex), ndcg([0.0, 1.0])
-    assert learned.adds[0] == pytest.approx(both - alone, abs=1e-6)
+    a = np.array(learned.convex)
+    assert len(set(learned.convex)) == 3
+    without = [ndcg(a * (np.arange(3) != signal)) for signal in range(3)]
+    np.testing.assert_allclose(learned.adds, ndcg(a) - np.array(without), atol=1e-6)
 
 
 def test_the_gate_trusts_each_signal_where_it_is_right() -> None:

@@ -45,6 +45,14 @@ def test_liked_profiles_leave_disliked_items_out() -> None:
     assert not np.asarray(profiles[1]).any()
 
 
+def test_each_fusion_has_its_own_profiles() -> None:
+    recent = weighted_profiles(RATINGS, recency_weights(RATINGS, STARS, 3), E, 3)
+    liked = liked_profiles(RATINGS, STARS, E, 3)
+    for fusion, expected in (("published", recent), ("sigmoid-cosine", liked)):
+        found = content_profiles(fusion, RATINGS, STARS, E, 3)
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+
+
 def test_min_max_spans_the_chosen_items_only() -> None:
     scores = jnp.array([[1.0, 2.0, 5.0], [3.0, 3.0, 9.0]])
     over = jnp.array([True, True, False])

@@ -1,6 +1,7 @@
 """How a table is written is found out; what is no table is refused in a line."""
 
 import gzip
+import os
 import zipfile
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 
 from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
+from jaxrec.sources.description import Table
+from jaxrec.sources.encodings import refuse_devices
 from jaxrec.sources.library import load_dataset
+from jaxrec.sources.reading import Opened, read_all
 from jaxrec.sources.tables import place_of, read, sniff
 
 GOOD = "user,item,rating,ts\n" + "".join(
@@ -125,3 +129,32 @@ def test_odd_numbers_are_no_numbers(tmp_path: Path) -> None:
         kinds: dict[str, pl.DataType] = {"user": pl.Int32()}
         (batch,) = read(path, sniff(path), ["user"], kinds)
         assert batch["user"].to_list() == ["1", odd]
+
+
+def test_a_device_is_refused() -> None:
+    with pytest.raises(InputError, match="neither a file nor a folder"):
+        refuse_devices(Path(os.devnull))
+
+
+def test_yes_and_no_are_read_however_they_are_spelt(tmp_path: Path) -> None:
+    flags = ["true", "True", "TRUE", "false", "False", "FALSE"]
+    lines = [f"u{n},i{n % 4},{flag}\n" for n, flag in enumerate(flags)]
+    values = load(tmp_path, "user,item,liked\n" + "".join(lines)).interactions.values
+    assert values.tolist() == [1, 1, 1, 0, 0, 0]
+
+
+def test_of_several_files_all_bytes_are_told(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text(GOOD)
+    opened = Opened(tmp_path, Table(files=("a.csv", "b.csv")))
+    told: list[tuple[int, int]] = []
+    assert sum(map(len, opened.batches(["user"], on_bytes=lambda *of: told.append(of)))) == 120
+    assert [read for read, _ in told] == sorted(read for read, _ in told)
+    assert told[-1] == (2 * len(GOOD), 2 * len(GOOD))
+
+
+def test_a_small_table_is_one_though_its_files_have_other_types(tmp_path: Path) -> None:
+    for name, years in (("a.parquet", [1999, 2000]), ("b.parquet", [2001.5])):
+        pl.DataFrame({"year": years}).write_parquet(tmp_path / name)
+    opened = Opened(tmp_path, Table(files=("a.parquet", "b.parquet")))
+    assert read_all(opened, ["year"])["year"].to_list() == [1999, 2000, 2001.5]
