@@ -203,14 +203,14 @@ class Fault:
         if name != self.name:
             return None
         loader = SourceFileLoader(name, str(self.path))
-        loader.get_code = lambda _name: compile(self.tree, str(self.path), "exec")  # type: ignore[method-assign]
+        loader.get_code = lambda _name: compile(self.tree, str(self.path), "exec")  # type: ignore
         return spec_from_loader(name, loader)
 
 
 class First:
     """A plugin of pytest: what has killed most comes first, then what takes least."""
 
-    def __init__(self, kills: Counter[str], seconds: Counter[str], told: Path):
+    def __init__(self, kills: Counter[str], seconds: dict[str, float], told: Path):
         self.kills, self.seconds, self.told = kills, seconds, told
 
     @pytest.hookimpl(trylast=True)
@@ -227,7 +227,7 @@ class Bench:
 
     def __init__(self, tests: str, scratch: Path):
         self.tests, self.said, self.told = tests, scratch / "said", scratch / "told"
-        self.kills, self.seconds = Counter[str](), Counter[str]()
+        self.kills, self.seconds = Counter[str](), defaultdict[str, float](float)
         self.limit = 1800.0
 
     def unhurt(self) -> None:
@@ -282,7 +282,7 @@ class Bench:
         os.dup2(words, 2)
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
         if fault is not None:
-            sys.meta_path.insert(0, fault)  # type: ignore[arg-type]
+            sys.meta_path.insert(0, fault)
         first = First(self.kills, self.seconds, self.told)
         options = ["-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
         os._exit(pytest.main([*options, *self.tests.split()], [first]))

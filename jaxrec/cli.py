@@ -5,5 +5,8 @@ A link would do, but Windows checks out none.
 
 from pathlib import Path
 
+import click
+
+main: click.Group
 _beside = Path(__file__).parent.parent / "cli.py"
 exec(compile(_beside.read_text("utf-8"), _beside, "exec"))

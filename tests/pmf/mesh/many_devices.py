@@ -131,7 +131,7 @@ def traffic(gathered: int) -> dict[str, list]:
     found: dict[str, list] = {}
 
     def seen(name: str, compiled: Any, arguments: Any, how: How) -> None:
-        text = compiled.as_text()
+        text: str = compiled.as_text()
         entry = re.search(r"^ENTRY %?([\w.\-]+)", text, re.M)
         assert entry
         items = len(arguments[2 if name == "users" else 0])
@@ -151,7 +151,7 @@ def moments() -> list[list]:
     """The collectives of the sum over all pairs as compiled, and as the formula has them."""
     mesh = Mesh.of(jax.devices()[:2])
     given = mesh.cut((np.ones((2, 9, K)), np.ones((2, 9))))
-    text = mesh_fit.moments.lower(*given, mesh=mesh, biases=False).compile().as_text()
+    text = mesh_fit.moments.lower(*given, mesh=mesh, biases=False).compile().as_text() or ""
     entry = re.search(r"^ENTRY %?([\w.\-]+)", text, re.M)
     assert entry
     (on_paper,) = set(of_sweep(18, K, 1, 2, all_pairs=True)) - set(
