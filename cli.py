@@ -433,7 +433,7 @@ def _finetune(
     from jaxrec.experiment.fitting import refuse_taught
     from jaxrec.experiment.rows import unchosen
     from jaxrec.experiment.scoring import set_stale_results_aside
-    from jaxrec.files import read_json
+    from jaxrec.files import read_sealed
 
     silence()
     terminal, draw = session.terminal, options.pop("draw", None) or 1
@@ -452,7 +452,7 @@ def _finetune(
             _prepare(opened, folder, model, kind, recipe, terminal)
 
     def validate(read: Any) -> float:
-        blind = read_json(folder / "card.json").get("blind", {})
+        blind = read_sealed(folder / "card.json", "give the command again", {}).get("blind", {})
         figure = validation_ndcg(opened, lambda split: read(blind.get(split.sha256())))
         terminal.say(f"{name}: validation NDCG@25 {figure:.4f}")
         return figure

@@ -1,4 +1,7 @@
-"""What a fine-tuning leaves on disk as it goes, in whole files, so that a killed run goes on."""
+"""What a fine-tuning leaves on disk as it goes, in whole files, so that a killed run goes on.
+
+Tensors and figures are in torch's zip files, whose checksums are compared on reading.
+"""
 
 import json
 import shutil
@@ -6,14 +9,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from torch_embed import processes
+from torch_embed.errors import InputError
 
 
 class TrainingState:
@@ -33,7 +37,7 @@ class TrainingState:
 
     def base(self, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
         """What `make` gave at the run's beginning: embeddings of the untouched encoder."""
-        path = self.folder / "base.safetensors"
+        path = self.folder / "base.pt"
         if not path.exists():
             E = make()
             if processes.is_first():
@@ -43,15 +47,12 @@ class TrainingState:
 
     def history(self) -> list[dict[str, float]]:
         """Of the epochs so far."""
-        path = self.folder / "history.json"
-        there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        return processes.share(there)
+        path = self.folder / "history.pt"
+        return processes.share(_load(path)["history"] if path.exists() else [])
 
     def write_history(self, history: list[dict[str, float]]) -> None:
         if processes.is_first():
-            text = json.dumps(history, indent=2)
-            path = self.folder / "history.json"
-            _whole(path, lambda place: place.write_text(text, encoding="utf-8"))
+            _whole(self.folder / "history.pt", partial(torch.save, {"history": history}))
         processes.wait()
 
     def of_fold(self, fold: int) -> dict[str, Any] | None:
@@ -81,7 +82,7 @@ class TrainingState:
             for fold in range(folds):
                 weights = {"weights": _load(self._path(fold))["weights"]}
                 _whole(self._kept / self._path(fold).name, partial(torch.save, weights))
-            for made in self.folder.glob("embeddings*.safetensors"):
+            for made in self.folder.glob("embeddings*.pt"):
                 _whole(self._kept / made.name, partial(shutil.copyfile, made))
         processes.wait()
 
@@ -107,19 +108,30 @@ def clear(folder: Path) -> None:
 
 
 def _embeddings(fold: int | None) -> str:
-    return "embeddings.safetensors" if fold is None else f"embeddings-{fold}.safetensors"
+    return "embeddings.pt" if fold is None else f"embeddings-{fold}.pt"
 
 
 def _load(path: Path) -> dict[str, Any]:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """Raises InputError if it is not as it was written: torch compares no checksums."""
+    try:
+        with ZipFile(path) as packed:
+            if (damaged := packed.testzip()) is not None:
+                raise BadZipFile(damaged)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (BadZipFile, OSError, EOFError, RuntimeError, ValueError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise InputError(
+            f"{path}: not as it was written; delete {path.parent}, and the fine-tuning begins anew"
+        ) from None
 
 
 def _read_embeddings(path: Path) -> NDArray[np.float32]:
-    return load_file(path)["embeddings"]
+    return _load(path)["embeddings"].numpy()
 
 
 def _write_embeddings(path: Path, E: NDArray[np.float32]) -> None:
-    _whole(path, partial(save_file, {"embeddings": E}))
+    _whole(path, partial(torch.save, {"embeddings": torch.from_numpy(E)}))
 
 
 def _whole(path: Path, write: Callable[[Path], Any]) -> None:
