@@ -194,13 +194,13 @@ def kills(name: str, count: int, seed: int) -> None:
         while done < count:
             bench.afresh()
             while done < count:
-                bench.log.unlink()
+                bench.log.unlink(missing_ok=True)
                 process = bench.begun()
                 process.join(float(rng.uniform(0, seconds)))
+                while not bench.log.exists():
+                    process.join(0.01)
                 if process.exitcode is not None:
                     break
-                if not bench.log.exists():
-                    continue  # it has not begun
                 number, done = SIGNALS[done % len(SIGNALS)], done + 1
                 os.kill(process.pid or 0, number)
                 status, said = ended(process, bench.log)

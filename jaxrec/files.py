@@ -22,6 +22,8 @@ from jaxrec.errors import InputError
 
 SEAL, VERSION = "seal", "version"
 """What `write_sealed` adds: a hash of all else, and the version of what is written."""
+HELD: set[Path] = set()
+"""Files that are there as long as the folders that this process holds (`jaxrec.locks`)."""
 Form = dict[str, type | tuple[type, ...]]
 """What JSON must have: names, and what each value is."""
 REFUSED = re.compile(r"\(os error ([0-9]+)\)|\[os_error_code='([0-9]+)'\]")
@@ -37,8 +39,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     content is written at the end.
 
     Raises:
+        InputError: the folder has vanished; see `check_there`.
         OSError: it cannot be written; its `filename` is `path`.
     """
+    check_there(path)
     streams, place = is_stream(path), Path(os.path.realpath(path))
     with ExitStack() as afterwards:
         if streams:
@@ -54,6 +58,18 @@ def whole_file(path: Path) -> Iterator[Path]:
                 _pour(partial, path)
             else:
                 partial.replace(place)
+
+
+def check_there(path: Path) -> None:
+    """Raise InputError if `path` lies in a folder that was removed while this process held it.
+
+    Without this the folder would be made again, with the half of what it had.
+    """
+    for lock in HELD:
+        if not lock.exists() and lock.parent in Path(os.path.realpath(path)).parents:
+            raise InputError(
+                f"{lock.parent} was removed while this command wrote into it; give it again"
+            )
 
 
 def beside(place: Path) -> Path:

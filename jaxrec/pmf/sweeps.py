@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxrec.errors import InputError
-from jaxrec.files import Form, file_sha256, read_sealed, refused_as, write_sealed
+from jaxrec.files import Form, check_there, file_sha256, read_sealed, refused_as, write_sealed
 
 State = TypeVar("State")
 
@@ -110,6 +110,9 @@ class Checkpoints:
         """
         if len(losses) == self._saved_sweep:
             return
+        check_there(self.folder)
+        # before it is: who interrupts this would have it written again, over what is half written
+        self._saved_sweep = len(losses)
         name = f"sweep-{len(losses)}"
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs it raises, too
         with refused_as(self.folder / name, self.folder / name):
@@ -126,7 +129,6 @@ class Checkpoints:
                 if older.name != name:
                     shutil.rmtree(older)
         self._saved_at = time.monotonic()
-        self._saved_sweep = len(losses)
 
     def due(self) -> bool:
         """Have `every` seconds passed since the last save?"""

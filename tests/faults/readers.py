@@ -15,6 +15,7 @@ import torch_embed.errors
 from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.scoring import read_fresh_card
 from jaxrec.experiment.study import runs_of, summarise
+from jaxrec.files import SEAL, sealed
 from jaxrec.pmf.sweeps import Checkpoints
 from jaxrec.serving.evaluated import of_run
 from jaxrec.serving.fit import model_of_train, servable
@@ -60,7 +61,7 @@ def similar(run: Path, say: Say) -> Any:
 def embeddings(run: Path, say: Say) -> Any:
     there = opened(run, say)
     kept = [there.read_embeddings(name) for name in there.embedding_names()]
-    return [(found.E.tolist(), found.card) for found in kept]
+    return [(found.E.tolist(), _without_seal(found.card)) for found in kept]
 
 
 def split(run: Path, say: Say) -> Any:
@@ -89,7 +90,8 @@ def texts(run: Path, say: Say) -> Any:
 def lessons(run: Path, say: Say) -> Any:
     from torch_embed.training.lesson import read_lesson
 
-    return [repr(read_lesson(path.parent)) for path in sorted(run.glob("training/*/*/card.json"))]
+    found = [read_lesson(path.parent) for path in sorted(run.glob("training/*/*/card.json"))]
+    return [repr(lesson._replace(card=_without_seal(lesson.card))) for lesson in found]
 
 
 def checkpoints(run: Path, say: Say) -> Any:
@@ -159,6 +161,12 @@ KINDS = (
     Kind("model/", (model,), "model"),
 )
 """The first that a path belongs to is its own."""
+
+
+def _without_seal(content: dict[str, Any]) -> dict[str, Any]:
+    """A card without its seal, by whatever name: then it is read as one that has none."""
+    rest = {name: {of: content[of] for of in content if of != name} for name in content}
+    return next((own for name, own in rest.items() if content[name] == sealed(own)[SEAL]), content)
 
 
 def _plain(content: Any) -> Any:
