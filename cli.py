@@ -353,10 +353,13 @@ def _embed(
     from jaxrec.experiment.rows import unchosen
     from jaxrec.experiment.scoring import set_stale_results_aside
     from jaxrec.experiment.study import encoded_elsewhere
+    from jaxrec.files import check_space
 
     refuse_taught(opened, model, lesson_of(model))
     encoder = replace(load_encoder(model, **loading or {}), name=name)
     terminal.say(encoder.told())
+    # float32 embeddings and the hash of each text
+    check_space(opened.path, len(paths) * opened.dataset.items * (4 * encoder.dim + 32))
     _say_replaced(paths[0], terminal, encoder.card(), "weights_sha256")
     encoded = encoded_elsewhere(opened, name, like)
     for kind in opened.kinds_of_texts:
@@ -433,7 +436,7 @@ def _finetune(
     from jaxrec.experiment.fitting import refuse_taught
     from jaxrec.experiment.rows import unchosen
     from jaxrec.experiment.scoring import set_stale_results_aside
-    from jaxrec.files import read_json
+    from jaxrec.files import read_sealed
 
     silence()
     terminal, draw = session.terminal, options.pop("draw", None) or 1
@@ -452,7 +455,7 @@ def _finetune(
             _prepare(opened, folder, model, kind, recipe, terminal)
 
     def validate(read: Any) -> float:
-        blind = read_json(folder / "card.json").get("blind", {})
+        blind = read_sealed(folder / "card.json", "give the command again", {}).get("blind", {})
         figure = validation_ndcg(opened, lambda split: read(blind.get(split.sha256())))
         terminal.say(f"{name}: validation NDCG@25 {figure:.4f}")
         return figure
@@ -485,9 +488,11 @@ def _prepare(
     from jaxrec.border.lesson import LessonSettings
     from jaxrec.experiment.fitting import write_lesson
     from jaxrec.experiment.rows import unread
+    from jaxrec.files import check_space
     from torch_embed.names import model_id
-    from torch_embed.training.preflight import preflight
+    from torch_embed.training.preflight import bytes_kept, preflight
 
+    check_space(opened.path, bytes_kept(model, recipe))
     wanted = LessonSettings(*recipe.lesson)
     examples: int = write_lesson(opened, folder, kind, wanted, model_id(model))["examples"]
     terminal.say(f"{folder.name}: {examples:,} examples for {recipe.settings.loss} in {folder}")

@@ -2,12 +2,17 @@
 
 import os
 import sys
+from pathlib import Path
 
 from jaxrec.interruption import told_to_end
 
 
 def main() -> None:
     """Do what the command line says."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8" and not all(map(str.isascii, [str(Path.cwd()), *sys.argv[1:]])):
+        print(f"jaxrec: paths are {encoding} here, not UTF-8; set PYTHONUTF8=1", file=sys.stderr)
+        sys.exit(2)
     try:
         with told_to_end():
             from jaxrec.cli import main as commands

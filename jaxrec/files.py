@@ -3,11 +3,13 @@
 Pipes and devices are not: they get what is whole.
 """
 
+import glob
 import hashlib
 import json
 import os
 import re
 import shutil
+import socket
 import stat
 import sys
 import tempfile
@@ -20,6 +22,8 @@ from jaxrec.errors import InputError
 
 SEAL, VERSION = "seal", "version"
 """What `write_sealed` adds: a hash of all else, and the version of what is written."""
+HELD: set[Path] = set()
+"""Files that are there as long as the folders that this process holds (`jaxrec.locks`)."""
 Form = dict[str, type | tuple[type, ...]]
 """What JSON must have: names, and what each value is."""
 REFUSED = re.compile(r"\(os error ([0-9]+)\)|\[os_error_code='([0-9]+)'\]")
@@ -35,8 +39,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     content is written at the end.
 
     Raises:
+        InputError: the folder has vanished; see `check_there`.
         OSError: it cannot be written; its `filename` is `path`.
     """
+    check_there(path)
     streams, place = is_stream(path), real(path)
     with ExitStack() as afterwards:
         if streams:
@@ -44,8 +50,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         else:
             folder = place.parent
             folder.mkdir(parents=True, exist_ok=True)
-        # the end of a name that may be as long as the system allows
-        partial = folder / f".{place.name[-40:]}.{os.getpid()}.partial"
+        partial = beside(folder / place.name)
         afterwards.callback(partial.unlink, missing_ok=True)
         with refused_as(path, partial):
             yield partial
@@ -55,16 +60,51 @@ def whole_file(path: Path) -> Iterator[Path]:
                 partial.replace(place)
 
 
+def check_there(path: Path) -> None:
+    """Raise InputError if `path` lies in a folder that was removed while this process held it.
+
+    Without this the folder would be made again, with the half of what it had.
+    """
+    for lock in HELD:
+        if not lock.exists() and lock.parent in Path(os.path.realpath(path)).parents:
+            raise InputError(
+                f"{lock.parent} was removed while this command wrote into it; give it again"
+            )
+
+
+def beside(place: Path) -> Path:
+    """Where this process writes what is to become `place`, and nobody else does.
+
+    What killed processes of this machine have left there is removed.
+    """
+    # the end of a name that may be as long as the system allows
+    start = f".{place.name[-40:]}.{socket.gethostname()}."
+    for left in place.parent.glob(f"{glob.escape(start)}*.partial"):
+        number = left.name.removeprefix(start).removesuffix(".partial")
+        if number.isdigit() and not _is_running(int(number)):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+    return place.with_name(f"{start}{os.getpid()}.partial")
+
+
+def _is_running(process: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(process)
+
+
 @contextmanager
-def refused_as(path: Path, beside: Path | None = None) -> Iterator[None]:
+def refused_as(path: Path, partial: Path | None = None) -> Iterator[None]:
     """Around what writes `path` by other means: what the system refuses there is said of `path`.
 
     Args:
         path: what the user knows of.
-        beside: a file or folder that is written in its stead.
+        partial: a file or folder that is written in its stead.
 
     Raises:
-        OSError: the system refuses; its `filename` is `path` where it was nothing, `beside`, or
+        OSError: the system refuses; its `filename` is `path` where it was nothing, `partial`, or
             in that.
     """
     try:
@@ -76,7 +116,7 @@ def refused_as(path: Path, beside: Path | None = None) -> Iterator[None]:
             raise OSError(code, os.strerror(code), str(path)) from error
         if isinstance(error, OSError) and known is not None:
             named = None if error.filename is None else Path(os.fsdecode(error.filename))
-            if named is None or (beside is not None and beside in (named, *named.parents)):
+            if named is None or (partial is not None and partial in (named, *named.parents)):
                 error.filename = str(path)
         raise
 
@@ -198,7 +238,7 @@ def check_form(path: Path, content: dict[str, Any], form: Form, remedy: str) -> 
 
 def check_seal(path: Path, content: dict[str, Any], remedy: str) -> None:
     """Raise InputError if JSON that was read from `path` has a seal, and it is broken."""
-    if SEAL in content and content != sealed(content):
+    if SEAL in content and content[SEAL] != sealed(content)[SEAL]:
         raise InputError(f"{path}: not as it was written; {remedy}")
 
 

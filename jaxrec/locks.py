@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrec.errors import InputError
-from jaxrec.files import read_json, real, write_json
+from jaxrec.files import HELD, read_json, real, write_json
 
 
 def of_run(folder: Path) -> Path:
@@ -51,6 +51,8 @@ def held(lock: Path, folder: Path) -> Iterator[None]:
             afterwards.enter_context(FileLock(lock, timeout=0))
             for path in (lock, told):
                 afterwards.callback(_remove, path)
+            HELD.add(lock)
+            afterwards.callback(HELD.discard, lock)
             write_json(told, _who())
         except Timeout:
             raise InputError(

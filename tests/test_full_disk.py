@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 import cli
 from jaxrec.files import refused_as
 from jaxrec.pmf.sweeps import Checkpoints
+from tests.tiny_models import tiny_bert
 
 resource = pytest.importorskip("resource")
 pytestmark = [
@@ -76,14 +77,28 @@ def test_a_full_disk_is_one_line_and_then_all_goes_on(
     assert done.exit_code == 0, done.output
 
 
-@pytest.mark.parametrize("named", ["run/checkpoints/mf/sweep-1", "model"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        COMMANDS["run/checkpoints/mf/sweep-1"],
+        COMMANDS["run/tuned/ease.trials"],
+        COMMANDS["model"],
+        lambda run: ("eval", "--run", run, "--row", "ease"),
+        lambda run: ("embed", "--run", run, "--model", tiny_bert(run.parent / "bert")),
+        lambda run: (
+            *("embed", "--run", run, "--model", tiny_bert(run.parent / "bert"), "--finetune"),
+        ),
+    ],
+)
 def test_what_will_not_fit_is_refused_before_the_fit(
-    run: Path, monkeypatch: pytest.MonkeyPatch, named: str
+    run: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[[Path], tuple[object, ...]]
 ) -> None:
     monkeypatch.setattr("jaxrec.files.shutil.disk_usage", lambda place: Usage(2000, 1000, 1000))
     monkeypatch.setattr("jaxrec.experiment.fitting.fit_factors", None)
     monkeypatch.setattr("jaxrec.serving.fit.fit_model", None)
-    done = jaxrec(*COMMANDS[named](run), "-q")
+    monkeypatch.setattr("jaxrec.models.registry.learn", None)
+    monkeypatch.setattr("torch_embed.encoding.encode.encode", None)
+    done = jaxrec(*command(run), "-q")
     assert done.exit_code == 2
     assert "MB are to be written, and 0.0 MB are free; free some" in done.output
 

@@ -5,7 +5,6 @@ Both are in the order of the catalogue; an item is its position there.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from torch_embed.errors import InputError
 
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """What polars raises of a damaged file; a panic is no Exception."""
+SEAL = "seal"
 
 
 class Texts(NamedTuple):
@@ -32,6 +32,42 @@ class Texts(NamedTuple):
     """Name of the data set."""
 
 
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """JSON with a hash of all else in it, as jaxrec seals what it writes."""
+    own = json.loads(json.dumps({name: of for name, of in content.items() if name != SEAL}))
+    text = json.dumps(own, sort_keys=True)
+    return own | {SEAL: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Read a JSON object, and whether it is as it was written; a seal is taken off.
+
+    Without one it was written by an earlier version, by another tool or by hand.
+
+    Raises:
+        ValueError: it is no JSON object, or its seal is broken.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} is no JSON object")
+    if content.get(SEAL, None) != (sealed(content)[SEAL] if SEAL in content else None):
+        raise ValueError(f"{path.name} is not as it was written")
+    return {name: of for name, of in content.items() if name != SEAL}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_files(folder: Path, hashes: dict[str, str]) -> None:
+    """Raise ValueError if a file in `folder` has not its hash."""
+    for name, sha256 in hashes.items():
+        if file_sha256(folder / name) != sha256:
+            raise ValueError(f"{name} is not as it was written")
+
+
 def read_texts(path: Path) -> Texts:
     """Read the texts from a Parquet file (`item`, `text`), and its card.
 
@@ -43,8 +79,10 @@ def read_texts(path: Path) -> Texts:
         if not needed.exists():
             raise InputError(f"{needed}: no such file; `jaxrec embed` writes it")
     try:
+        card = read_card(card_path)
+        if "file_sha256" in card:
+            check_files(path.parent, {path.name: card["file_sha256"]})
         texts = read_items(path, ["text"])["text"].to_list()
-        card = json.loads(card_path.read_text(encoding="utf-8"))
         sha256, data = card["sha256"], card["data"]
     except (*UNREADABLE, LookupError, RecursionError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -77,12 +115,12 @@ def read_encoded(path: Path, encoder: dict[str, Any]) -> dict[bytes, NDArray[np.
     """
     try:
         content = path.read_bytes()
-        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        card = read_card(path.with_suffix(".json"))
     except (FileNotFoundError, ValueError, RecursionError):
         return {}  # absent or damaged
     own = encoder | {"sha256": hashlib.sha256(content).hexdigest()}
     own.pop("name", None)
-    if not isinstance(card, dict) or any(card.get(key) != value for key, value in own.items()):
+    if any(card.get(key) != value for key, value in own.items()):
         return {}
     arrays = load(content)
     if "text_sha256" not in arrays:
@@ -101,8 +139,8 @@ def write_embeddings(
     """Write `embeddings` [items, dim] in catalogue order and `text_sha256` [items, 32].
 
     Before them go the embeddings of all items `by_fold`, by each fold's model alone, into a folder
-    beside; then the card with all files' hashes. The hash of the file in `path` covers the others,
-    which its metadata name. Each is written beside its place and renamed: whole or absent.
+    beside; then the card with all files' hashes, sealed. The hash of the file in `path` covers the
+    others, which its metadata name. Each is written beside its place and renamed: whole or absent.
     """
     folds = path.with_suffix("")
     numbered = ((folds / f"fold-{fold}.safetensors", own) for fold, own in enumerate(by_fold))
@@ -112,7 +150,7 @@ def write_embeddings(
     hashes = np.array([list(text_hash(text)) for text in texts.texts], np.uint8)
     covered = {"folds_sha256": " ".join(made.values())} if made else None
     sha256 = _write(path, save({"embeddings": E, "text_sha256": hashes}, covered))
-    whole = json.dumps(card | {"sha256": sha256}, indent=2) + "\n"
+    whole = json.dumps(sealed(card | {"sha256": sha256}), indent=2) + "\n"
     _write(path.with_suffix(".json"), whole.encode())
     for left in set(folds.glob("fold-*.safetensors")) - made.keys():
         left.unlink()
@@ -121,7 +159,7 @@ def write_embeddings(
 def _write(path: Path, content: bytes) -> str:
     """Write a whole file, or none; returns its hash."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.partial")  # what a killed one left is written over
     try:
         partial.write_bytes(content)
         partial.replace(path)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from jaxrec.errors import InputError
-from jaxrec.files import file_sha256, read_json
+from jaxrec.files import check_seal, file_sha256, read_json
 
 
 class Embeddings(NamedTuple):
@@ -38,7 +38,8 @@ def read_embeddings(
         fold: whose model alone, in place of each item by the model that has not learned from it.
 
     Raises:
-        InputError: damaged, of other texts or items, not finite or not of unit length.
+        InputError: damaged, of other texts or items, not finite or not of unit length. A card
+            without a seal is another tool's, or of an earlier version, and is read as it is.
     """
     card_path = path.with_suffix(".json")
     if fold is not None:
@@ -47,15 +48,17 @@ def read_embeddings(
         if not needed.exists():
             raise InputError(f"{needed} is not there; run `{remedy}`")
     card = read_json(card_path, f"run `{remedy}`")
-    sha256 = card.get("sha256") if fold is None else card["folds_sha256"][fold]
+    check_seal(card_path, card, f"run `{remedy}`")
     if card.get("texts_sha256") != texts_sha256:
         raise InputError(f"{path}: embeddings of other item texts; run `{remedy}`")
+    sha256 = file_sha256(path)
+    stated = [card.get("sha256")] if fold is None else card.get("folds_sha256", [])[fold : fold + 1]
+    if stated != [sha256]:
+        raise InputError(f"{path}: not the file that {card_path.name} describes; run `{remedy}`")
     try:
         E = load_file(path)["embeddings"]
     except (SafetensorError, KeyError) as error:
         raise InputError(f"{path}: damaged ({error}); run `{remedy}`") from None
-    if file_sha256(path) != sha256:
-        raise InputError(f"{path}: not the file that {card_path.name} describes; run `{remedy}`")
     if len(E) != items:
         raise InputError(
             f"{path}: its items are not those of the catalogue ({len(E):,}, not {items:,});"

@@ -4,7 +4,7 @@ texts.parquet         item, text, plain (without tags), fold (-1 for an item wit
 pairs.parquet         fold, user, anchors (a list of items), positive, negative (null if none)
 likes.parquet         user, item: what each user likes, to tell false negatives
 targets.safetensors   fold, items, weights [n], targets [n, factors]; features [items, m]
-card.json             counts, seeds and hashes
+card.json             counts, seeds and hashes, those of the other files among them; sealed
 
 Users and items are positions. What is of fold k is for the model of fold k and is drawn, or
 fitted, without any rating of its items: that model knows nothing of them, not even what their
@@ -29,7 +29,7 @@ from jaxrec.data.features import item_features
 from jaxrec.data.feedback import Feedback
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import Protocol
-from jaxrec.files import file_sha256, whole_file, write_json
+from jaxrec.files import file_sha256, sealed, whole_file, write_json
 from jaxrec.pmf.fit import fit_pmf
 from jaxrec.pmf.objective import PmfSettings, training_pairs
 
@@ -89,12 +89,12 @@ def write_lesson(
 
     of_fold = [known_to(model) for model in range(settings.folds)]
     if settings.kind is None:
-        path = folder / "targets.safetensors"
-        examples = _write_targets(path, dataset, of_fold, pmf, fit_seed)
+        names = ["texts.parquet", "targets.safetensors"]
+        examples = _write_targets(folder / names[1], dataset, of_fold, pmf, fit_seed)
     else:
-        path = folder / "pairs.parquet"
+        names = ["texts.parquet", "pairs.parquet", "likes.parquet"]
         examples = _write_pairs(
-            path, of_fold, dataset.feedback, settings.kind, settings, protocol.seed
+            folder / names[1], of_fold, dataset.feedback, settings.kind, settings, protocol.seed
         )
         with whole_file(folder / "likes.parquet") as partial:
             liked = train.liked(dataset.feedback)
@@ -112,9 +112,9 @@ def write_lesson(
         **settings._asdict(),
         **({"blind": {apart.sha256(): model for apart, model in blind}} if blind else {}),
         "examples": examples,
-        "examples_sha256": file_sha256(path),
+        "files": {name: file_sha256(folder / name) for name in names},
     }
-    write_json(folder / "card.json", card)
+    write_json(folder / "card.json", sealed(card))
     return card
 
 

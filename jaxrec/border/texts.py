@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from jaxrec.data.dataset import Dataset
-from jaxrec.files import whole_file, write_json
+from jaxrec.files import file_sha256, whole_file, write_sealed
 
 
 class ItemTexts(NamedTuple):
@@ -35,9 +35,13 @@ def texts_sha256(dataset: Dataset, texts: list[str]) -> str:
 
 
 def write_texts(path: Path, dataset: Dataset, texts: list[str]) -> None:
-    """Write `path` (Parquet: `item`, the position in the catalogue, and `text`) and its card."""
+    """Write `path` (Parquet: `item`, the position in the catalogue, and `text`) and its card.
+
+    The card has the hash of the texts and ids, and that of the file.
+    """
     items = np.arange(len(texts), dtype=np.int32)
     with whole_file(path) as partial:
         pl.DataFrame({"item": items, "text": texts}).write_parquet(partial)
+        file = file_sha256(partial)
     card = {"data": dataset.name, "items": len(texts), "sha256": texts_sha256(dataset, texts)}
-    write_json(path.with_suffix(".json"), card)
+    write_sealed(path.with_suffix(".json"), card | {"file_sha256": file})

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from jaxrec.pmf.objective import PmfSettings
 
 
+TRIAL = 20_000
+"""Bytes that a trial leaves, about."""
+
+
 @click.command()
 @on_run_folder()
 @ask.rows_option
@@ -87,7 +91,9 @@ def tune_rows(
 ) -> dict[str, dict[str, Any]]:
     """Tune rows with so many trials each; tells which could not be, returns what was found."""
     from jaxrec.experiment.tuning import tune_all
+    from jaxrec.files import check_space
 
+    check_space(opened.path, TRIAL * sum(trials.values()))
     with resumable():
         found, lost = tune_all(opened, trials, terminal.sweeps, terminal.say)
     for row, why in lost.items():

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from jaxrec.experiment.scoring import Fusion
 
 
+FIGURES = 60
+"""Bytes that the figures of a user take, of each row and cut-off."""
+
+
 @click.command("eval")
 @on_run_folder()
 @ask.cutoffs
@@ -116,12 +120,14 @@ def measure(
     from jaxrec.console.live import rows_told
     from jaxrec.experiment.rows import rows_of
     from jaxrec.experiment.scoring import Interrupted, score_card
+    from jaxrec.files import check_space
     from jaxrec.report.tables import first_parts, further_parts
 
+    rows = rows_of(opened, more.get("only", ()))
+    check_space(opened.path, FIGURES * len(ks) * len(rows) * opened.dataset.users)
     sweeps, interrupted = 0, False
     if fusion.alpha is None:
         with excused(terminal.detail):
-            rows = rows_of(opened, more.get("only", ()))
             if any(row.factors == "mf" and row.embeddings is not None for row in rows):
                 sweeps = opened.read_factors("mf")[1]["sweeps"]
     remedy = f"try a larger --lambda of `jaxrec train-pmf`, or remove {opened.tuned_path('ROW')}"

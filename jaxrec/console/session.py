@@ -4,6 +4,7 @@ import functools
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -204,3 +205,5 @@ def _prepare_jax() -> None:
     # the small programs too: a dozen of them are half a second of a command that takes three
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # where there is no place for programs they are compiled anew; `jaxrec doctor` says where it is
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")

@@ -1,7 +1,7 @@
 """One experiment in one folder: data, protocol and seed are fixed when it is made.
 
 experiment.json          what the experiment is
-split.parquet            user, item and part of every rating used
+split.parquet, .json     user, item and part of every rating used
 texts.parquet, .json     what encoders read; under `published`, the published texts
 texts-honest.parquet, .json   under `published` beside them: without tags on held-out pairs
 mf.safetensors, .json    factors of the published fit
@@ -43,15 +43,17 @@ from jaxrec.data.features import item_features, item_texts
 from jaxrec.errors import InputError
 from jaxrec.evaluation.protocol import PROTOCOLS, Protocol, readable_remarks
 from jaxrec.evaluation.split import Split
-from jaxrec.experiment.kept import card_of, read
+from jaxrec.experiment.kept import card_of, hash_on_card, read
 from jaxrec.files import (
     Form,
     check_form,
     check_seal,
+    file_sha256,
     read_json,
     sealed,
     whole_file,
     write_json,
+    write_sealed,
 )
 from jaxrec.models.cost import Size
 from jaxrec.pmf.objective import Factors, PmfSettings
@@ -115,6 +117,11 @@ class RunFolder:
             f" {len(split.train):,} train and {len(split.test):,} test interactions"
             f" (protocol {self.protocol.name}, seed {self.protocol.seed})"
         )
+
+    @property
+    def split_path(self) -> Path:
+        """Where the split is, for others to read: what is cut here is cut from the data."""
+        return self.path / "split.parquet"
 
     def factors_path(self, row: str) -> Path:
         """Where the factors of row `mf` or `pmf` are."""
@@ -309,10 +316,7 @@ class RunFolder:
         Those that are there, damaged or not, are made again from the model that their card names.
         """
         kind = self.kinds_of_texts[0] if kind is None else kind
-        try:
-            card = read_json(self.embeddings_path(name, kind).with_suffix(".json"))
-        except (InputError, OSError):
-            card = {}
+        card = card_of(self.embeddings_path(name, kind))
         found = Taught.read(name) or Taught(name)
         taught = "finetuned_from" in card if card else name != found.base
         called = found.base if taught else name
@@ -492,7 +496,10 @@ def open_run(
         raise InputError(
             f"{path} holds a split that this version of jaxrec cuts otherwise; give another --run"
         )
-    if not (path / "split.parquet").exists():
+    if not run.split_path.exists():
+        _write_split(run)
+    elif hash_on_card(run.split_path) not in (None, file_sha256(run.split_path)):
+        say(f"{run.split_path}: not as it was written; written again")
         _write_split(run)
     return replace(run, say=say)
 
@@ -581,5 +588,7 @@ def _write_split(run: RunFolder) -> None:
                 | ({} if part.times is None else {"time": part.times})
             ).with_columns(part=pl.lit(name))
         )
-    with whole_file(run.path / "split.parquet") as partial:
+    with whole_file(run.split_path) as partial:
         pl.concat(parts).write_parquet(partial, metadata={"data": run.dataset.name})
+        # first: a split without a card is of an earlier version, and believed
+        write_sealed(run.split_path.with_suffix(".json"), {"sha256": file_sha256(partial)})

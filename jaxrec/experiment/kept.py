@@ -32,15 +32,16 @@ def keep(
         path: the safetensors file; the card is the JSON file beside it.
         identity: what they must have been made from.
         make: makes them.
-        say: told what is stale.
+        say: told what is stale, or damaged.
     """
     try:
-        arrays, card = read(path, "")
+        arrays, card = read(path, None)
         if holds(card, identity):
             return arrays
         say(f"{path.stem}: was made from something else; made again")
-    except InputError:
-        pass  # absent or half written
+    except InputError as error:
+        if path.exists() and path.with_suffix(".json").exists():
+            say(str(error))  # else absent, or half written
     arrays = make()
     write(path, arrays, identity)
     return arrays
@@ -65,27 +66,28 @@ def write(path: Path, arrays: Arrays, card: Identity) -> None:
     write_json(path.with_suffix(".json"), sealed(card | {"sha256": sha256}))
 
 
-def read(path: Path, remedy: str) -> tuple[Arrays, Identity]:
+def read(path: Path, command: str | None) -> tuple[Arrays, Identity]:
     """Read arrays and their card.
 
     Args:
         path: the safetensors file.
-        remedy: the command that makes them, for the error.
+        command: what makes them, for the error; None where they are made again at once.
 
     Raises:
         InputError: a file is missing or damaged, or the two do not belong together.
     """
     card_path = path.with_suffix(".json")
+    remedy = "made again" if command is None else f"run `{command}`"
     if not path.exists() or not card_path.exists():
-        raise InputError(f"{path}: is not there; run `{remedy}`")
-    card = read_json(card_path, f"run `{remedy}`")
-    check_seal(card_path, card, f"run `{remedy}`")
+        raise InputError(f"{path}: is not there; {remedy}")
+    card = read_json(card_path, remedy)
+    check_seal(card_path, card, remedy)
     if file_sha256(path) != card.get("sha256"):
-        raise InputError(f"{path}: not the file that {card_path.name} describes; run `{remedy}`")
+        raise InputError(f"{path}: not the file that {card_path.name} describes; {remedy}")
     try:
         return load_file(path, backend="pread"), card  # mapped, it would count twice
     except SafetensorError as error:
-        raise InputError(f"{path}: damaged ({error}); run `{remedy}`") from None
+        raise InputError(f"{path}: damaged ({error}); {remedy}") from None
 
 
 def card_of(path: Path) -> Identity:

@@ -3,11 +3,12 @@
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ from jaxrec.experiment.choices import choose_embeddings, evidence, identity_of
 from jaxrec.experiment.fitting import asked_for
 from jaxrec.experiment.folder import RunFolder, nobody
 from jaxrec.experiment.rows import cost_of, pointless, rows_of, signals_of, too_much
-from jaxrec.files import refused_as, write_sealed
+from jaxrec.files import check_seal, refused_as, sealed, write_sealed
 from jaxrec.models.cost import START, Size
 from jaxrec.models.model import Evidence, Model, Range, Settings
 from jaxrec.models.registry import MODELS, OWN, fit
@@ -255,7 +256,7 @@ def tune(
     the best settings until then. A row is fitted on train without validation and judged by
     validation (see `Trials`); the test part is not touched. The defaults stay where nothing leads
     them by more than chance. Trials of the same row, data, split and embeddings that were made
-    before count.
+    before count, and what comes after them is what would have come without an interruption.
 
     Args:
         run: where `tuned/` is written.
@@ -280,15 +281,10 @@ def tune(
     study, path = _study(run, row), run.tuned_path(row)
     default = {name: model.settings[name] for name in model.space}
     before = study.get_trials(deepcopy=False, states=FINISHED)
-    # a search that goes on must not draw what it has drawn before
-    study.sampler = optuna.samplers.TPESampler(
-        seed=(1000 * run.fit_seed + len(before)) % 2**32,
-        multivariate=True,
-        n_startup_trials=1 + len(model.tried),
-    )
     begun = any(trial.params == default for trial in before)
     graded = run.dataset.feedback.has_grades
     tried = [other for other in model.tried if graded or "target" not in other]
+    study.sampler = _sampler(run, model, before, len(tried))
     start, first_cost = time.monotonic(), cost_of(run, row)
     judged = None
     while (done := len(study.get_trials(deepcopy=False, states=FINISHED))) < trials:
@@ -301,7 +297,8 @@ def tune(
             if done <= len(tried):
                 best = _best(study, default)
                 so_far = default if best is None else best.params
-                study.enqueue_trial(so_far | tried[done - 1])
+                if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                    study.enqueue_trial(so_far | tried[done - 1])  # else of who was killed then
             _one_more(study, judged)
         else:
             study.add_trial(judged.trial_of_defaults())
@@ -495,7 +492,7 @@ def _study(run: RunFolder, row: str) -> optuna.Study:
     def opened() -> optuna.Study:
         return optuna.create_study(
             study_name=f"{row} {identity_of(run, row)} {model.settings} {model.space}",
-            storage=JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path)))),
+            storage=JournalStorage(Journal(path)),
             direction="maximize",
             load_if_exists=True,
         )
@@ -507,6 +504,61 @@ def _study(run: RunFolder, row: str) -> optuna.Study:
         aside = path.replace(path.with_suffix(".damaged"))
         run.say(f"{row}: its earlier trials cannot be read; they are now {aside}")
         return opened()
+
+
+class Journal(JournalFileBackend):
+    """Trials, a line for each thing that befell them, sealed; of earlier versions without a seal.
+
+    Who writes has the run folder (`jaxrec.locks`): optuna's own lock would outlive a kill.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(str(path), _Held(str(path)))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write lines at the end."""
+        super().append_logs([sealed(log) for log in logs])
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        """Read lines; InputError for one that is not as it was written."""
+        for log in super().read_logs(log_number_from):
+            check_seal(self._path, log, "remove it")
+            yield log
+
+
+class _Held(JournalFileOpenLock):
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def _sampler(
+    run: RunFolder, model: Model, before: list[FrozenTrial], tried: int
+) -> optuna.samplers.TPESampler:
+    """What draws further trials, as it is where these were made without an interruption.
+
+    Args:
+        run: its seed.
+        model: whose settings.
+        before: the trials until now, the first that of the defaults.
+        tried: how many after that were not drawn.
+    """
+    sampler = optuna.samplers.TPESampler(
+        seed=1000 * run.fit_seed % 2**32,
+        multivariate=True,
+        n_startup_trials=1 + len(model.tried),
+    )
+    again = optuna.create_study(direction="maximize", sampler=sampler)
+    for number, trial in enumerate(before):
+        if number:
+            if number <= tried:
+                again.enqueue_trial(trial.params)
+            again.tell(again.ask(_distributions(model)), state=TrialState.FAIL)
+        again.add_trial(trial)
+    return sampler
 
 
 def _one_more(study: optuna.Study, judged: Trials) -> None:

@@ -24,7 +24,7 @@ from jaxrec.experiment.choices import chosen_embeddings
 from jaxrec.experiment.fitting import asked_settings, row_of, settings_on
 from jaxrec.experiment.kept import as_json, hash_on_card, holds
 from jaxrec.experiment.rows import pmf_settings_of, pointless, rows_of, settings_of
-from jaxrec.files import Form, read_sealed, whole_file, write_sealed
+from jaxrec.files import Form, file_sha256, read_sealed, whole_file, write_sealed
 from jaxrec.hosts.launch import Place, together, wait
 from jaxrec.hosts.own import Own
 from jaxrec.models.registry import MODELS
@@ -173,7 +173,9 @@ def write_vectors(own: Own, folder: Path, row: str, factors: Factors, card: dict
             vector_table("item_id", own.dataset.item_ids, factors.V).write_parquet(partial)
     wait("vectors are written")
     if own.place.speaks:
-        write_sealed(folder / f"{row}.json", card)
+        written = sorted(folder.glob(f"{row}-*.parquet"))
+        files = {path.name: file_sha256(path) for path in written}
+        write_sealed(folder / f"{row}.json", card | {"files": files})
     wait("the card is written")
 
 
@@ -207,8 +209,12 @@ def read_vectors(own: Own, folder: Path, row: str, everything: bool = False) -> 
     Raises:
         InputError: see `read_vectors_card`; or a vector is missing.
     """
-    read_vectors_card(own, folder, row, everything)
+    card = read_vectors_card(own, folder, row, everything)
     of_users = sorted(folder.glob(f"{row}-users-*.parquet"))
+    if own.place.speaks:  # for all: the others are told by its end
+        for name, sha256 in card.get("files", {}).items():
+            if not (folder / name).exists() or file_sha256(folder / name) != sha256:
+                raise InputError(f"{folder / name}: not as it was written; fit the row again")
     U = _found(of_users, "user_id", own.dataset.user_ids)
     V = _found([folder / f"{row}-items.parquet"], "item_id", own.dataset.item_ids)
     return Factors(U, V)

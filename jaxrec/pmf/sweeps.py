@@ -10,7 +10,8 @@ from typing import Any, Protocol, TypeVar
 import jax
 import numpy as np
 
-from jaxrec.files import Form, read_sealed, refused_as, write_sealed
+from jaxrec.errors import InputError
+from jaxrec.files import Form, check_there, file_sha256, read_sealed, refused_as, write_sealed
 
 State = TypeVar("State")
 
@@ -56,6 +57,7 @@ class Checkpoints:
         saved, losses = self.saved()
         if saved is None:
             return state, []
+        self.refuse_damaged()
         # orbax takes most of a second to import; only a fit that was interrupted pays for it
         from orbax.checkpoint import PyTreeCheckpointer
 
@@ -66,14 +68,30 @@ class Checkpoints:
     def saved(self) -> tuple[Path | None, list[float]]:
         """Where orbax has saved a state, if it has, and the losses until then."""
         self._saved_at = time.monotonic()
-        card = self.folder / "checkpoint.json"
-        form: Form = {"identity": dict, "state": str, "losses": list}
-        saved = read_sealed(card, "delete it and make it again", form) if card.exists() else {}
+        saved = self._card()
         if saved.get("identity") != self.identity:
             self.clear()
             return None, []
         self._saved_sweep = len(saved["losses"])
         return self.folder / saved["state"], saved["losses"]
+
+    def refuse_damaged(self) -> None:
+        """Raise InputError if a file of what is saved is not as it was written."""
+        card = self._card()
+        folder = self.folder / card["state"]
+        for name, sha256 in card.get("files", {}).items():
+            if not (folder / name).exists() or file_sha256(folder / name) != sha256:
+                raise InputError(
+                    f"{folder / name}: not as it was written; delete {self.folder}, and the fit"
+                    " begins anew"
+                )
+
+    def _card(self) -> dict[str, Any]:
+        """What is said of the saved state; empty if there is none."""
+        path = self.folder / "checkpoint.json"
+        form: Form = {"identity": dict, "state": str, "losses": list}
+        remedy = f"delete {self.folder}, and the fit begins anew"
+        return read_sealed(path, remedy, form) if path.exists() else {}
 
     def save(self, state: State, losses: list[float]) -> None:
         """Save now, unless it is saved already."""
@@ -92,18 +110,25 @@ class Checkpoints:
         """
         if len(losses) == self._saved_sweep:
             return
+        check_there(self.folder)
+        # before it is: who interrupts this would have it written again, over what is half written
+        self._saved_sweep = len(losses)
         name = f"sweep-{len(losses)}"
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs it raises, too
         with refused_as(self.folder / name, self.folder / name):
             write(self.folder / name)
         if first:
-            card = {"identity": self.identity, "state": name, "losses": losses}
+            files = {
+                path.relative_to(self.folder / name).as_posix(): file_sha256(path)
+                for path in sorted((self.folder / name).rglob("*"))
+                if path.is_file()
+            }
+            card = {"identity": self.identity, "state": name, "losses": losses, "files": files}
             write_sealed(self.folder / "checkpoint.json", card)
             for older in self.folder.glob("sweep-*"):
                 if older.name != name:
                     shutil.rmtree(older)
         self._saved_at = time.monotonic()
-        self._saved_sweep = len(losses)
 
     def due(self) -> bool:
         """Have `every` seconds passed since the last save?"""

@@ -16,7 +16,6 @@ encoder/                 a fine-tuned encoder, for the texts of further items
 Nothing of it names a path of the machine it was made on, and nothing is a pickle.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -40,13 +39,17 @@ from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import as_json
 from jaxrec.files import (
+    SEAL,
+    beside,
     check_form,
+    check_seal,
     file_sha256,
     json_sha256,
     owner_of,
     read_json,
     real,
     refused_as,
+    sealed,
     write_json,
 )
 from jaxrec.fusion.gate import Learned
@@ -72,22 +75,22 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     check_place(path)
     place = real(path)
-    beside, before = (place.with_name(f".{place.name}.{end}") for end in (os.getpid(), "before"))
-    shutil.rmtree(beside, ignore_errors=True)
+    made, before = beside(place), place.with_name(f".{place.name}.before")
+    shutil.rmtree(made, ignore_errors=True)
     try:
-        with refused_as(path, beside):
-            beside.mkdir(parents=True)
-            yield beside
+        with refused_as(path, made):
+            made.mkdir(parents=True)
+            yield made
         if place.exists():
             place.rename(before)
         try:
-            beside.rename(place)
+            made.rename(place)
         except OSError:
             before.rename(place)
             raise
         shutil.rmtree(before, ignore_errors=True)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _put_back(path: Path) -> None:
@@ -166,7 +169,10 @@ def _copy_encoder(encoder: Path, to: Path) -> None:
     """A fine-tuned encoder without the paths on its cards, which decide nothing."""
     shutil.copytree(encoder, to, ignore=shutil.ignore_patterns("README.md"))
     for path in to.rglob("torch_embed.json"):
-        write_json(path, without_paths(read_json(path)))
+        content = read_json(path)
+        check_seal(path, content, "fine-tune it again")
+        plain = without_paths(content)
+        write_json(path, sealed(plain) if SEAL in plain else plain)
 
 
 def _write_tables(folder: Path, model: FittedModel) -> None:

@@ -9,7 +9,8 @@ from safetensors.numpy import save_file
 
 from jaxrec.border.embeddings import read_embeddings
 from jaxrec.errors import InputError
-from jaxrec.files import file_sha256
+from jaxrec.files import file_sha256, sealed, write_json
+from torch_embed.files import Texts, write_embeddings
 
 E = np.eye(3, dtype=np.float32)
 
@@ -50,5 +51,19 @@ def test_embeddings_that_do_not_belong_here_are_refused(
 def test_damaged_embeddings_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "m.safetensors")
     path.write_bytes(b"garbage")
+    with pytest.raises(InputError, match=r"not the file that m\.json describes"):
+        read_embeddings(path, 3, "t", "mend")
+    write_json(path.with_suffix(".json"), {"texts_sha256": "t", "sha256": file_sha256(path)})
     with pytest.raises(InputError, match="damaged"):
+        read_embeddings(path, 3, "t", "mend")
+
+
+def test_a_card_is_sealed_if_torch_embed_has_written_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    write_embeddings(path, Texts(["a", "b", "c"], "t", "data"), E, {"texts_sha256": "t", "dim": 3})
+    assert read_embeddings(path, 3, "t", "mend").card["dim"] == 3
+    card = path.with_suffix(".json")
+    assert json.loads(card.read_text()) == sealed(json.loads(card.read_text()))
+    card.write_text(card.read_text().replace('"dim": 3', '"dim": 4'))
+    with pytest.raises(InputError, match=r"m\.json: not as it was written; run `mend`"):
         read_embeddings(path, 3, "t", "mend")

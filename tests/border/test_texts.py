@@ -11,6 +11,7 @@ from jaxrec.border.texts import texts_sha256, write_texts
 from jaxrec.data.dataset import Dataset
 from jaxrec.data.features import item_texts
 from jaxrec.data.ids import Ids
+from jaxrec.files import write_json
 from torch_embed import errors
 from torch_embed.files import read_texts
 
@@ -49,6 +50,11 @@ def test_the_hash_is_of_texts_and_ids(synthetic: Dataset) -> None:
 def test_texts_in_another_order_are_refused(synthetic: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "texts.parquet"
     write_texts(path, synthetic, item_texts(synthetic))
+    card = json.loads((tmp_path / "texts.json").read_text())
     pl.read_parquet(path).reverse().write_parquet(path)
+    with pytest.raises(errors.InputError, match=r"texts\.parquet is not as it was written"):
+        read_texts(path)
+    # of an earlier version, which hashed no file
+    write_json(tmp_path / "texts.json", {name: card[name] for name in ("data", "items", "sha256")})
     with pytest.raises(errors.InputError, match="its items are not 0, 1, 2 and so on"):
         read_texts(path)

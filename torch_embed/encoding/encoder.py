@@ -116,6 +116,7 @@ def load_encoder(
     hub_source(model)  # refuses what is no model
     try:
         layout = read_layout(model)
+        layout.refuse_damaged()
         trained = layout.trained
         tokenizer, config = read_tokenizer(layout), read_config(layout.transformer)
         pooling = layout.pooling or _assumed(config)

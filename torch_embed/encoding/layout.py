@@ -12,6 +12,7 @@ from tokenizers import normalizers
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from torch_embed.errors import InputError
+from torch_embed.files import check_files, read_card
 from torch_embed.hub import Place, hub_source, silence, unreadable
 
 POOLING_FLAGS = {
@@ -34,6 +35,8 @@ OF_DOCUMENTS = ("document", "passage", "search_document", "corpus")
 """Names that models give to the prompt of what is searched, as against `query`."""
 COUNT_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
 """Kinds of model whose first position is the one after the padding token's id."""
+TRAINED = "torch_embed.json"
+"""What we write of an encoder that we have fine-tuned."""
 UNLIMITED = 10**7
 """Tokenizers say a larger number where they know of no limit."""
 
@@ -70,8 +73,14 @@ class Layout(NamedTuple):
 
     @property
     def trained(self) -> dict[str, Any]:
-        """What we wrote of it when we fine-tuned it (`torch_embed.json`); empty if we did not."""
-        return (self.adapter or self.transformer).json("torch_embed.json")
+        """What we wrote of it when we fine-tuned it (`TRAINED`); empty if we did not."""
+        return (self.adapter or self.transformer).json(TRAINED)
+
+    def refuse_damaged(self) -> None:
+        """Raise ValueError if a file that we wrote is not as it was written."""
+        path = (self.adapter or self.transformer).file(TRAINED)
+        if path is not None:
+            check_files(path.parent, read_card(path).get("files", {}))
 
     @property
     def lesson(self) -> dict[str, Any]:

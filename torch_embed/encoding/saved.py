@@ -2,7 +2,7 @@
 
 A folder holds a whole model, or an adapter in PEFT's own format; tokenizer; what
 sentence-transformers needs to embed as we do, the layers after the pooling and the prompt included;
-`torch_embed.json`; a model card.
+`torch_embed.json`, which has the hashes of all these, sealed; a model card.
 """
 
 import json
@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from torch_embed.encoding.encoder import Encoder
-from torch_embed.encoding.layout import OTHER_NAMES, POOLING_FLAGS
+from torch_embed.encoding.layout import OTHER_NAMES, POOLING_FLAGS, TRAINED
 from torch_embed.encoding.nf4 import is_nf4
 from torch_embed.encoding.pooling import save_layers
+from torch_embed.files import file_sha256, sealed
 
 SAMPLE = 64
 """Texts that are embedded again."""
@@ -54,11 +55,14 @@ def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any], name: str
         ("1_Pooling/config.json", _pooling_config(encoder)),
         ("sentence_bert_config.json", {"max_seq_length": encoder.max_length}),
         ("config_sentence_transformers.json", prompted if encoder.prompt else {}),
-        ("torch_embed.json", trained | {"card": card}),
     ):
         path = folder / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    written = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in written}
+    whole = sealed(trained | {"card": card, "files": files})
+    (folder / TRAINED).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
     (folder / last).mkdir(exist_ok=True)
     (folder / "README.md").write_text(_model_card(encoder, folder, card, name), encoding="utf-8")
 

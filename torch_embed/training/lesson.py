@@ -3,7 +3,6 @@
 Items and users are positions, in the catalogue and among the users.
 """
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from torch_embed.errors import InputError
-from torch_embed.files import UNREADABLE, read_items
+from torch_embed.files import UNREADABLE, check_files, read_card, read_items
 
 NONE = -1
 
@@ -88,7 +87,8 @@ def read_lesson(folder: Path) -> Lesson:
         InputError: a file is absent or damaged, or names an item that has no text.
     """
     try:
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        card = read_card(folder / "card.json")
+        check_files(folder, card.get("files", {}))
         table = read_items(folder / "texts.parquet", ["text", "plain", "fold"])
         by_pairs, items = card["kind"] is not None, len(table)
         return Lesson(

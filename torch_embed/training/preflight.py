@@ -93,6 +93,20 @@ def bytes_needed(config: PretrainedConfig, plan: Plan) -> int:
     return max(weights + optimiser + plan.micro_tokens * kept * width, 2 * weights)
 
 
+def bytes_kept(model: str, recipe: Recipe) -> int:
+    """What a fine-tuning writes at most: of each fold a checkpoint, its best, the saved encoder.
+
+    Raises:
+        InputError: nobody knows the model's shape.
+    """
+    config = shape_of(model)
+    trained = sum(parameters(config))
+    if recipe.lora is not None:
+        trained = 4 * recipe.lora.rank * config.hidden_size * config.num_hidden_layers
+    checkpoint = 12 * trained  # weights and two moments
+    return recipe.folds * (checkpoint + 8 * trained) + checkpoint
+
+
 def seconds_needed(config: PretrainedConfig, plan: Plan, flops: float | None = None) -> float:
     """How long the steps take at `flops`; by default what this machine's products let expect."""
     linear, _ = parameters(config)

@@ -1,4 +1,7 @@
-"""What a fine-tuning leaves on disk as it goes, in whole files, so that a killed run goes on."""
+"""What a fine-tuning leaves on disk as it goes, in whole files, so that a killed run goes on.
+
+Tensors and figures are in torch's zip files, whose checksums are compared on reading.
+"""
 
 import json
 import shutil
@@ -7,11 +10,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from torch_embed import processes
@@ -35,7 +38,7 @@ class TrainingState:
 
     def base(self, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
         """What `make` gave at the run's beginning: embeddings of the untouched encoder."""
-        path = self.folder / "base.safetensors"
+        path = self.folder / "base.pt"
         if not path.exists():
             E = make()
             if processes.is_first():
@@ -45,17 +48,12 @@ class TrainingState:
 
     def history(self) -> list[dict[str, float]]:
         """Of the epochs so far."""
-        path = self.folder / "history.json"
-        with _refused(path):
-            text = path.read_text(encoding="utf-8") if path.exists() else "[]"
-            there = [dict(epoch) for epoch in json.loads(text)]
-        return processes.share(there)
+        path = self.folder / "history.pt"
+        return processes.share(_load(path)["history"] if path.exists() else [])
 
     def write_history(self, history: list[dict[str, float]]) -> None:
         if processes.is_first():
-            text = json.dumps(history, indent=2)
-            path = self.folder / "history.json"
-            _whole(path, lambda place: place.write_text(text, encoding="utf-8"))
+            _whole(self.folder / "history.pt", partial(torch.save, {"history": history}))
         processes.wait()
 
     def of_fold(self, fold: int) -> dict[str, Any] | None:
@@ -85,7 +83,7 @@ class TrainingState:
             for fold in range(folds):
                 weights = {"weights": _load(self._path(fold))["weights"]}
                 _whole(self._kept / self._path(fold).name, partial(torch.save, weights))
-            for made in self.folder.glob("embeddings*.safetensors"):
+            for made in self.folder.glob("embeddings*.pt"):
                 _whole(self._kept / made.name, partial(shutil.copyfile, made))
         processes.wait()
 
@@ -111,17 +109,21 @@ def clear(folder: Path) -> None:
 
 
 def _embeddings(fold: int | None) -> str:
-    return "embeddings.safetensors" if fold is None else f"embeddings-{fold}.safetensors"
+    return "embeddings.pt" if fold is None else f"embeddings-{fold}.pt"
 
 
 def _load(path: Path) -> dict[str, Any]:
+    """Of a file that is as it was written: torch compares no checksums."""
     with _refused(path):
+        with ZipFile(path) as packed:
+            if (damaged := packed.testzip()) is not None:
+                raise BadZipFile(f"{damaged} has another checksum")
         return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def _read_embeddings(path: Path) -> NDArray[np.float32]:
     with _refused(path):
-        return load_file(path)["embeddings"]
+        return _load(path)["embeddings"].numpy()
 
 
 @contextmanager
@@ -129,7 +131,7 @@ def _refused(path: Path) -> Iterator[None]:
     """Around what reads a file that may be damaged, which can raise anything."""
     try:
         yield
-    except OSError:
+    except (OSError, InputError):
         raise
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -138,7 +140,7 @@ def _refused(path: Path) -> Iterator[None]:
 
 
 def _write_embeddings(path: Path, E: NDArray[np.float32]) -> None:
-    _whole(path, partial(save_file, {"embeddings": E}))
+    _whole(path, partial(torch.save, {"embeddings": torch.from_numpy(E)}))
 
 
 def _whole(path: Path, write: Callable[[Path], Any]) -> None:

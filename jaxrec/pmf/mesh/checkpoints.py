@@ -73,7 +73,9 @@ class OnMesh(NamedTuple):
     def restore(self, state: State) -> tuple[State, list[float]]:
         """The saved state and losses, or `state` and none."""
         if self._first:  # which clears what is of another fit
-            self.checkpoints.saved()
+            saved, _ = self.checkpoints.saved()
+            if saved is not None:
+                self.checkpoints.refuse_damaged()
         self._wait()
         path, losses = self.checkpoints.saved()
         if path is None:
