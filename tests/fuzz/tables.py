@@ -154,7 +154,7 @@ def described(folder: Path) -> Iterator[Attempt]:
     def attempt(draw: Random) -> str:
         names = name if draw.random() < 0.5 else plain_text
         rows = rows_of(draw, names) or [("u", "i", 3.0, 10**9)]
-        called, separator = draw.choice(list(written)), draw.choice(",;" if names else ",")
+        called, separator = draw.choice(list(written)), draw.choice(",;")
         packing = draw.choice(list(PACKED))
         content = PACKED[packing](written[called](rows, separator))
         with tempfile.TemporaryDirectory(dir=folder) as scratch:

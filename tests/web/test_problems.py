@@ -77,7 +77,7 @@ def test_any_request_is_answered_or_refused(hybrid: Service) -> None:
 
 @pytest.mark.parametrize("length", ["²", "9" * 5000, "-1", "1 "])
 def test_a_length_that_is_no_number_is_refused(client: TestClient, length: str) -> None:
-    sent = {"Content-Length": length.encode("latin-1")}
+    sent = {b"Content-Length": length.encode("latin-1")}
     assert client.post("/recommendations", headers=sent).status_code == 413
 
 
