@@ -35,8 +35,7 @@ def refuse_outputs(context: click.Context) -> None:
     """
     options = {_called(option): option for option in context.command.params}
     given = {name: context.params.get(option.name or "") for name, option in options.items()}
-    paths = {name: path for name in READ if (path := given.get(name)) is not None}
-    taken = {real(path): name for name, path in paths.items()}
+    taken = {real(path): name for name in READ if (path := given.get(name)) is not None}
     for name, option in options.items():
         path = given[name]
         if not isinstance(option.type, Output) or path is None:

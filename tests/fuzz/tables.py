@@ -185,4 +185,4 @@ def described(folder: Path) -> Iterator[Attempt]:
 
 def plain_text(draw: Random) -> str:
     """Any text that means itself: what tables strip, or take for nothing, is not at its ends."""
-    return f"m{text(draw, 6)}n".replace("\\", "/")[:900]
+    return f"m{text(draw, 6)[:900]}n".replace("\\", "/")
