@@ -22,6 +22,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -202,8 +203,12 @@ def kills(name: str, count: int, seed: int) -> None:
                 if process.exitcode is not None:
                     break
                 number, done = SIGNALS[done % len(SIGNALS)], done + 1
-                os.kill(process.pid or 0, number)
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(process.pid or 0, number)
                 status, said = ended(process, bench.log)
+                if status == -number != -signal.SIGKILL or "ForkServerProcess" in said:
+                    outcomes["before it began"] += 1
+                    continue
                 outcomes[f"{number.name}: {status}"] += 1
                 if not promised(number, status, said):
                     wrong.append(f"{number.name} gives {status}: {said[-2000:]}")
