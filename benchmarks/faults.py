@@ -7,7 +7,6 @@
 | kills COMMAND   | killed at random moments (SIGKILL, SIGTERM, SIGINT in turn), run again until |
 |                 | it ends by itself, often killed again before; then each file is compared     |
 | steps COMMAND   | ended before its n-th file operation, for every n or a spread; run again     |
-| hosts           | `train-pmf` of two or three processes, of which a random one is killed       |
 | flips           | a bit flipped in a file of a run or model folder: found, or the same answer  |
 
 On small made data; checkpoints are written after every sweep and step. The last line is JSON: what
