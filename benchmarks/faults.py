@@ -52,8 +52,10 @@ class Case(NamedTuple):
 
 
 RUN = "--run", "{work}/run", "--data", "{data}"
-FINETUNE = "--finetune", "--epochs", 2, "--folds", 2, "--batch", 16, "--rate", 0.01
-FINETUNE += "--checkpoint-every", 2
+FINETUNE = (
+    *("--finetune", "--epochs", 2, "--folds", 2, "--batch", 16, "--rate", 0.01),
+    *("--checkpoint-every", 2),
+)
 CASES = {
     "run": Case(
         ("run", *RUN, "--model", "{bert}", "-k", 5, "--trials", 2, *ROWS, "--row", "text",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def fitted(folder: Path) -> None:
 
     while len(losses) < 4:
         reached, losses = reached + 1, [*losses, reached]
-        checkpoints.keep(losses, lambda path, reached=reached: write(path, reached))
+        checkpoints.keep(losses, partial(write, reached=reached))
     write_json(folder / "factors.json", {"reached": reached, "losses": losses})
     checkpoints.clear()
 
