@@ -7,7 +7,6 @@
 | kills COMMAND   | killed at random moments (SIGKILL, SIGTERM, SIGINT in turn), run again until |
 |                 | it ends by itself, often killed again before; then each file is compared     |
 | steps COMMAND   | ended before its n-th file operation, for every n or a spread; run again     |
-| hosts           | `train-pmf` of two or three processes, of which a random one is killed       |
 | flips           | a bit flipped in a file of a run or model folder: found, or the same answer  |
 
 On small made data; checkpoints are written after every sweep and step. The last line is JSON: what
@@ -22,6 +21,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,8 +52,10 @@ class Case(NamedTuple):
 
 
 RUN = "--run", "{work}/run", "--data", "{data}"
-FINETUNE = "--finetune", "--epochs", 2, "--folds", 2, "--batch", 16, "--rate", 0.01
-FINETUNE += "--checkpoint-every", 2
+FINETUNE = (
+    *("--finetune", "--epochs", 2, "--folds", 2, "--batch", 16, "--rate", 0.01),
+    *("--checkpoint-every", 2),
+)
 CASES = {
     "run": Case(
         ("run", *RUN, "--model", "{bert}", "-k", 5, "--trials", 2, *ROWS, "--row", "text",
@@ -202,8 +204,12 @@ def kills(name: str, count: int, seed: int) -> None:
                 if process.exitcode is not None:
                     break
                 number, done = SIGNALS[done % len(SIGNALS)], done + 1
-                os.kill(process.pid or 0, number)
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(process.pid or 0, number)
                 status, said = ended(process, bench.log)
+                if status == -number != -signal.SIGKILL or "ForkServerProcess" in said:
+                    outcomes["before it began"] += 1
+                    continue
                 outcomes[f"{number.name}: {status}"] += 1
                 if not promised(number, status, said):
                     wrong.append(f"{number.name} gives {status}: {said[-2000:]}")

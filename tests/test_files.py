@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from jaxrec.errors import InputError
-from jaxrec.files import is_stream, read_json, whole_file, write_json
+from jaxrec.files import beside, is_stream, read_json, whole_file, write_json
 
 
 def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
@@ -138,3 +138,16 @@ def test_a_file_is_no_stream(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     assert not is_stream(tmp_path / "a")
     assert not is_stream(tmp_path / "absent")
+
+
+def test_what_a_killed_process_was_writing_goes_and_what_a_living_one_writes_stays(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    own = beside(tmp_path / "a.json")
+    for number in (done.pid, os.getppid()):
+        own.with_name(own.name.replace(str(os.getpid()), str(number))).touch()
+    write_json(tmp_path / "a.json", {})
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"a.json", own.name.replace(str(os.getpid()), str(os.getppid()))}

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from click.testing import CliRunner, Result
 
 import cli
 from jaxrec.errors import InputError
+from jaxrec.files import write_json
 from jaxrec.locks import held, of_model, of_run
 
 pytestmark = pytest.mark.usefixtures("small_synthetic")
@@ -97,3 +99,13 @@ def test_what_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "file" / "run"
     with pytest.raises(InputError, match="cannot be written"), held(of_run(folder), folder):
         pass
+
+
+def test_a_folder_that_vanishes_is_said_and_not_made_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with held(of_run(run), run):
+        shutil.rmtree(run)
+        with pytest.raises(InputError, match=r"run was removed while this command wrote into it"):
+            write_json(run / "models" / "a.json", {})
+    assert not run.exists()
+    write_json(run / "a.json", {})  # nobody holds it any more

@@ -279,6 +279,8 @@ def tune(
     if model.text:
         choose_embeddings(run)
     study, path = _study(run, row), run.tuned_path(row)
+    for killed in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(killed.number, state=TrialState.FAIL)  # else it decides what is drawn
     default = {name: model.settings[name] for name in model.space}
     before = study.get_trials(deepcopy=False, states=FINISHED)
     begun = any(trial.params == default for trial in before)

@@ -404,3 +404,43 @@ def test_all_rows_of_a_search_read_the_embeddings_that_were_chosen_before(
     monkeypatch.setattr(tuning, "_refused", lambda run, row: None)
     cards, _ = searched(run, {"pmf+text": 1, "ease+text": 1})
     assert [card["read"] for card in cards.values()] == ["a", "a"]
+
+
+def test_a_killed_search_goes_on_as_an_unbroken_one(
+    run: RunFolder, judged: dict[float, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried(monkeypatch, 600.0)
+    whole = tune(run, "ease", 6)
+    one_more = tuning._one_more
+    for trial in range(5):
+        asked = iter(range(5))
+
+        def dies(study: Any, trials: Trials, trial: int = trial, asked: Any = asked) -> None:
+            if next(asked) == trial:
+                study.ask(tuning._distributions(MODELS["ease"]))  # and is never told
+                raise KeyboardInterrupt
+            one_more(study, trials)
+
+        monkeypatch.setattr(tuning, "_one_more", dies)
+        broken = replace(run, path=run.path.with_name(f"broken-{trial}"))
+        with pytest.raises(KeyboardInterrupt):
+            tune(broken, "ease", 6)
+        monkeypatch.setattr(tuning, "_one_more", one_more)
+        assert tune(broken, "ease", 6) == whole
+        drawn = [
+            [each.params for each in tuning._study(of, "ease").get_trials(states=tuning.FINISHED)]
+            for of in (run, broken)
+        ]
+        assert drawn[0] == drawn[1]
+
+
+def test_a_trial_that_was_changed_is_set_aside(
+    run: RunFolder, judged: dict[float, np.ndarray]
+) -> None:
+    tune(run, "ease", 2)
+    path, said = run.tuned_path("ease").with_suffix(".trials"), list[str]()
+    path.write_text(path.read_text().replace('"values":[0.', '"values":[0.9', 1))
+    assert tune(replace(run, say=said.append), "ease", 2)["trials"] == 2
+    assert said == [
+        f"ease: its earlier trials cannot be read; they are now {path.parent}/ease.damaged"
+    ]

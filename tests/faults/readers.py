@@ -54,7 +54,7 @@ def lists(run: Path, say: Say) -> Any:
 
 def similar(run: Path, say: Say) -> Any:
     there = opened(run, say)
-    model = model_of_train(there, servable(there, "pmf+text"))
+    model = model_of_train(there, servable(there, "pmf"))
     return {row: _told(found) for row, found in model.similar(3, LISTED).items()}
 
 

@@ -20,16 +20,16 @@ def jaxrec(*arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def flipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
-    """A run folder with a search, factors, a score card and a study's files, and a model folder."""
+    """A run folder with a search, factors and a score card, and a model folder."""
     place = tmp_path_factory.mktemp("kept")
     data, work = small_data(place / "data", users=20, items=30), place / "work"
-    run, rows = work / "run", ("--row", "ease", "--row", "pmf", "--row", "pmf+text", "-k", 3)
+    run, rows = work / "run", ("--row", "ease", "--row", "pmf", "-k", 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jaxrec.experiment.rows.SIGNALS", (("ease",), ("rp3beta",)))
         jaxrec("tune", "--run", run, "--data", data, "--row", "ease", "--trials", 2)
         jaxrec("train-pmf", "--run", run, "--factors", 2, "--sweeps", 2)
         jaxrec("eval", "--run", run, *rows, "--row", "hybrid")
-        jaxrec("fit", "--run", run, "--row", "pmf+text", "--out", work / "model")
+        jaxrec("fit", "--run", run, "--row", "pmf", "--out", work / "model")
         yield Kept(work)
 
 

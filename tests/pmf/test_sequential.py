@@ -199,3 +199,26 @@ def test_a_loss_that_is_not_finite_stops_the_fit(synthetic: Dataset) -> None:
         fit_sequential(
             train, STARS, synthetic.users, synthetic.items, factors=2, learning_rate=np.inf
         )
+
+
+def test_a_save_that_is_interrupted_is_not_repeated_over_itself(tmp_path: Path) -> None:
+    checkpoints, written = Checkpoints(tmp_path / "c", {}), list[Path]()
+
+    def interrupted(path: Path) -> None:
+        written.append(path)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.keep([1.0], interrupted)
+    checkpoints.keep([1.0], interrupted)
+    assert len(written) == 1
+
+
+def test_a_checkpoint_that_was_changed_is_refused(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", {})
+    checkpoints.save({"U": np.ones(4)}, [1.0])
+    checkpoints.refuse_damaged()
+    largest = max((tmp_path / "c").rglob("d/*"), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match=r"not as it was written; delete .*c, and the fit begins"):
+        checkpoints.refuse_damaged()
