@@ -78,3 +78,18 @@ def test_padding_is_bounded_on_a_power_law() -> None:
         slots = sum(part.columns.size for parts in shards for part in parts)
         assert slots <= 1.25 * len(of)
         assert max(len(parts) for parts in shards) <= 7  # compiled shapes
+
+
+def test_vectors_of_one_length_keep_their_order() -> None:
+    """Else their places, and so last digits, would hang on NumPy's version and processor."""
+    of = np.random.default_rng(0).integers(0, 500, 2_000).astype(np.int32)
+    lengths = np.bincount(of, minlength=500)
+    by_hand = sorted(range(500), key=lambda vector: -lengths[vector])
+    assert order_vectors(of, 500, empty=True).vectors.tolist() == by_hand
+
+
+def test_what_a_user_rated_twice_has_two_slots() -> None:
+    twice, targets = np.zeros(2, np.int32), np.array([1.0, 0.5])
+    how = {"workers": 1, "single": True}
+    shards = lay_out(twice, twice, targets, np.ones(2), np.array([2]), **how)  # type: ignore[arg-type]
+    assert entries(shards) == [(0, 0, 1.0, 0.5), (0, 0, 1.0, 1.0)]
