@@ -203,19 +203,20 @@ class Fault:
         if name != self.name:
             return None
         loader = SourceFileLoader(name, str(self.path))
-        loader.get_code = lambda _name: compile(self.tree, str(self.path), "exec")  # type: ignore[method-assign]
+        code = compile(self.tree, str(self.path), "exec")
+        loader.get_code = lambda fullname: code  # type: ignore[method-assign]
         return spec_from_loader(name, loader)
 
 
 class First:
     """A plugin of pytest: what has killed most comes first, then what takes least."""
 
-    def __init__(self, kills: Counter[str], seconds: Counter[str], told: Path):
+    def __init__(self, kills: Counter[str], seconds: dict[str, float], told: Path):
         self.kills, self.seconds, self.told = kills, seconds, told
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: (-self.kills[item.nodeid], self.seconds[item.nodeid]))
+        items.sort(key=lambda item: (-self.kills[item.nodeid], self.seconds.get(item.nodeid, 0)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         with self.told.open("a") as told:
@@ -227,7 +228,8 @@ class Bench:
 
     def __init__(self, tests: str, scratch: Path):
         self.tests, self.said, self.told = tests, scratch / "said", scratch / "told"
-        self.kills, self.seconds = Counter[str](), Counter[str]()
+        self.kills = Counter[str]()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.limit = 1800.0
 
     def unhurt(self) -> None:
@@ -282,7 +284,7 @@ class Bench:
         os.dup2(words, 2)
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
         if fault is not None:
-            sys.meta_path.insert(0, fault)  # type: ignore[arg-type]
+            sys.meta_path.insert(0, fault)
         first = First(self.kills, self.seconds, self.told)
         options = ["-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
         os._exit(pytest.main([*options, *self.tests.split()], [first]))

@@ -95,7 +95,16 @@ def cell(name: str, wheel: Path, scratch: Path) -> dict[str, str]:
     uv = [sys.executable, "-m", "uv"]
     step("environment", *uv, "venv", "-q", "--python", interpreter(version), "env", folder=scratch)
     python = scratch / "env" / "bin" / "python"
-    install = [*uv, "pip", "install", "-q", "--python", python, "--only-binary", ":all:"]
+    install: list[str | Path] = [
+        *uv,
+        "pip",
+        "install",
+        "-q",
+        "--python",
+        python,
+        "--only-binary",
+        ":all:",
+    ]
     if kind == "lowest":
         install += ["--resolution", "lowest-direct"]
     elif kind.startswith("jax"):
