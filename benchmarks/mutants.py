@@ -203,7 +203,8 @@ class Fault:
         if name != self.name:
             return None
         loader = SourceFileLoader(name, str(self.path))
-        loader.get_code = lambda _name: compile(self.tree, str(self.path), "exec")  # type: ignore
+        code = compile(self.tree, str(self.path), "exec")
+        loader.get_code = lambda fullname: code  # type: ignore[method-assign]
         return spec_from_loader(name, loader)
 
 
@@ -215,7 +216,7 @@ class First:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: (-self.kills[item.nodeid], self.seconds[item.nodeid]))
+        items.sort(key=lambda item: (-self.kills[item.nodeid], self.seconds.get(item.nodeid, 0)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         with self.told.open("a") as told:
@@ -227,7 +228,8 @@ class Bench:
 
     def __init__(self, tests: str, scratch: Path):
         self.tests, self.said, self.told = tests, scratch / "said", scratch / "told"
-        self.kills, self.seconds = Counter[str](), defaultdict[str, float](float)
+        self.kills = Counter[str]()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.limit = 1800.0
 
     def unhurt(self) -> None:

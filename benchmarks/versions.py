@@ -27,9 +27,11 @@ CELLS = [
     "3.11-newest",
     "3.12-lowest",
     "3.12-jax0.11",
+    "3.12-jax0.12",
     "3.12-newest",
     "3.13-lowest",
     "3.13-jax0.11",
+    "3.13-jax0.12",
     "3.13-newest",
 ]
 TESTS = [

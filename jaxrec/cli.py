@@ -4,9 +4,10 @@ A link would do, but Windows checks out none.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import click
+if TYPE_CHECKING:
+    from cli import main as main
 
-main: click.Group
 _beside = Path(__file__).parent.parent / "cli.py"
 exec(compile(_beside.read_text("utf-8"), _beside, "exec"))

@@ -13,8 +13,8 @@ FEW, MANY = 5_500, 9_000
 """Users, and as many items: 51 million more pairs of one with the other. Blocks of users are as
 large as they get with the few already, and the users too many to be drawn anew."""
 INTERACTIONS = 45_000
-MOST = 0.75
-"""Bytes for each pair more: a boolean takes 1, and what grows with users or items a few tenths."""
+MOST = 2.0
+"""Bytes for each pair more: single precision takes 4, and peaks of like runs differ by up to 1."""
 PEAK = Path("/proc/self/clear_refs")
 # in one process, so that JAX starts and compiles once; 5 sets the peak to what is held now
 PROGRAM = """

@@ -87,3 +87,18 @@ def test_on_an_accelerator_a_vector_alone_takes_its_own_room() -> None:
     of = np.zeros(20, np.int32)
     (parts,) = lay_out(of, of, ones, ones, np.array([20]), workers=1, single=False, few_shapes=True)
     assert sum(part.columns.size for part in parts) == 32
+
+
+def test_vectors_of_one_length_keep_their_order() -> None:
+    """Else their places, and so last digits, would hang on NumPy's version and processor."""
+    of = np.random.default_rng(0).integers(0, 500, 2_000).astype(np.int32)
+    lengths = np.bincount(of, minlength=500)
+    by_hand = sorted(range(500), key=lambda vector: -lengths[vector])
+    assert order_vectors(of, 500, empty=True).vectors.tolist() == by_hand
+
+
+def test_what_a_user_rated_twice_has_two_slots() -> None:
+    twice, targets = np.zeros(2, np.int32), np.array([1.0, 0.5])
+    how = {"workers": 1, "single": True}
+    shards = lay_out(twice, twice, targets, np.ones(2), np.array([2]), **how)  # type: ignore[arg-type]
+    assert entries(shards) == [(0, 0, 1.0, 0.5), (0, 0, 1.0, 1.0)]

@@ -12,10 +12,6 @@ from jaxrec.pmf.half_sweep import Held, Vector, rows_of, solve_vectors
 from jaxrec.pmf.mesh.layout import Rows
 from jaxrec.pmf.mesh.passes import Kernel, padded, solve_by_passes, sums_of
 
-UNMARKED = (0, 11)
-"""The JAX from which on the compiler ends the process at a loop of the items' half that is marked
-to be compiled into one function (see `jaxrec.pmf.half_sweep`)."""
-
 
 class How(NamedTuple):
     """What a program is compiled for."""
@@ -125,7 +121,7 @@ def solve_items(
     V: Array, rows: Rows, U: Array, live: Array, pairs: Held, relaxation: Array, *, how: How
 ) -> tuple[Array, Array, Array]:
     """Move every item's vector; user vectors stay where they are. Arguments as `solve_users`."""
-    one_function = _is_cpu(how.mesh) and jax.__version_info__ < UNMARKED
+    one_function = _is_cpu(how.mesh)
 
     def on_device(
         V: Array, rows: Rows, U: Array, live: Array, pairs: Held, relaxation: Array
