@@ -73,11 +73,13 @@ def step(name: str, *command: str | Path, folder: Path) -> str:
 
 
 def interpreter(version: str) -> str:
-    """Where a Python of that version is.
+    """Where a Python of that version is: this one, pyenv's, or one on the path.
 
     Raises:
         Failed: nowhere.
     """
+    if version == "{}.{}".format(*sys.version_info):
+        return sys.executable
     pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
     there = str(pyenv[-1]) if pyenv else shutil.which(f"python{version}")
     if there is None:

@@ -130,9 +130,9 @@ def test_factors_of_other_data_are_refused(run: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "experiment.json is damaged"),
+        ("{}", "experiment.json: damaged, data is missing"),
         ("[", "not valid JSON"),
-        ('{"protocol": "strict"}', "is damaged"),
+        ('{"protocol": "strict"}', "experiment.json: damaged"),
     ],
 )
 def test_a_damaged_experiment_is_one_line(run: RunFolder, content: str, message: str) -> None:

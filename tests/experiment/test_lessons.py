@@ -1,5 +1,6 @@
 """What reaches an encoder's training, and what must not."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,11 @@ def test_a_damaged_lesson_is_named(tmp_path: Path) -> None:
     write_lesson(run, tmp_path, "honest", LessonSettings("liked", per_user=2))
     texts = pl.read_parquet(tmp_path / "texts.parquet")
     texts[: len(texts) // 2].write_parquet(tmp_path / "texts.parquet")
+    with pytest.raises(errors.InputError, match=r"texts\.parquet is not as it was written"):
+        read_lesson(tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    by_hand = {name: of for name, of in card.items() if name not in ("files", "seal")}
+    (tmp_path / "card.json").write_text(json.dumps(by_hand))
     with pytest.raises(errors.InputError, match="which has no text"):
         read_lesson(tmp_path)
     texts.reverse().write_parquet(tmp_path / "texts.parquet")
