@@ -2,7 +2,7 @@
 
 A folder holds a whole model, or an adapter in PEFT's own format; tokenizer; what
 sentence-transformers needs to embed as we do, the layers after the pooling and the prompt included;
-`torch_embed.json`, which has the hashes of all these, sealed; a model card.
+`torch_embed.json`, which has the hashes of all these, sealed; and a model card, which has none.
 """
 
 import json
@@ -23,6 +23,8 @@ from torch_embed.encoding.nf4 import is_nf4
 from torch_embed.encoding.pooling import save_layers
 from torch_embed.files import file_sha256, sealed
 
+MODEL_CARD = "README.md"
+"""As the hub calls it; PEFT writes one as well."""
 SAMPLE = 64
 """Texts that are embedded again."""
 EXACT_NOISE, NOISE = 1e-4, 1e-2
@@ -59,12 +61,14 @@ def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any], name: str
         path = folder / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    # but for the model card, which is for people, to be written and rewritten
     written = sorted(path for path in folder.rglob("*") if path.is_file())
+    written = [path for path in written if path != folder / MODEL_CARD]
     files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in written}
     whole = sealed(trained | {"card": card, "files": files})
     (folder / TRAINED).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
     (folder / last).mkdir(exist_ok=True)
-    (folder / "README.md").write_text(_model_card(encoder, folder, card, name), encoding="utf-8")
+    (folder / MODEL_CARD).write_text(_model_card(encoder, folder, card, name), encoding="utf-8")
 
 
 def _pooling_config(encoder: Encoder) -> dict[str, Any]:
