@@ -135,8 +135,9 @@ def test_what_is_to_be_deleted_is_made_again(run: Path) -> None:
     command = ("train-pmf", "--run", run, "--factors", 3, "--sweeps", 2)
     result = jaxrec(*command)
     assert f"{run / name}: not valid JSON" in result.output
-    assert result.output.endswith("; delete it and make it again\n")
-    (run / name).unlink()
+    folder = (run / name).parent
+    assert result.output.endswith(f"; delete {folder}, and the fit begins anew\n")
+    shutil.rmtree(folder)
     done(*command)
 
 
