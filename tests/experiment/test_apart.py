@@ -20,7 +20,7 @@ from jaxrec.experiment.folder import RunFolder, open_run
 from jaxrec.experiment.rows import Row
 from jaxrec.experiment.scoring import Fusion, _curves_for
 from jaxrec.experiment.study import adopt_taught
-from jaxrec.files import read_json, write_json
+from jaxrec.files import read_json, sealed, write_json
 from tests.tiny_models import tiny_bert
 from torch_embed.encoding.adapters import trainable
 from torch_embed.encoding.encoder import load_encoder
@@ -172,7 +172,7 @@ def test_embeddings_made_before_are_refused_and_made_again(planted: RunFolder) -
     older = {name: value for name, value in card.items() if name != "folds_sha256"}
     others = card | {"training": card["training"] | {"blind": {"of another version": 0}}}
     for said in (older, others):
-        path.write_text(json.dumps(said))
+        path.write_text(json.dumps(sealed(said)))
         for split in (planted.protocol.split, splits_of(planted)[0]):
             with pytest.raises(InputError, match="learned from the ratings on which") as refused:
                 evidence(planted, split, "text")
