@@ -66,7 +66,7 @@ def check_there(path: Path) -> None:
     Without this the folder would be made again, with the half of what it had.
     """
     for lock in HELD:
-        if not lock.exists() and lock.parent in Path(os.path.realpath(path)).parents:
+        if not lock.exists() and lock.parent in real(path).parents:
             raise InputError(
                 f"{lock.parent} was removed while this command wrote into it; give it again"
             )

@@ -36,7 +36,7 @@ def test_inspect_says_what_it_understood_and_writes_it_down(tmp_path: Path) -> N
     assert found["feedback"] == "stars"
     assert found["protocols"]["strict"]["users_evaluated"] > 20
     assert 'text = "{title} {authors}"  # what an encoder reads' in out.read_text()
-    again = jaxrec("data", "inspect", out, "--json", machine)
+    again = jaxrec("data", "inspect", out, "--json", machine, "--out", tmp_path / "again.toml")
     assert again.exit_code == 0, again.output
     assert json.loads(machine.read_text()) == found | {"source": str(out), "files_not_read": []}
 

@@ -53,7 +53,7 @@ class Rules:
     by_user: bool = False
     """Is each user cut by herself, whoever else there is? So do several processes, each its own."""
     uncut: str | None = None
-    """What is missing where nothing can be held out of any data, if that may be."""
+    """What data lack of which nothing can be held out, where that may be: they are refused."""
     as_published: bool = False
     """Is it the published table's, with its rows, fusion, ideal and order of equal scores?"""
 

@@ -30,8 +30,8 @@ LONG = 64
 TILE_SLOTS = 2**22
 """On an accelerator a tile takes vectors (a power of 4) whose ratings fill at most a quarter of so
 many slots, or of as many as there are ratings."""
-LEAST_SLOTS = 14
-"""The logarithm, to base 2, of the slots of a tile where ratings are fewer."""
+LEAST_SLOTS = 2**14
+"""Of a tile, where ratings are fewer."""
 MOST_VECTORS = 4**8
 
 
@@ -203,7 +203,8 @@ def _plan(lengths: NDArray[np.int64]) -> list[tuple[int, int, int]]:
 
     A chunk of all vectors is at most a sixteenth of a tile's slots: large steps, yet less padding.
     """
-    slots = min(TILE_SLOTS, 1 << max(int(lengths.sum()).bit_length() - 1, LEAST_SLOTS))
+    as_many = 1 << max(int(lengths.sum()).bit_length() - 1, 0)
+    slots = min(TILE_SLOTS, max(as_many, LEAST_SLOTS))
     plan, lo = [], 0
     tile_vectors = 1
     while lo < len(lengths):
