@@ -93,11 +93,6 @@ CASES = {
              "--trials", 0, "-k", 5, "--row", "ease", "--row", "popularity"),
         ),
     ),
-    "add-items": Case(
-        ("model", "add-items", "--model", "{work}/model", "{data}/new.csv"),
-        ((*EVAL, "--row", "ease", "--row", "pmf+text"),
-         ("fit", "--run", "{work}/run", "--row", "pmf+text", "--out", "{work}/model")),
-    ),
 }  # fmt: skip
 """By name. What is in braces is filled in."""
 
