@@ -1,17 +1,31 @@
 """How a command ends that is told to: by one line and status 130 (Ctrl-C) or 143 (SIGTERM).
 
 It is told at any moment: while packages are imported, or while compiled code calls back, which
-makes an error of its own of what a handler raises. So it is remembered that it was told.
+makes an error of its own of what a handler raises. So it is remembered that it was told. What is
+raised while the garbage collector calls back (into JAX, each time), or in a destructor, Python
+prints and drops; so it is raised once more.
 """
 
+import _thread
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from sys import UnraisableHookArgs
 
 GOES_ON = "the same command goes on from here"
+LINE = f"jaxrec: interrupted; {GOES_ON}"
+PAUSE = 0.05
+"""Seconds after which what was dropped is raised once more."""
 _told: list[int] = []
 """The signals so far."""
 
@@ -29,33 +43,75 @@ def status() -> int:
 @contextmanager
 def told_to_end() -> Iterator[None]:
     """Around a whole command; what is around it already counts."""
+    outermost = signal.getsignal(signal.SIGINT) is not _tell
+    listens = outermost and threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in _numbers()} if listens else {}
+    hook = sys.unraisablehook
     try:
-        if signal.getsignal(signal.SIGINT) is _tell:
-            listened = []
-        else:
-            # who launches several processes ends them all by SIGTERM, and one may wait for another
-            alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-            numbers = [signal.SIGINT, signal.SIGTERM] if alone else [signal.SIGINT]
-            listened = [(number, signal.signal(number, _tell)) for number in numbers]
-    except ValueError:  # of a thread, which is told nothing
-        listened = []
-    try:
+        if listens:
+            listen(before)
         yield
     except BaseException as error:
         mistaken = not isinstance(error, KeyboardInterrupt) and not _told
-        if not listened or mistaken or (isinstance(error, SystemExit) and error.code == status()):
+        if not listens or mistaken or (isinstance(error, SystemExit) and error.code == status()):
             raise
-        for number, _ in listened:
+        for number in before:
             signal.signal(number, signal.SIG_IGN)
-        print(f"jaxrec: interrupted; {GOES_ON}", file=sys.stderr, flush=True)
+        print(LINE, file=sys.stderr, flush=True)
         sys.exit(status())
     finally:
-        for number, before in listened:
-            signal.signal(number, before)
-        if listened:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if listens:
+            sys.unraisablehook = hook
             _told.clear()
+
+
+def listen(numbers: Iterable[int]) -> None:
+    """From now on these signals raise KeyboardInterrupt where it is not dropped."""
+    for number in numbers:
+        signal.signal(number, _tell)
+    sys.unraisablehook = partial(_dropped, sys.unraisablehook)
+
+
+def end_when_told() -> None:
+    """From now on, but within `told_to_end`, a signal ends this process at once, by the line."""
+    for number in _numbers():
+        signal.signal(number, _end)
+
+
+def _numbers() -> list[int]:
+    # who launches several processes ends them all by SIGTERM, and one may wait for another
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    return [signal.SIGINT, signal.SIGTERM] if alone else [signal.SIGINT]
 
 
 def _tell(number: int, frame: FrameType | None) -> None:
     _told.append(number)
     raise KeyboardInterrupt
+
+
+def _dropped(otherwise: "Callable[[UnraisableHookArgs], object]", it: "UnraisableHookArgs") -> None:
+    """What Python does with an exception that nobody can catch."""
+    if _told and it.exc_type is KeyboardInterrupt:
+        # a bare thread: whoever is interrupted here may hold a lock of `threading`
+        _thread.start_new_thread(_tell_again, (threading.get_ident(), _told[0]))
+    else:
+        otherwise(it)
+
+
+def _tell_again(main: int, number: int) -> None:
+    time.sleep(PAUSE)
+    if not _told:
+        return
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, number)  # wakes it, too
+    else:
+        _thread.interrupt_main(signal.Signals(number))
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    with suppress(OSError, RuntimeError, ValueError):  # it may be flushed, or closed
+        sys.stdout.flush()
+    os.write(2, f"{LINE}\n".encode())
+    os._exit(128 + number)

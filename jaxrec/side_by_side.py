@@ -24,6 +24,7 @@ from queue import Empty, SimpleQueue
 from typing import IO, Any, Literal, NamedTuple
 
 from jaxrec.errors import InputError
+from jaxrec.interruption import listen
 
 CONFINES = hasattr(os, "sched_setaffinity")
 """Does the system confine a process to cores? macOS and Windows do not."""
@@ -202,7 +203,7 @@ def serve() -> None:
         if CONFINES:
             os.sched_setaffinity(0, place)  # before a library counts the cores
         work, shared = pickle.loads(pickle.load(heard))
-        signal.signal(signal.SIGTERM, _leave)
+        listen([signal.SIGTERM])
         jobs: SimpleQueue[str | None] = SimpleQueue()
         threading.Thread(target=_hear, args=(heard, jobs), daemon=True).start()
         while (job := jobs.get()) is not None:
@@ -223,10 +224,6 @@ def _hear(heard: IO[bytes], jobs: SimpleQueue) -> None:
     _thread.interrupt_main(signal.SIGTERM)
     time.sleep(GRACE)
     os._exit(0)
-
-
-def _leave(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _portable(error: Exception) -> Exception:

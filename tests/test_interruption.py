@@ -13,7 +13,7 @@ import cli
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 TOLD = """
-import signal, sys
+import atexit, gc, signal, sys, time
 from jaxrec import __main__ as program
 from jaxrec.models.registry import MODELS
 
@@ -39,10 +39,21 @@ def swallowed(*_):
     except KeyboardInterrupt:
         raise ValueError("a library's own") from None
 
+def dropped(*_):
+    def collecting(*_):
+        gc.callbacks.remove(collecting)
+        tell()
+    gc.callbacks.append(collecting)
+    gc.collect()
+    time.sleep(3600)
+
 if moment == "import":
     sys.meta_path.insert(0, Importing())
+elif moment == "afterwards":
+    atexit.register(tell)
 else:
-    learn = {"fit": tell, "callback": within_compiled_code, "library": swallowed}[moment]
+    learn = {"fit": tell, "callback": within_compiled_code, "library": swallowed,
+             "collector": dropped}[moment]
     MODELS["rp3beta"] = MODELS["rp3beta"]._replace(learn=learn)
 program.main()
 """
@@ -56,6 +67,10 @@ program.main()
         ("fit", signal.SIGTERM, 143),
         ("callback", signal.SIGINT, 130),
         ("library", signal.SIGTERM, 143),
+        ("collector", signal.SIGINT, 130),
+        ("collector", signal.SIGTERM, 143),
+        ("afterwards", signal.SIGINT, 130),
+        ("afterwards", signal.SIGTERM, 143),
     ],
 )
 def test_a_command_ends_by_the_status_of_what_it_was_told(
@@ -64,7 +79,7 @@ def test_a_command_ends_by_the_status_of_what_it_was_told(
     done = subprocess.run(
         [sys.executable, "-c", TOLD, moment, str(int(number)), "eval", "--data", "synthetic", "-q",
          "--run", str(tmp_path / "run"), "--row", "rp3beta"],
-        cwd=Path(cli.__file__).parent, capture_output=True, text=True,
+        cwd=Path(cli.__file__).parent, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
     last = done.stderr.splitlines()[-1]

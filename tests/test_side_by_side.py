@@ -1,5 +1,6 @@
 """Jobs in processes of their own: what they answer, what one that fails costs, what ends them."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -40,6 +41,10 @@ def answer(shared: int, job: str, tell: Callable[[Any], None]) -> Any:
         raise InputError(f"no {job}")
     if job == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if job == "drop":  # the collector calls back, and Python drops what is raised there
+        gc.callbacks.append(lambda *_: signal.raise_signal(signal.SIGTERM))
+        gc.collect()
+        signal.pause()
     if job == "print":
         os.write(1, b"a library speaks")
     while job.startswith("wait"):
@@ -92,6 +97,14 @@ def test_a_job_that_fails_or_whose_process_is_killed_costs_no_other() -> None:
     assert kinds["raise"] == kinds["die"] == ("failed", InputError)
     assert str(found["raise"][1]) == "no raise"
     assert str(found["die"][1]).startswith("its process was ended (Killed)")
+
+
+def test_a_process_ends_that_is_told_to_while_the_collector_calls_back(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    kind, why = ends(["drop"], [cores()[:1]])["drop"]
+    assert (kind, str(why)) == ("failed", "its process has ended with status 0")
+    assert capfd.readouterr().err == ""
 
 
 def test_none_is_under_way_once_it_is_closed() -> None:
