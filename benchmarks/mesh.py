@@ -1,13 +1,14 @@
 """What a fit over a mesh takes beside one on cores. Run: python benchmarks/mesh.py MEASURE
 
-| measure | what                                                                               |
-|---------|------------------------------------------------------------------------------------|
+| measure | what                                                                                  |
+|---------|---------------------------------------------------------------------------------------|
 | time    | a sweep of the large matrix, 64 factors: 2 processes of one device and one core each, |
-|         | beside the cores of one process                                                    |
-| memory  | the most that any of 4 processes holds of it, beside one process on cores          |
-| devices | a sweep at fixed work a device, 20,000 users of the same items, on 1, 2, 4 and 8    |
-|         | devices of one process: seconds, processor seconds a device, and what of both the   |
-|         | collectives take that `jaxrec.pmf.mesh.traffic` counts, run alone                   |
+|         | beside the cores of one process                                                       |
+| memory  | the most that any of 4 processes holds of it, beside one process on cores             |
+| devices | a sweep at fixed work a device, 60,000 users of the same items, on 1, 2, 4 and 8      |
+|         | devices of one process: seconds, processor seconds a device, and what of both the     |
+|         | collectives take that `jaxrec.pmf.mesh.traffic` counts, run alone. What is done to    |
+|         | item vectors they share: with few users a device has less to do, the more there are   |
 
 Every process is new, reads its own users alone, and pins itself to its share of the cores. Fits on
 cores and on the mesh take turns.
@@ -32,7 +33,7 @@ from large import ITEMS, USERS, power_law
 SWEEPS = 4
 TURNS = 3
 DEVICES = (1, 2, 4, 8)
-USERS_OF_ONE = 20_000
+USERS_OF_ONE = 60_000
 
 
 def fit_alone(path: str, port: int, processes: int, process: int) -> None:

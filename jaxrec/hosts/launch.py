@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
 from typing import IO, NamedTuple, NoReturn
 
@@ -106,6 +106,7 @@ def joined(place: Place) -> Iterator[None]:
         os.close(alive[0])
         _watch(child, place, log)
     os.close(alive[1])
+    os.setpgid(0, 0)  # a terminal tells the parent alone, which passes it on
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it may wait for another process
     threading.Thread(target=_end_with, args=(alive[0],), daemon=True).start()
     # C++ speaks to descriptors: it is heard only where something went wrong
@@ -201,8 +202,13 @@ def _end_wrongly(error: BaseException, place: Place) -> NoReturn:
 
 def _watch(child: int, place: Place, log: IO[bytes]) -> NoReturn:
     """End as the child ends; say who has died, if that is why."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the child, too
-    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
+
+    def pass_on(number: int, frame: object) -> None:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(child, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, pass_on)
     _, ended = os.waitpid(child, 0)
     status = os.waitstatus_to_exitcode(ended)
     log.seek(0)
@@ -231,8 +237,8 @@ def alone(place: Place) -> str:
     """What to say where the others have not come, in a line."""
     at = "" if place.coordinator is None else f" at {place.coordinator}"
     return (
-        f"process {place.process} has not met the others{at} within {MEETING} s; is each of the"
-        f" {place.processes} started, and may its port be reached?"
+        f"process {place.process} has not met the others{at}, for whom it waits {MEETING} s at"
+        f" most; is each of the {place.processes} started, and may its port be reached?"
     )
 
 

@@ -42,6 +42,8 @@ with joined(place):
     while sys.argv[4:]:
         if together(1) and sys.argv[4] == str(place.process):
             os.kill(os.getppid(), signal.SIGKILL)
+        if sys.argv[4] == f"interrupt {place.process}":
+            os.kill(os.getppid(), signal.SIGINT)
 """
 
 
@@ -62,6 +64,13 @@ def test_a_killed_process_ends_the_others_with_a_line_that_names_it(killed: int)
         assert heard == "heard"
         assert line.startswith(f"jaxrec: process {killed} of 3 has died; start all 3 again")
         assert f"here, process {process}: `jaxrec localhost:" in line
+
+
+def test_an_interrupted_process_ends_and_the_other_names_it() -> None:
+    """As a launcher interrupts it: what it has started hears of it, and nobody else."""
+    first, second = ends_of(start(2, PROGRAM, "interrupt 1"))
+    assert (first[0], second[0]) == (LOST, 130)
+    assert "process 1 of 2 has died" in first[2]
 
 
 def test_others_who_never_come_are_not_told_dead() -> None:
