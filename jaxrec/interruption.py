@@ -3,7 +3,8 @@
 It is told at any moment: while packages are imported, or while compiled code calls back, which
 makes an error of its own of what a handler raises. So it is remembered that it was told. What is
 raised while the garbage collector calls back (into JAX, each time), or in a destructor, Python
-prints and drops; so it is raised once more.
+prints and drops; what is raised while a compiled package imports NumPy, that package prints. So it
+is raised once more.
 """
 
 import _thread
@@ -14,12 +15,10 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from sys import UnraisableHookArgs
 
 GOES_ON = "the same command goes on from here"
@@ -46,7 +45,7 @@ def told_to_end() -> Iterator[None]:
     outermost = signal.getsignal(signal.SIGINT) is not _tell
     listens = outermost and threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in _numbers()} if listens else {}
-    hook = sys.unraisablehook
+    hooks = sys.unraisablehook, sys.excepthook
     try:
         if listens:
             listen(before)
@@ -63,7 +62,7 @@ def told_to_end() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         if listens:
-            sys.unraisablehook = hook
+            sys.unraisablehook, sys.excepthook = hooks
             _told.clear()
 
 
@@ -71,7 +70,19 @@ def listen(numbers: Iterable[int]) -> None:
     """From now on these signals raise KeyboardInterrupt where it is not dropped."""
     for number in numbers:
         signal.signal(number, _tell)
-    sys.unraisablehook = partial(_dropped, sys.unraisablehook)
+    unraisable, printed = sys.unraisablehook, sys.excepthook
+
+    def drop(it: "UnraisableHookArgs") -> None:
+        if not _dropped(it.exc_type):
+            unraisable(it)
+
+    def print_and_drop(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        if not _dropped(kind):
+            printed(kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = drop, print_and_drop
 
 
 def end_when_told() -> None:
@@ -91,13 +102,13 @@ def _tell(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _dropped(otherwise: "Callable[[UnraisableHookArgs], object]", it: "UnraisableHookArgs") -> None:
-    """What Python does with an exception that nobody can catch."""
-    if _told and it.exc_type is KeyboardInterrupt:
-        # a bare thread: whoever is interrupted here may hold a lock of `threading`
-        _thread.start_new_thread(_tell_again, (threading.get_ident(), _told[0]))
-    else:
-        otherwise(it)
+def _dropped(kind: type[BaseException]) -> bool:
+    """Raise what nobody could catch once more, if it was the order to end."""
+    if not (_told and issubclass(kind, KeyboardInterrupt)):
+        return False
+    # a bare thread: whoever is interrupted here may hold a lock of `threading`
+    _thread.start_new_thread(_tell_again, (threading.get_ident(), _told[0]))
+    return True
 
 
 def _tell_again(main: int, number: int) -> None:

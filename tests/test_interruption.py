@@ -47,13 +47,20 @@ def dropped(*_):
     gc.collect()
     time.sleep(3600)
 
+def printed(*_):
+    try:
+        tell()
+    except KeyboardInterrupt:  # as `import_array` of NumPy does within a compiled package
+        sys.excepthook(*sys.exc_info())
+    time.sleep(3600)
+
 if moment == "import":
     sys.meta_path.insert(0, Importing())
 elif moment == "afterwards":
     atexit.register(tell)
 else:
     learn = {"fit": tell, "callback": within_compiled_code, "library": swallowed,
-             "collector": dropped}[moment]
+             "collector": dropped, "printed": printed}[moment]
     MODELS["rp3beta"] = MODELS["rp3beta"]._replace(learn=learn)
 program.main()
 """
@@ -69,6 +76,7 @@ program.main()
         ("library", signal.SIGTERM, 143),
         ("collector", signal.SIGINT, 130),
         ("collector", signal.SIGTERM, 143),
+        ("printed", signal.SIGINT, 130),
         ("afterwards", signal.SIGINT, 130),
         ("afterwards", signal.SIGTERM, 143),
     ],
