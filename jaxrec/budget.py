@@ -14,16 +14,20 @@ from jaxrec.errors import InputError
 
 SHARE = 4
 """By default a row gets so many-th part of the machine's memory."""
+M_MMAP_THRESHOLD = -3
+"""As malloc.h has it: what takes as many bytes is mapped on its own."""
 GROUPS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"
 """Where Linux says what a container may use."""
 
 
-def give_back() -> None:
-    """Let the system have memory again that is free; the GNU C library keeps what arrays of up to
-    32 MB took, in case that more of them come.
+def give_back_at_once() -> None:
+    """From now on the system gets the memory of an array of a megabyte or more when it is freed.
+
+    The GNU C library learns to keep what arrays of up to 32 MB took, in case that more of them
+    come, and holes are left between those that last.
     """
-    if sys.platform == "linux":
-        getattr(ctypes.CDLL(None), "malloc_trim", lambda _: 0)(0)  # other C libraries have none
+    if sys.platform == "linux":  # other C libraries than GNU's have no such option
+        getattr(ctypes.CDLL(None), "mallopt", lambda option, value: 0)(M_MMAP_THRESHOLD, 2**20)
 
 
 class Cost(NamedTuple):

@@ -8,7 +8,7 @@ from jax import Array
 from jax.experimental import multihost_utils
 from numpy.typing import NDArray
 
-from jaxrec.budget import give_back
+from jaxrec.budget import give_back_at_once
 from jaxrec.devices import Mesh
 from jaxrec.errors import InputError
 from jaxrec.pmf.half_sweep import RELAXATION, STEPS, Held, over_all_pairs
@@ -41,6 +41,7 @@ def fit_on(
     dtype = dtype_of(settings)
     if not mesh.summed(np.array([len(observed.users)]))[0]:
         raise InputError("there are no observed pairs to learn from")
+    give_back_at_once()
     layout = lay_out_on(mesh, observed, shape, settings, means, dtype, gathered)
     users, items = layout.users, layout.items
     start = np.zeros((len(users.order.vectors), layout.columns), dtype)
@@ -56,6 +57,7 @@ def fit_on(
     if prior is not None:
         rows = rows._replace(mean=V)  # nothing, until there is a V to learn W of
     V, _, _ = fit.items(V, rows, U, relaxation=1.0)
+    del start, U
 
     def sweep(state: State) -> tuple[State, float]:
         U, _, penalty = fit.users(state)
@@ -65,7 +67,6 @@ def fit_on(
             rows = rows._replace(mean=mean)
             cost = settings.lambda_w * float(np.sum(np.asarray(W, np.float64) ** 2))
         V, objective, constant = fit.items(state.V, rows, U)
-        give_back()  # else every sweep leaves some holes
         (total,) = mesh.summed(np.array([_sum(mesh, objective) + _sum(mesh, penalty)]))
         return State(U, V), float(total) + constant + cost
 

@@ -7,7 +7,6 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from jaxrec.budget import give_back
 from jaxrec.devices import Mesh
 from jaxrec.pmf.objective import Observed, PmfSettings, ridges
 from jaxrec.pmf.tiles import Order, Tiles, by_length, lay_out, order_vectors
@@ -137,14 +136,18 @@ def lay_out_on(
     column, tile = np.divmod(order.places[observed.items], tiles)
     shard = device * tiles + tile
     shards = users.devices * tiles
-    entries = observed.targets.astype(dtype), observed.weights.astype(dtype)
+    del device, tile  # of the size of all pairs
+    targets, weights = (
+        values.astype(dtype, copy=False) for values in (observed.targets, observed.weights)
+    )
 
     def laid_out(vectors: NDArray[np.int32], others: NDArray[np.int32], rows: int) -> Any:
         places = vectors * shards + shard
         parts = lay_out(
             places,
             others,
-            *entries,
+            targets,
+            weights,
             np.bincount(places, minlength=rows * shards),
             workers=shards,
             single=mesh.devices.devices.flat[0].platform == "cpu",
@@ -168,7 +171,6 @@ def lay_out_on(
     V_rows = mesh.cut(
         Rows(laid_out(column, row, items.columns), *fitted(items, means[1], everybody, "items"))
     )
-    give_back()
     return Layout(users, items, U_rows, V_rows, int(counts.sum()), columns)
 
 
