@@ -51,9 +51,9 @@ def of_ours(path: Path, users: int, sweeps: int) -> tuple[np.ndarray, np.ndarray
     from jaxrec import Observed, PmfSettings, fit_pmf
 
     table = pl.read_parquet(path)
-    ratings = table["rating"].to_numpy().astype(np.float64)
+    ratings = table["rating"].to_numpy()
     pairs = table["user"].to_numpy(), table["item"].to_numpy()
-    observed = Observed(*pairs, ratings, np.broadcast_to(1.0, ratings.shape))
+    observed = Observed(*pairs, ratings, np.broadcast_to(np.float32(1), ratings.shape))
     del table
     how = PmfSettings("gaussian", FACTORS, LAMBDA, nu=1.0, w0=0.0)
     fit_pmf(observed, users, ITEMS, how._replace(sweeps=1))

@@ -373,7 +373,9 @@ def _lay_out(
 ) -> tuple[Shards, Shards]:
     dtype = dtype_of(settings)
     users, items = by_user.places[observed.users], by_item.places[observed.items]
-    entries = observed.targets.astype(dtype), observed.weights.astype(dtype)
+    targets, weights = (
+        values.astype(dtype, copy=False) for values in (observed.targets, observed.weights)
+    )
 
     def side(
         vectors: NDArray[np.int32],
@@ -386,7 +388,7 @@ def _lay_out(
         ridge = ridges(order.lengths, others, settings, name).astype(dtype)
         if mean is not None:
             mean = _with_bias(mean[order.vectors].astype(dtype), settings)
-        return lay_out_vectors(vectors, columns, *entries, order, ridge, mean)
+        return lay_out_vectors(vectors, columns, targets, weights, order, ridge, mean)
 
     return (
         side(users, items, by_user, len(by_item.places), means[0], "users"),

@@ -120,26 +120,32 @@ def lay_out(
     own = np.pad(own, ((0, 0), (0, size - own.shape[1])))
     chunks, slots = _room(own, plan, few_shapes, largest)
 
-    # A counting sort by shard and vector, in compiled code; padding goes last within its vector,
-    # and a complex number brings scale and target along.
+    # A counting sort by shard and vector, in compiled code; padding goes last within its vector
     filling = np.repeat(np.arange(own.size, dtype=np.int32), (slots - own).reshape(-1))
     of_place = np.arange(own.size, dtype=np.int32).reshape(workers, size).T.reshape(-1)
     count = len(vectors) + len(filling)
     vector, column = np.empty(count, np.int32), np.zeros(count, np.int32)
-    pair = np.zeros(count, np.complex128 if targets.dtype == np.float64 else np.complex64)
     np.take(of_place, vectors, out=vector[: len(vectors)], mode="clip")
     vector[len(vectors) :] = filling
     column[: len(vectors)] = columns
-    np.sqrt(weights, out=pair.real[: len(vectors)])
-    np.multiply(pair.real[: len(vectors)], targets, out=pair.imag[: len(vectors)])
     entries = scipy.sparse.coo_array(
-        (pair, (vector, column)), shape=(own.size, int(columns.max(initial=0)) + 1)
+        (np.arange(count, dtype=np.int32), (vector, column)),
+        shape=(own.size, int(columns.max(initial=0)) + 1),
     )
     entries.has_canonical_format = True  # do not add up what a user rated twice
     by_vector = entries.tocsr()
-    del entries, vector, column, pair  # of the size of all ratings, as what follows is
-    fields = by_vector.indices, by_vector.data.real.copy(), by_vector.data.imag.copy()
-    del by_vector
+    del entries, vector, column, filling  # of the size of all ratings, as what follows is
+    rating, column = by_vector.data, by_vector.indices
+    padding = rating >= len(vectors)
+    rating[padding] = 0
+    if not len(vectors):
+        weights = targets = np.zeros(1, targets.dtype)
+    scale = np.sqrt(weights[rating])
+    scale[padding] = 0
+    target = targets[rating]
+    target *= scale
+    del rating, padding, by_vector
+    fields = column, scale, target
 
     shards, start = [], 0
     for worker in range(workers):
