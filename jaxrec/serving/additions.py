@@ -74,7 +74,7 @@ def new_items(model: FittedModel, path: Path) -> tuple[Catalogue, list[str]]:
     """The items of a table that the model does not know, and what is to be said of them.
 
     Raises:
-        InputError: it cannot be read, lacks a column, or has no new item.
+        InputError: it cannot be read, or lacks a column.
     """
     columns = model.catalogue.columns
     if columns is None:
@@ -96,8 +96,6 @@ def new_items(model: FittedModel, path: Path) -> tuple[Catalogue, list[str]]:
     known = len(catalogue.ids) - len(new)
     if known:
         said.append(f"{path}: {known:,} items are in the model already, and stay as they are")
-    if not len(new):
-        raise InputError(f"{path}: no item that the model does not know")
     names = model.catalogue.ids.names
     if names.dtype.kind == "i" and catalogue.ids.names.dtype.kind != "i":
         raise InputError(
