@@ -59,7 +59,7 @@ class Case(NamedTuple):
 RUN = "--run", "{work}/run", "--data", "{data}"
 FINETUNE = (
     *("--finetune", "--epochs", 2, "--folds", 2, "--batch", 16, "--rate", 0.01),
-    *("--checkpoint-every", 2),
+    *("--pairs", 4, "--checkpoint-every", 2),
 )
 MODEL = (
     ("embed", *RUN, "--model", "{bert}"),
