@@ -74,7 +74,7 @@ def new_items(model: FittedModel, path: Path) -> tuple[Catalogue, list[str]]:
     """The items of a table that the model does not know, and what is to be said of them.
 
     Raises:
-        InputError: it cannot be read, or lacks a column.
+        InputError: it cannot be read, lacks a column, or has no rows.
     """
     columns = model.catalogue.columns
     if columns is None:
@@ -91,6 +91,8 @@ def new_items(model: FittedModel, path: Path) -> tuple[Catalogue, list[str]]:
         catalogue = catalogue_of(frame, columns, opened.written, mending, opened.place)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    if not len(catalogue.ids):
+        raise InputError(f"{path} has no rows; give a table of new items")
     new = np.flatnonzero(model.catalogue.ids.find(catalogue.ids.names) == NONE)
     said += [f"{path}: {line}" for line in mending.lines]
     known = len(catalogue.ids) - len(new)

@@ -75,6 +75,9 @@ def test_items_that_are_all_there_stay_as_they_are(model: FittedModel, tmp_path:
     path.write_text("movieId,title,genres\n1,The First (1999),Drama\n")
     catalogue, said = new_items(model, path)
     assert len(catalogue.ids) == 0
+    path.write_text("movieId,title,genres\n")
+    with pytest.raises(InputError, match="has no rows"):
+        new_items(model, path)
     assert said == [f"{path}: 1 items are in the model already, and stay as they are"]
 
 
