@@ -13,7 +13,7 @@ import cli
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 TOLD = """
-import atexit, gc, signal, sys, time
+import atexit, gc, os, signal, sys, time
 from jaxrec import __main__ as program
 from jaxrec.models.registry import MODELS
 
@@ -39,6 +39,13 @@ def swallowed(*_):
     except KeyboardInterrupt:
         raise ValueError("a library's own") from None
 
+def panics(*_):
+    try:
+        tell()
+    except KeyboardInterrupt:
+        os.write(2, b"panicked: Traceback")  # as Polars does
+        raise
+
 def dropped(*_):
     def collecting(*_):
         gc.callbacks.remove(collecting)
@@ -53,7 +60,7 @@ elif moment == "afterwards":
     atexit.register(tell)
 else:
     learn = {"fit": tell, "callback": within_compiled_code, "library": swallowed,
-             "collector": dropped}[moment]
+             "collector": dropped, "panic": panics}[moment]
     MODELS["rp3beta"] = MODELS["rp3beta"]._replace(learn=learn)
 program.main()
 """
@@ -67,6 +74,7 @@ program.main()
         ("fit", signal.SIGTERM, 143),
         ("callback", signal.SIGINT, 130),
         ("library", signal.SIGTERM, 143),
+        ("panic", signal.SIGINT, 130),
         ("collector", signal.SIGINT, 130),
         ("collector", signal.SIGTERM, 143),
         ("afterwards", signal.SIGINT, 130),
