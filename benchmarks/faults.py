@@ -119,6 +119,8 @@ CASES = {
     ),
 }  # fmt: skip
 """By name. What is in braces is filled in."""
+ENDING = [name for name in CASES if name != "serve"]
+"""Those that end by themselves."""
 
 
 class Bench:
@@ -219,7 +221,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("name", metavar="COMMAND", type=click.Choice([*CASES]))
+@click.argument("name", metavar="COMMAND", type=click.Choice(ENDING))
 @click.option("--count", default=50)
 @click.option("--seed", default=0)
 def kills(name: str, count: int, seed: int) -> None:
@@ -256,7 +258,7 @@ def kills(name: str, count: int, seed: int) -> None:
 
 
 @main.command()
-@click.argument("name", metavar="COMMAND", type=click.Choice([*CASES]))
+@click.argument("name", metavar="COMMAND", type=click.Choice(ENDING))
 @click.option("--most", default=100, help="Of file operations before which it ends.")
 def steps(name: str, most: int) -> None:
     outcomes, wrong = Counter[str](), list[str]()
@@ -287,30 +289,31 @@ def serve(count: int, seed: int) -> None:
     with TemporaryDirectory() as scratch:
         bench = Bench(Path(scratch), "serve")
         bench.afresh()
-        whole, expected = tree(bench.work), dict[str, Any]()
-        for done in range(-2, count):  # the first compiles, the second answers as all shall
-            bench.log.unlink(missing_ok=True)
+        whole = tree(bench.work)
+        for _ in range(2):  # the first compiles
             start, process = time.perf_counter(), bench.begun()
-            if done < 0:
-                url = bench.address(process)
-                expected = {path: answer(url, path) for path in ASKED}
-                seconds = time.perf_counter() - start
-                os.kill(process.pid or 0, signal.SIGKILL)
-                ended(process, bench.log)
-                continue
-            number, asking = SIGNALS[done % len(SIGNALS)], None
-            at, anew = start + rng.uniform(0, 1.5 * seconds), rng.uniform(0, 0.2)
-            if rng.random() < 0.7:  # and else perhaps before it answers
+            url = bench.address(process)
+            expected = {path: answer(url, path) for path in ASKED}
+            seconds = time.perf_counter() - start
+            os.kill(process.pid or 0, signal.SIGKILL)
+            ended(process, bench.log)
+            bench.log.unlink()
+        for done in range(count):
+            process, asking = bench.begun(), None
+            if rng.random() < 0.3:
+                process.join(rng.uniform(0, seconds))  # perhaps before it answers
+            else:
                 asking = Asking(bench.address(process), expected)
+                process.join(rng.uniform(0, 0.5))
                 if rng.random() < 0.5:
-                    process.join(anew)
                     os.kill(process.pid or 0, signal.SIGHUP)
-                at = time.perf_counter() + rng.uniform(0, 0.5)
-            process.join(max(0.0, at - time.perf_counter()))
+                    process.join(rng.uniform(0, 0.5))
             while not bench.log.exists():
                 process.join(0.01)
+            number = SIGNALS[done % len(SIGNALS)]
             os.kill(process.pid or 0, number)
             status, said = ended(process, bench.log)
+            bench.log.unlink()
             if asking is not None:
                 asking.join()
                 wrong += asking.wrong
