@@ -623,6 +623,8 @@ def add_items(terminal: Terminal, model: Path, items: Path, encoder: str | None)
     check_places_items(served)
     catalogue, said = new_items(served, items)
     terminal.say(*said)
+    if not len(catalogue.ids):
+        return
     E, own = None, model / "encoder"
     if served.E is not None:
         E = _encoded(encoder, own, served.card["encoder"], template_texts(catalogue))

@@ -8,6 +8,8 @@
 |                 | it ends by itself, often killed again before; then each file is compared     |
 | steps COMMAND   | ended before its n-th file operation, for every n or a spread; run again     |
 | flips           | a bit flipped in a file of a run or model folder: found, or the same answer  |
+| serve           | a server is killed while it is asked, and takes its folder anew; started     |
+|                 | again it answers the same, and the folder is as it was                       |
 
 On small made data; checkpoints are written after every sweep and step. The last line is JSON: what
 was done how often, and what came of it. The status is 1 if anything was lost, or wrong.
@@ -33,6 +35,7 @@ import numpy as np
 from tests.faults import deaths
 from tests.faults.deaths import DIED, SIGNALS, begun, differing, ended, tree
 from tests.faults.flips import BAD, Kept
+from tests.faults.served import ASKED, Asking, address, answer, listens
 
 MODULES = (
     "jaxrec.cli", "jaxrec.experiment.scoring", "jaxrec.experiment.tuning", "jaxrec.fusion.learning",
@@ -49,12 +52,19 @@ class Case(NamedTuple):
 
     command: tuple[object, ...]
     before: tuple[tuple[object, ...], ...] = ()
+    done: str | None = None
+    """What it says, with status 2, where it has done its work already; else it does it again."""
 
 
 RUN = "--run", "{work}/run", "--data", "{data}"
 FINETUNE = (
     *("--finetune", "--epochs", 2, "--folds", 2, "--batch", 16, "--rate", 0.01),
-    *("--checkpoint-every", 2),
+    *("--pairs", 4, "--checkpoint-every", 2),
+)
+MODEL = (
+    ("embed", *RUN, "--model", "{bert}"),
+    (*EVAL, "--row", "pmf+text"),
+    ("fit", "--run", "{work}/run", "--row", "pmf+text", "--out", "{work}/model"),
 )
 CASES = {
     "run": Case(
@@ -74,8 +84,22 @@ CASES = {
     "report": Case(
         ("report", "--run", "{work}/run", "--out", "{work}/report.html"), ((*EVAL, *ROWS),)
     ),
-    "shard": Case(("data", "shard", "--data", "{data}", "--out", "{work}/cut", "--parts", 3)),
+    "shard": Case(
+        ("data", "shard", "--data", "{data}", "--out", "{work}/cut", "--parts", 3),
+        done="is there already; remove it, or give another --out",
+    ),
     "eval": Case((*EVAL, *ROWS)),
+    "recommend": Case(
+        ("recommend", "--model", "{work}/model", "--all", "--out", "{work}/lists.csv"), MODEL
+    ),
+    "export": Case(
+        ("export", "--model", "{work}/model", "--to", "{work}/vectors", "--format", "npz"), MODEL
+    ),
+    "add-items": Case(
+        ("model", "add-items", "--model", "{work}/model", "{new}", "--encoder", "{bert}"), MODEL
+    ),
+    "inspect": Case(("data", "inspect", "{data}", "--out", "{work}/dataset.toml", "--force")),
+    "serve": Case(("serve", "--model", "{work}/model", "--port", 0, "--rate", 10**6), MODEL),
     "embed": Case(("embed", *RUN, "--model", "{bert}")),
     "finetune": Case(
         ("embed", *RUN, "--model", "{bert}", *FINETUNE),
@@ -95,6 +119,8 @@ CASES = {
     ),
 }  # fmt: skip
 """By name. What is in braces is filled in."""
+ENDING = [name for name in CASES if name != "serve"]
+"""Those that end by themselves."""
 
 
 class Bench:
@@ -108,6 +134,8 @@ class Bench:
         (bert := scratch / "bert-tiny").mkdir()
         self._places = {"work": self.work, "scratch": scratch, "bert": tiny_bert(bert)}
         self._places["data"] = deaths.small_data(scratch / "data")
+        self._places["new"] = scratch / "new.csv"
+        self._places["new"].write_text("movieId,title,genres\n901,A B (1960),Drama\n902,C,\n")
         self.work.mkdir()
         for command in self.case.before:
             status, said = ended(self._begun(command), self.log)
@@ -122,6 +150,15 @@ class Bench:
     def begun(self, dies_at: int = 0) -> deaths.ForkServerProcess:
         """The command."""
         return self._begun(self.case.command, dies_at)
+
+    def address(self, process: deaths.ForkServerProcess) -> str:
+        """Of the server that the command is, once it answers."""
+        while process.exitcode is None:
+            url = address(self.log) if self.log.exists() else None
+            if url is not None and listens(url):
+                return url
+            process.join(0.01)
+        raise AssertionError(self.log.read_text())
 
     def half(self, *command: object) -> None:
         """Another command, ended about in the middle of what it does to files."""
@@ -152,10 +189,14 @@ class Bench:
             click.echo(f"unbroken runs: {line}")
         return found[-1], seconds
 
+    def was_done(self, status: int, said: str) -> bool:
+        """Does it say that it has done its work already?"""
+        return status == 2 and self.case.done is not None and self.case.done in said
+
     def compared(self, whole: dict[str, Any]) -> Iterator[str]:
         """Run it to its end; what is not as it is after an unbroken run."""
         status, said = ended(self.begun(), self.log)
-        if status:
+        if status and not self.was_done(status, said):
             yield f"run again it ends with status {status}: {said[-2000:]}"
         else:
             yield from differing(whole, tree(self.work))
@@ -180,7 +221,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("name", metavar="COMMAND", type=click.Choice([*CASES]))
+@click.argument("name", metavar="COMMAND", type=click.Choice(ENDING))
 @click.option("--count", default=50)
 @click.option("--seed", default=0)
 def kills(name: str, count: int, seed: int) -> None:
@@ -206,7 +247,7 @@ def kills(name: str, count: int, seed: int) -> None:
                     outcomes["before it began"] += 1
                     continue
                 outcomes[f"{number.name}: {status}"] += 1
-                if not promised(number, status, said):
+                if not (promised(number, status, said) or bench.was_done(status, said)):
                     wrong.append(f"{number.name} gives {status}: {said[-2000:]}")
                     click.echo(wrong[-1])
             lines = [*bench.compared(whole)]
@@ -217,7 +258,7 @@ def kills(name: str, count: int, seed: int) -> None:
 
 
 @main.command()
-@click.argument("name", metavar="COMMAND", type=click.Choice([*CASES]))
+@click.argument("name", metavar="COMMAND", type=click.Choice(ENDING))
 @click.option("--most", default=100, help="Of file operations before which it ends.")
 def steps(name: str, most: int) -> None:
     outcomes, wrong = Counter[str](), list[str]()
@@ -237,6 +278,56 @@ def steps(name: str, most: int) -> None:
             if lines:
                 click.echo("\n".join([f"before operation {step} of {there}:", *lines]))
     told(outcomes, wrong, campaign="steps", command=name, operations=there, seconds=seconds)
+
+
+@main.command()
+@click.option("--count", default=50)
+@click.option("--seed", default=0)
+def serve(count: int, seed: int) -> None:
+    rng, outcomes, wrong = np.random.default_rng(seed), Counter[str](), list[str]()
+    answered = 0
+    with TemporaryDirectory() as scratch:
+        bench = Bench(Path(scratch), "serve")
+        bench.afresh()
+        whole = tree(bench.work)
+        for _ in range(2):  # the first compiles
+            start, process = time.perf_counter(), bench.begun()
+            url = bench.address(process)
+            expected = {path: answer(url, path) for path in ASKED}
+            seconds = time.perf_counter() - start
+            os.kill(process.pid or 0, signal.SIGKILL)
+            ended(process, bench.log)
+            bench.log.unlink()
+        for done in range(count):
+            process, asking = bench.begun(), None
+            if rng.random() < 0.3:
+                process.join(rng.uniform(0, seconds))  # perhaps before it answers
+            else:
+                asking = Asking(bench.address(process), expected)
+                process.join(rng.uniform(0, 0.5))
+                if rng.random() < 0.5:
+                    os.kill(process.pid or 0, signal.SIGHUP)
+                    process.join(rng.uniform(0, 0.5))
+            while not bench.log.exists():
+                process.join(0.01)
+            number = SIGNALS[done % len(SIGNALS)]
+            os.kill(process.pid or 0, number)
+            status, said = ended(process, bench.log)
+            bench.log.unlink()
+            if asking is not None:
+                asking.join()
+                wrong += asking.wrong
+                answered += asking.answered
+            if status == -number != -signal.SIGKILL or "ForkServerProcess" in said:
+                outcomes["before it began"] += 1
+                continue
+            outcomes[f"{number.name}, {'asked' if asking else 'not asked'}: {status}"] += 1
+            lines = differing(whole, tree(bench.work))
+            if not promised(number, status, said) or (asking and status > 0):
+                lines.append(f"{number.name} gives {status}: {said[-2000:]}")
+            wrong += lines
+            click.echo("\n".join([f"{done + 1} kills", *lines]))
+    told(outcomes, wrong, campaign="serve", kills=count, answered=answered, seconds=seconds)
 
 
 @main.command()

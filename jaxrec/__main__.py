@@ -4,11 +4,12 @@ import os
 import sys
 from pathlib import Path
 
-from jaxrec.interruption import end_when_told, told_to_end
+from jaxrec.interruption import end_when_told, speak_apart, told_to_end
 
 
 def main() -> None:
     """Do what the command line says."""
+    speak_apart()
     end_when_told()
     encoding = sys.getfilesystemencoding()
     if encoding != "utf-8" and not all(map(str.isascii, [str(Path.cwd()), *sys.argv[1:]])):

@@ -4,7 +4,8 @@ It is told at any moment: while packages are imported, or while compiled code ca
 makes an error of its own of what a handler raises. So it is remembered that it was told. What is
 raised while the garbage collector calls back (into JAX, each time), or in a destructor, Python
 prints and drops; what is raised while a compiled package imports NumPy, that package prints. So it
-is raised once more.
+is raised once more. Where Python that it has called raises, Polars panics and prints a traceback;
+so compiled code has no say any more.
 """
 
 import _thread
@@ -25,8 +26,11 @@ GOES_ON = "the same command goes on from here"
 LINE = f"jaxrec: interrupted; {GOES_ON}"
 PAUSE = 0.05
 """Seconds after which what was dropped is raised once more."""
+COMPILED = 2
+"""The descriptor that compiled code speaks to, and Python by `speak_apart` does not."""
 _told: list[int] = []
 """The signals so far."""
+_apart = False
 
 
 def told() -> bool:
@@ -85,6 +89,15 @@ def listen(numbers: Iterable[int]) -> None:
     sys.unraisablehook, sys.excepthook = drop, print_and_drop
 
 
+def speak_apart() -> None:
+    """From now on Python's errors have a descriptor of their own; compiled code keeps the other."""
+    global _apart
+    if sys.stderr is not None:
+        before, own = sys.stderr, os.dup(COMPILED)
+        sys.stderr = os.fdopen(own, "w", 1, before.encoding, before.errors)
+        _apart = True
+
+
 def end_when_told() -> None:
     """From now on, but within `told_to_end`, a signal ends this process at once, by the line."""
     for number in _numbers():
@@ -99,6 +112,8 @@ def _numbers() -> list[int]:
 
 def _tell(number: int, frame: FrameType | None) -> None:
     _told.append(number)
+    if _apart:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), COMPILED)
     raise KeyboardInterrupt
 
 
@@ -122,7 +137,7 @@ def _tell_again(main: int, number: int) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    with suppress(OSError, RuntimeError, ValueError):  # it may be flushed, or closed
+    with suppress(OSError, RuntimeError, ValueError):  # they may be in use, or closed
         sys.stdout.flush()
-    os.write(2, f"{LINE}\n".encode())
+        print(LINE, file=sys.stderr, flush=True)
     os._exit(128 + number)

@@ -24,7 +24,7 @@ from queue import Empty, SimpleQueue
 from typing import IO, Any, Literal, NamedTuple
 
 from jaxrec.errors import InputError
-from jaxrec.interruption import listen
+from jaxrec.interruption import listen, speak_apart
 
 CONFINES = hasattr(os, "sched_setaffinity")
 """Does the system confine a process to cores? macOS and Windows do not."""
@@ -203,6 +203,7 @@ def serve() -> None:
         if CONFINES:
             os.sched_setaffinity(0, place)  # before a library counts the cores
         work, shared = pickle.loads(pickle.load(heard))
+        speak_apart()
         listen([signal.SIGTERM])
         jobs: SimpleQueue[str | None] = SimpleQueue()
         threading.Thread(target=_hear, args=(heard, jobs), daemon=True).start()

@@ -13,7 +13,7 @@ import cli
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 TOLD = """
-import atexit, gc, signal, sys, time
+import atexit, gc, os, signal, sys, time
 from jaxrec import __main__ as program
 from jaxrec.models.registry import MODELS
 
@@ -39,6 +39,13 @@ def swallowed(*_):
     except KeyboardInterrupt:
         raise ValueError("a library's own") from None
 
+def panics(*_):
+    try:
+        tell()
+    except KeyboardInterrupt:
+        os.write(2, b"panicked: Traceback")  # as Polars does
+        raise
+
 def dropped(*_):
     def collecting(*_):
         gc.callbacks.remove(collecting)
@@ -60,7 +67,7 @@ elif moment == "afterwards":
     atexit.register(tell)
 else:
     learn = {"fit": tell, "callback": within_compiled_code, "library": swallowed,
-             "collector": dropped, "printed": printed}[moment]
+             "collector": dropped, "panic": panics, "printed": printed}[moment]
     MODELS["rp3beta"] = MODELS["rp3beta"]._replace(learn=learn)
 program.main()
 """
@@ -74,6 +81,7 @@ program.main()
         ("fit", signal.SIGTERM, 143),
         ("callback", signal.SIGINT, 130),
         ("library", signal.SIGTERM, 143),
+        ("panic", signal.SIGINT, 130),
         ("collector", signal.SIGINT, 130),
         ("collector", signal.SIGTERM, 143),
         ("printed", signal.SIGINT, 130),

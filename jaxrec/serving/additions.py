@@ -74,7 +74,7 @@ def new_items(model: FittedModel, path: Path) -> tuple[Catalogue, list[str]]:
     """The items of a table that the model does not know, and what is to be said of them.
 
     Raises:
-        InputError: it cannot be read, lacks a column, or has no new item.
+        InputError: it cannot be read, lacks a column, or has no rows.
     """
     columns = model.catalogue.columns
     if columns is None:
@@ -91,13 +91,13 @@ def new_items(model: FittedModel, path: Path) -> tuple[Catalogue, list[str]]:
         catalogue = catalogue_of(frame, columns, opened.written, mending, opened.place)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    if not len(catalogue.ids):
+        raise InputError(f"{path} has no rows; give a table of new items")
     new = np.flatnonzero(model.catalogue.ids.find(catalogue.ids.names) == NONE)
     said += [f"{path}: {line}" for line in mending.lines]
     known = len(catalogue.ids) - len(new)
     if known:
         said.append(f"{path}: {known:,} items are in the model already, and stay as they are")
-    if not len(new):
-        raise InputError(f"{path}: no item that the model does not know")
     names = model.catalogue.ids.names
     if names.dtype.kind == "i" and catalogue.ids.names.dtype.kind != "i":
         raise InputError(

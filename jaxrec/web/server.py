@@ -92,9 +92,13 @@ async def _until_told(server: uvicorn.Server, listener: socket.socket, service: 
 
     if hasattr(signal, "SIGHUP"):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-    # uvicorn raises the signal that ended it once more, when all is done
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    # before uvicorn listens to them, and when all is done: it raises the one that ended it again
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, end)
     await server.serve(sockets=[listener])
 
 

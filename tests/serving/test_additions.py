@@ -70,11 +70,15 @@ def test_new_items_are_read_as_the_first_were(model: FittedModel, tmp_path: Path
     assert said == [f"{path}: 1 items are in the model already, and stay as they are"]
 
 
-def test_items_that_are_all_there_are_refused(model: FittedModel, tmp_path: Path) -> None:
+def test_items_that_are_all_there_stay_as_they_are(model: FittedModel, tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text("movieId,title,genres\n1,The First (1999),Drama\n")
-    with pytest.raises(InputError, match="no item that the model does not know"):
+    catalogue, said = new_items(model, path)
+    assert len(catalogue.ids) == 0
+    path.write_text("movieId,title,genres\n")
+    with pytest.raises(InputError, match="has no rows"):
         new_items(model, path)
+    assert said == [f"{path}: 1 items are in the model already, and stay as they are"]
 
 
 @pytest.mark.parametrize("content", ["5\n7\n", "item\n5\n7\n", "shelf,movieId\na,5\nb,7\n"])
