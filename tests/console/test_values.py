@@ -24,7 +24,10 @@ def refused(*typed: str) -> str:
 
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)
-def test_no_value_that_is_not_utf8_gets_to_work(words: tuple[str, ...]) -> None:
+def test_no_value_that_is_not_utf8_gets_to_work(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     options = found(words).params
     needed = [
         part

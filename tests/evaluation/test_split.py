@@ -154,6 +154,16 @@ def test_the_strict_split_of_a_seed_is_for_ever() -> None:
     assert split.sha256() == "b74cd015d5eb2e0e225ac18d973d42631451df122c0154a4c4382c6dc397e51a"
 
 
+def test_equal_draws_leave_the_order_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of four thousand million is one; so that it is the same everywhere all are here."""
+    monkeypatch.setattr(
+        "jaxrec.evaluation.split.splitmix64", lambda seed, place: np.zeros(len(place), np.uint64)
+    )
+    ratings = ratings_of([100, 100])
+    cut = strict_split(ratings, NAMES, 1)
+    assert cut.test.tolist() == [*range(0, 40, 2), *range(1, 40, 2)]  # they take turns
+
+
 def test_users_with_equally_many_interactions_have_orders_of_their_own() -> None:
     users = 50
     ratings = ratings_of([20] * users)

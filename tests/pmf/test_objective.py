@@ -74,12 +74,12 @@ def test_where_nothing_is_observed_there_is_nothing_to_learn_from() -> None:
         training_pairs(none, STARS, PLAIN)
     disliked = RATINGS._replace(values=np.ones(3))
     assert len(observe(disliked, STARS, PmfSettings(target="liked")).users) == 0
-    with pytest.raises(InputError, match="no ratings of at least 4.0 stars to learn from"):
+    with pytest.raises(InputError, match=r"no ratings of at least 4.0 stars to learn from"):
         training_pairs(disliked, STARS, PmfSettings(target="liked"))
 
 
 def test_what_shrinks_a_vector_grows_with_its_ratings() -> None:
-    """lambda (n + w0 N)^nu, by hand; items may have their own."""
+    """Lambda (n + w0 N)^nu, by hand; items may have their own."""
     settings = PmfSettings(lambda_=2.0, nu=0.5, w0=0.25, item_lambda=3.0, item_nu=2.0)
     lengths = np.array([8, 0])
     assert ridges(lengths, 4, settings, "users").tolist() == [2 * 3, 2]
@@ -95,7 +95,7 @@ def test_what_shrinks_a_vector_grows_with_its_ratings() -> None:
 def test_a_weight_beyond_single_precision_is_refused(nu: float) -> None:
     """And beyond double precision without a warning."""
     settings = PmfSettings(lambda_=1.0, nu=nu, w0=0.5)
-    with pytest.raises(InputError, match="lambda 1, nu .* and w0 0.5 make an L2 weight of"):
+    with pytest.raises(InputError, match=r"lambda 1, nu .* and w0 0.5 make an L2 weight of"):
         ridges(np.array([1, 100]), 2, settings, "users")
     assert ridges(np.array([1]), 0, settings, "users").tolist() == [1]
 
@@ -138,9 +138,7 @@ def test_all_that_there_is_to_choose_makes_an_objective() -> None:
             for solver in ("alternating", "gradient"):
                 settings = PmfSettings(likelihood, target=target, solver=solver, w0=w0)
                 check_settings(settings)
-                assert link_of(settings) == (
-                    "logistic" if likelihood == "logistic" else "identity"
-                )
+                assert link_of(settings) == ("logistic" if likelihood == "logistic" else "identity")
     assert dtype_of(PmfSettings(float64=True)) is np.float64
     assert dtype_of(PmfSettings()) is np.float32
 

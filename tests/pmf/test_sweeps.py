@@ -191,7 +191,9 @@ def test_a_card_that_is_none_is_refused(tmp_path: Path, wrong: dict[str, Any]) -
     checkpoints.keep([1.0], written)
     path = tmp_path / "c" / "checkpoint.json"
     write_json(path, sealed(json.loads(path.read_text()) | wrong))
-    with pytest.raises(InputError, match=rf"{next(iter(wrong))} is missing .*; delete .*c, and the"):
+    with pytest.raises(
+        InputError, match=rf"{next(iter(wrong))} is missing .*; delete .*c, and the"
+    ):
         Checkpoints(tmp_path / "c", {}).saved()
 
 

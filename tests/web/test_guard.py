@@ -84,7 +84,9 @@ def test_a_query_of_bytes_that_no_url_has_is_refused(service: Service) -> None:
     assert problem["remedy"] == "percent-encode them"
 
 
-@pytest.mark.parametrize("letters", ["%C3%A9t%C3%A9", "%FF", "%F0%9F%91%A9", "\N{CYRILLIC SMALL LETTER A}"])
+@pytest.mark.parametrize(
+    "letters", ["%C3%A9t%C3%A9", "%FF", "%F0%9F%91%A9", "\N{CYRILLIC SMALL LETTER A}"]
+)
 def test_a_query_of_other_letters_is_answered(client: TestClient, letters: str) -> None:
     """Percent-encoded, as a client does it; bytes that are no letters, too."""
     response = client.get(f"/items?q=a+{letters}&limit=3")
