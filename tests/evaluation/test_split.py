@@ -155,13 +155,14 @@ def test_the_strict_split_of_a_seed_is_for_ever() -> None:
 
 
 def test_equal_draws_leave_the_order_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of four thousand million is one; so that it is the same everywhere all are here."""
+    """Two of four thousand million are seldom equal; here each second one is."""
     monkeypatch.setattr(
-        "jaxrec.evaluation.split.splitmix64", lambda seed, place: np.zeros(len(place), np.uint64)
+        "jaxrec.evaluation.split.splitmix64",
+        lambda seed, place: (place % 2).astype(np.uint64) << np.uint64(63),
     )
-    ratings = ratings_of([100, 100])
-    cut = strict_split(ratings, NAMES, 1)
-    assert cut.test.tolist() == [*range(0, 40, 2), *range(1, 40, 2)]  # they take turns
+    cut = strict_split(ratings_of([100, 100]), NAMES, 1)
+    # the users take turns in the file, and of each one's every second is held out
+    assert cut.test.tolist() == [*range(0, 80, 4), *range(1, 80, 4)]
 
 
 def test_users_with_equally_many_interactions_have_orders_of_their_own() -> None:
