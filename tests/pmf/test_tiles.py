@@ -111,7 +111,7 @@ def shapes(
 ) -> list[list[tuple[int, int, int]]]:
     """[chunks, vectors of a tile, slots of a chunk] of each part of each shard."""
     of = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-    ones = np.ones(len(of), dtype)
+    ones: np.ndarray = np.ones(len(of), dtype)
     given = {"workers": 1, "single": True} | how
     shards = lay_out(of, 0 * of, ones, ones, np.array(lengths), **given)
     assert {part.scale.dtype for parts in shards for part in parts} == {np.dtype(dtype)}
