@@ -3,8 +3,10 @@
 import gzip
 import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from jaxrec.data.columns import Columns
 from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
+from jaxrec.sources import tables
 from jaxrec.sources.description import Table
 from jaxrec.sources.encodings import refuse_devices
 from jaxrec.sources.library import load_dataset
@@ -260,3 +263,40 @@ def test_columns_that_look_like_numbers_are_read_as_such(tmp_path: Path) -> None
     path.write_text("user,item,rating,time\n1,2,3,\n")
     opened = Opened(tmp_path, Table(files=("a.csv",)))
     assert numbers_of(opened, columns) == dict.fromkeys(("user", "item", "rating"), pl.Int32())
+
+
+def test_what_python_reads_anew_goes_on_where_polars_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, original = tmp_path / "a.csv", tables._batches
+    path.write_text("user,item\n" + "".join(f"{n},1\n" for n in range(9)))
+    begun: list[int] = []
+
+    def fails(*given: Any) -> Iterator[pl.DataFrame]:
+        begun.append(given[-1])
+        for batch in original(*given):
+            if len(begun) == 1:
+                yield batch.head(2)
+                yield batch.slice(2, 3)
+                raise pl.exceptions.ComputeError("a quote")
+            yield batch
+
+    monkeypatch.setattr(tables, "_batches", fails)
+    told: list[int] = []
+    batches = read(path, sniff(path), ["user"], on_bytes=lambda read, size: told.append(read))
+    assert [name for batch in batches for name in batch["user"]] == [str(n) for n in range(9)]
+    assert begun == [0, 5]
+    # by 46 bytes in ten lines, and of what is written anew all of its 36
+    assert told == [9, 23, 36, 36]
+
+
+def test_of_long_fields_fewer_rows_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until there are more than so many characters."""
+    path = tmp_path / "a.csv"
+    path.write_text("user,item\n" + 5 * "u,i\n")
+    layout = sniff(path)
+    monkeypatch.setattr(tables, "LOOKED_AT", 4)
+    assert len(sample(path, layout)) == 3
+    assert tables._within(iter(["ab", "cd", "e", "f"])) == ["ab", "cd", "e"]
