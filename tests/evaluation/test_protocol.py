@@ -360,21 +360,33 @@ def test_published_leaves_equal_scores_to_the_lower_item(synthetic: Dataset) -> 
     assert task.card["ties"] == "higher score, then lower item index"
 
 
-def parts(name: str) -> str:
-    """Hashes of all cuts of some data, their first digits."""
+def made() -> Dataset:
+    """12 users with 9 interactions each; the first has written of the first item, long ago."""
     pairs = [
         (u, (7 * u + 3 * n) % 23, 4.0, u // 6 * 2 + n % 3) for u in range(12) for n in range(9)
     ]
-    ratings = make_ratings(pairs)
-    data = Dataset(
+    return Dataset(
         name="made",
         source="a test",
         user_ids=Ids([f"user {number}" for number in range(12)], "user"),
         catalogue=films(list(range(1, 24)), ["Film (2000)"] * 23, ["Drama"] * 23),
-        interactions=ratings,
+        interactions=make_ratings(pairs),
         feedback=STARS,
-        remarks=Remarks(np.zeros(0, np.int32), np.zeros(0, np.int32), []),
+        remarks=Remarks(np.array([0], np.int32), np.array([1], np.int32), ["dark"], np.array([-9])),
     )
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_remark_on_what_is_held_out_of_nobody_is_read_unless_items_are_cold(name: str) -> None:
+    """Of items that are cold there is none, and their neighbours' texts are to be like theirs."""
+    data = made()
+    cut = Protocol.of(name, data, 3)
+    assert readable_remarks(data, cut).tolist() == [name != "cold-items"]
+
+
+def parts(name: str) -> str:
+    """Hashes of all cuts of some data, their first digits."""
+    data = made()
     protocol = Protocol.of(name, data, 3, fold=PROTOCOLS[name].folds - 1)
     cuts = [protocol.split, *protocol.validation_splits(data)]
     if protocol.rules.cold_items:
