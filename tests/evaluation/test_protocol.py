@@ -361,7 +361,7 @@ def test_published_leaves_equal_scores_to_the_lower_item(synthetic: Dataset) -> 
 
 
 def made() -> Dataset:
-    """12 users with 9 interactions each; the first has written of the first item, long ago."""
+    """12 users with 9 interactions each; the first has written of an item she has not, long ago."""
     pairs = [
         (u, (7 * u + 3 * n) % 23, 4.0, u // 6 * 2 + n % 3) for u in range(12) for n in range(9)
     ]
@@ -372,7 +372,7 @@ def made() -> Dataset:
         catalogue=films(list(range(1, 24)), ["Film (2000)"] * 23, ["Drama"] * 23),
         interactions=make_ratings(pairs),
         feedback=STARS,
-        remarks=Remarks(np.array([0], np.int32), np.array([1], np.int32), ["dark"], np.array([-9])),
+        remarks=Remarks(np.array([0], np.int32), np.array([2], np.int32), ["dark"], np.array([-9])),
     )
 
 

@@ -88,6 +88,14 @@ def test_published_validation_is_the_published_cut_of_train_with_the_next_seed(
         assert mine.tolist() == own[order[:held]].tolist()
 
 
+def test_of_no_interactions_none_is_late() -> None:
+    """A process of several may have none."""
+    none = ratings_of([])
+    assert [part.tolist() for part in temporal_user_split(none, everything(none))] == [[], [], []]
+    with pytest.raises(InputError, match="all interactions to be cut are of one time"):
+        temporal_split(none, everything(none))
+
+
 def test_no_ratings_make_empty_parts() -> None:
     split = published_split(ratings_of([0]))
     assert [len(part) for part in split] == [0, 0, 0]
