@@ -38,7 +38,8 @@ GROUPS = {
     "kernel": (
         "jaxrec/pmf/half_sweep.py jaxrec/pmf/objective.py jaxrec/pmf/sweeps.py"
         " jaxrec/pmf/text_prior.py jaxrec/pmf/tiles.py",
-        "tests/pmf/test_tiles.py tests/pmf/test_text_prior.py tests/pmf/test_fit.py",
+        "tests/pmf/test_tiles.py tests/pmf/test_text_prior.py tests/pmf/test_half_sweep.py"
+        " tests/pmf/test_objective.py tests/pmf/test_sweeps.py tests/pmf/test_fit.py",
     ),
     "splits": (
         "jaxrec/evaluation/split.py jaxrec/evaluation/protocol.py",

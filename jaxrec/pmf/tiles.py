@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 LONG = 64
 """Vectors of more ratings than this, on average, are cut into chunks of 16 instead of 8."""
 TILE_SLOTS = 2**22
-"""On an accelerator a tile takes vectors (a power of 4) whose ratings fill at most a quarter of so
-many slots, or of as many as there are ratings."""
+"""On an accelerator a tile takes as many vectors (a power of 4) as have room in so many slots, or
+in as many as there are ratings."""
 LEAST_SLOTS = 2**14
 """Of a tile, where ratings are fewer."""
 MOST_VECTORS = 4**8

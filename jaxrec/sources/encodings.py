@@ -20,6 +20,8 @@ from jaxrec.errors import InputError
 from jaxrec.files import refuse_devices
 
 BLOCK = 2**20
+PIECE = 2**12
+"""Of what zstandard packed: some bytes may become 2**15 times as many, all of them at once."""
 LONGEST = 2**26
 """Characters of a line: a longer one is of no table, and would be held several times over."""
 MOST_UNPACKED, MOST_TIMES = 2**30, 200
@@ -114,6 +116,33 @@ class _Bounded(io.RawIOBase):
         return len(content)
 
 
+class _Frames(io.RawIOBase):
+    """What zstandard packed: its own reader says nothing of a frame that is cut short."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.frame = file, zstandard.ZstdDecompressor().decompressobj()
+        self.left = b""
+        """Of what has come out already."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """See `io.RawIOBase`; EOFError where a frame has no end."""
+        while not self.left:
+            packed = self.frame.unused_data or self.file.read(PIECE)
+            if not packed and not self.frame.eof:
+                raise EOFError("its last frame has no end")
+            if not packed:
+                return 0
+            if self.frame.eof:
+                self.frame = zstandard.ZstdDecompressor().decompressobj()
+            self.left = self.frame.decompress(packed)
+        content, self.left = self.left[: len(buffer)], self.left[len(buffer) :]
+        buffer[: len(content)] = content
+        return len(content)
+
+
 def _archive_of(path: Path) -> Path | None:
     """The file within which a path leads."""
     return next((folder for folder in path.parents if folder.is_file()), None)
@@ -150,7 +179,7 @@ def _damaged(path: Path, error: Exception) -> InputError:
 @contextmanager
 def _unpacked(file: io.BufferedReader, path: Path) -> Iterator[BinaryIO]:
     start = file.peek(6)[:6]
-    openers = (gzip.open, zstandard.open, bz2.open, lzma.open)
+    openers = (gzip.open, _Frames, bz2.open, lzma.open)
     opener: Any = next(
         (own for mark, own in zip(PACKED, openers, strict=False) if start.startswith(mark)), None
     )

@@ -39,6 +39,9 @@ LOOKED_AT = 2**24
 MOST_COLUMNS = 10_000
 ROWS = 500_000
 """Of a batch."""
+MOST_ROWS, ROWS_A_BYTE = 2**26, 12
+"""A Parquet file may have so many rows, or so many for each of its bytes: its format repeats a row
+without end in a few bytes, and of what anybody did it never comes near."""
 BACKSLASHED = re.compile(r'(?<!\\)\\"')
 
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
@@ -73,7 +76,9 @@ def sniff(
         start = file.read(4)
     if start == b"PAR1":
         with _parquet(path) as place:
-            return Layout("parquet", tuple(pl.scan_parquet(place, glob=False).collect_schema()))
+            scan = pl.scan_parquet(place, glob=False)
+            _refuse_endless(path, place, scan.select(pl.len()).collect().item())
+            return Layout("parquet", tuple(scan.collect_schema()))
     encoding = encoding or encoding_of(path)
     with open_text(path, encoding) as text:
         lines = _within(islice(text, SAMPLE))
@@ -100,6 +105,16 @@ def sniff(
         returns=returns,
     )
     return _with_columns(path, layout, columns, skip, list(sample_rows(path, lines, layout, skip)))
+
+
+def _refuse_endless(path: Path, place: Path, rows: int) -> None:
+    """InputError for more `rows`, said or read, than the unpacked file at `place` can mean."""
+    most = max(MOST_ROWS, ROWS_A_BYTE * place.stat().st_size)
+    if rows > most:
+        raise InputError(
+            f"{path}: {rows:,} rows in {place.stat().st_size:,} bytes; if it is a table, write it"
+            " as CSV"
+        )
 
 
 def _within(lines: Iterator[str]) -> list[str]:
@@ -200,6 +215,7 @@ def read(
                         batch = batch.with_columns(
                             _text(column, path) for column in batch if column.dtype in kinds
                         )
+                        _refuse_endless(path, place, done + len(batch))
                     unseen -= {name for name in unseen if batch[name].null_count() < len(batch)}
                     yield batch
                     done += len(batch)

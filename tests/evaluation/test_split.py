@@ -88,6 +88,14 @@ def test_published_validation_is_the_published_cut_of_train_with_the_next_seed(
         assert mine.tolist() == own[order[:held]].tolist()
 
 
+def test_of_no_interactions_none_is_late() -> None:
+    """A process of several may have none."""
+    none = ratings_of([])
+    assert [part.tolist() for part in temporal_user_split(none, everything(none))] == [[], [], []]
+    with pytest.raises(InputError, match="all interactions to be cut are of one time"):
+        temporal_split(none, everything(none))
+
+
 def test_no_ratings_make_empty_parts() -> None:
     split = published_split(ratings_of([0]))
     assert [len(part) for part in split] == [0, 0, 0]
@@ -152,6 +160,17 @@ def test_the_strict_split_of_a_seed_is_for_ever() -> None:
     """The same on every platform and with every version of NumPy."""
     split = strict_split(ratings_of([10, 4, 10]), NAMES, 1)
     assert split.sha256() == "b74cd015d5eb2e0e225ac18d973d42631451df122c0154a4c4382c6dc397e51a"
+
+
+def test_equal_draws_leave_the_order_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of four thousand million are seldom equal; here each second one is."""
+    monkeypatch.setattr(
+        "jaxrec.evaluation.split.splitmix64",
+        lambda seed, place: (place % 2).astype(np.uint64) << np.uint64(63),
+    )
+    cut = strict_split(ratings_of([100, 100]), NAMES, 1)
+    # the users take turns in the file, and of each one's every second is held out
+    assert cut.test.tolist() == [*range(0, 80, 4), *range(1, 80, 4)]
 
 
 def test_users_with_equally_many_interactions_have_orders_of_their_own() -> None:

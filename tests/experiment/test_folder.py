@@ -141,6 +141,17 @@ def test_a_damaged_experiment_is_one_line(run: RunFolder, content: str, message:
         open_run(run.path)
 
 
+@pytest.mark.parametrize(
+    "changed", [{"seed": 2}, {"protocol": "strict"}, {"data": "movielens"}, {"more": 1}]
+)
+def test_an_experiment_that_was_edited_is_refused(run: RunFolder, changed: dict) -> None:
+    """What is in the folder was made by what it said before."""
+    path = run.path / "experiment.json"
+    write_json(path, json.loads(path.read_text()) | changed)
+    with pytest.raises(InputError, match=r"experiment\.json: not as it was written; .*--run"):
+        open_run(run.path)
+
+
 def test_a_protocol_of_a_newer_version_is_one_line(run: RunFolder) -> None:
     card = json.loads((run.path / "experiment.json").read_text())
     write_json(run.path / "experiment.json", sealed(card | {"protocol": "leave-two-out"}))

@@ -1,5 +1,6 @@
 """Searches: who judges, when a trial ends, when the defaults stay, and how long a short one is."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -27,7 +28,7 @@ from jaxrec.experiment.tuning import (
     tune,
     tune_all,
 )
-from jaxrec.files import write_json
+from jaxrec.files import sealed, write_json
 from jaxrec.models.cost import Settings, Size
 from jaxrec.models.model import Range
 from jaxrec.models.registry import MODELS
@@ -444,3 +445,20 @@ def test_a_trial_that_was_changed_is_set_aside(
     assert said == [
         f"ease: its earlier trials cannot be read; they are now {path.parent}/ease.damaged"
     ]
+
+
+def test_trials_that_a_clock_puts_into_the_future_count(
+    run: RunFolder, judged: dict[float, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been set back since; they last less than no time, too."""
+    tried(monkeypatch, 600.0)
+    whole = tune(run, "ease", 5)
+    later = replace(run, path=run.path.with_name("later"))
+    tune(later, "ease", 3)
+    path = later.tuned_path("ease").with_suffix(".trials")
+    ahead = {"datetime_start": "2199-01-01T00:00:00+00:00", "datetime_complete": "2198-01-01"}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert any("datetime_complete" in line for line in lines)
+    moved = [line | {key: ahead[key] for key in ahead if key in line} for line in lines]
+    path.write_text("".join(json.dumps(sealed(line)) + "\n" for line in moved))
+    assert tune(later, "ease", 5) == whole

@@ -1,5 +1,7 @@
 """The layout holds every rating once, whatever the shape of the matrix."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,3 +104,74 @@ def test_what_a_user_rated_twice_has_two_slots() -> None:
     how = {"workers": 1, "single": True}
     shards = lay_out(twice, twice, targets, np.ones(2), np.array([2]), **how)  # type: ignore[arg-type]
     assert entries(shards) == [(0, 0, 1.0, 0.5), (0, 0, 1.0, 1.0)]
+
+
+def shapes(
+    lengths: list[int], dtype: type = np.float32, **how: Any
+) -> list[list[tuple[int, int, int]]]:
+    """[chunks, vectors of a tile, slots of a chunk] of each part of each shard."""
+    of = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+    ones: np.ndarray = np.ones(len(of), dtype)
+    given = {"workers": 1, "single": True} | how
+    shards = lay_out(of, 0 * of, ones, ones, np.array(lengths), **given)
+    assert {part.scale.dtype for parts in shards for part in parts} == {np.dtype(dtype)}
+    assert {part.targets.dtype for parts in shards for part in parts} == {np.dtype(dtype)}
+    return [[part.columns.shape for part in parts] for parts in shards]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_core_cuts_long_vectors_into_chunks_of_sixteen(dtype: type) -> None:
+    """Long is more than 64 ratings on average."""
+    assert shapes([64, 64], dtype) == [[(16, 1, 8)]]
+    assert shapes([65, 64], dtype) == [[(9, 1, 16)]]
+    assert shapes([9, 8, 1], dtype) == [[(4, 1, 8)]]
+
+
+def test_all_shards_have_the_room_of_the_fullest_and_a_chunk_at_least() -> None:
+    assert shapes([20, 3, 2], workers=2) == [[(4, 1, 8)], [(4, 1, 8)]]
+    assert shapes([3], workers=3) == [[(1, 1, 8)]] * 3
+    assert shapes([0, 0]) == [[(1, 1, 8)]]
+
+
+@pytest.mark.parametrize(("length", "slots"), [(8, 8), (9, 16), (16, 16), (17, 32), (33, 64)])
+def test_with_few_shapes_the_room_is_a_power_of_two(length: int, slots: int) -> None:
+    assert shapes([length], few_shapes=True) == [[(slots // 8, 1, 8)]]
+
+
+def test_each_process_leaves_the_room_that_the_fullest_needs() -> None:
+    """Of two one has long vectors, and the other gets chunks of sixteen, too."""
+    asked: list[list[int]] = []
+
+    def told(sizes: np.ndarray) -> np.ndarray:
+        asked.append(sizes.tolist())
+        return sizes
+
+    own = shapes([100, 30], largest=told)
+    answers = iter([np.array(sizes) for sizes in asked])
+    assert asked == [[1], [9 * 16]]
+    assert shapes([5, 1], largest=lambda sizes: next(answers)) == own
+
+
+@pytest.mark.parametrize(
+    ("lengths", "plan"),
+    [
+        # one of 65, as four would take 260 slots; four of 64; of 9, 16 would have room, but there
+        # are three
+        ([65, *[64] * 3, *[9] * 3], [(1, 1, 16), (4, 1, 4), (4, 1, 4)]),
+        ([65] + [16] * 20, [(1, 1, 16), (16, 2, 4)]),
+        ([16] * 16 + [4] * 60, [(16, 1, 4), (64, 1, 4)]),
+        ([1] * 300, [(256, 2, 4)]),
+        ([200, 190], [(1, 2, 16)]),
+        ([16] * 17, [(16, 2, 4)]),
+        # as few ratings as these have 64 slots
+        ([3, 1], [(4, 1, 4)]),
+        ([17], [(1, 1, 4)]),
+        ([16, 16], [(4, 1, 4)]),
+    ],
+)
+def test_a_tile_takes_as_many_vectors_as_have_room(
+    lengths: list[int], plan: list[tuple[int, int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiles, "TILE_SLOTS", 256)
+    monkeypatch.setattr(tiles, "LEAST_SLOTS", 64)
+    assert tiles._plan(np.array(lengths)) == plan

@@ -1,11 +1,14 @@
 """Files that nobody meant as tables: each costs a line, little memory and no other file."""
 
 import gzip
+import io
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from jaxrec.data.dataset import Dataset
@@ -13,7 +16,7 @@ from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
 from jaxrec.files import read_json
 from jaxrec.serving.folder import check_place
-from jaxrec.sources import encodings
+from jaxrec.sources import encodings, tables
 from jaxrec.sources.description import read_description
 from jaxrec.sources.library import load_dataset
 from jaxrec.sources.written.rows import json_fields
@@ -125,6 +128,47 @@ def test_a_parquet_file_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(whole)[:-10])
     assert "damaged or cut short" in refused(path)
     path.write_bytes(gzip.compress(whole))
+    assert users(load_dataset(path)) == ["right"]
+
+
+def saying(content: bytes, rows: int) -> bytes:
+    """A Parquet file whose footer says that it has so many rows."""
+    end = int.from_bytes(content[-8:-4], "little")
+    body, footer = content[: -8 - end], content[-8 - end : -8]
+    own = b"\x16" + number(2 * pl.read_parquet(content).height)  # num_rows, the first i64
+    footer = footer.replace(own, b"\x16" + number(2 * rows), 1)
+    return body + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+def number(value: int) -> bytes:
+    """Seven bits a byte, as Thrift has it."""
+    return bytes([value]) if value < 128 else bytes([value % 128 + 128]) + number(value // 128)
+
+
+@pytest.mark.parametrize("rows", [13, 2**26, 2**32 - 2, 2**40, 2**62])
+def test_a_parquet_file_that_says_it_has_other_rows_is_not_whole(tmp_path: Path, rows: int) -> None:
+    path = tmp_path / "events.parquet"
+    path.write_bytes(saying(as_parquet(RIGHT), rows))
+    assert re.search("not whole|rows in .* bytes; if it is a table, write it as CSV", refused(path))
+
+
+@pytest.mark.parametrize("said", [30_000, 12])
+def test_a_few_bytes_of_parquet_are_no_table_of_any_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: int
+) -> None:
+    """A row that is repeated costs nothing but memory; nor are as many that the footer hides."""
+    out, path = io.BytesIO(), tmp_path / "events.parquet"
+    pl.DataFrame({"user": ["right"], "item": ["i1"]}).select(pl.all().repeat_by(30_000)).explode(
+        pl.all()
+    ).write_parquet(out, statistics=False)
+    path.write_bytes(saying(out.getvalue(), said))
+    size = path.stat().st_size
+    assert users(load_dataset(path)) == ["right"]
+    monkeypatch.setattr(tables, "MOST_ROWS", 29_999)
+    monkeypatch.setattr(tables, "ROWS_A_BYTE", 29_999 / size)
+    told = f"30,000 rows in {size:,} bytes; if it is a table, write it as CSV"
+    assert told in refused(path)
+    monkeypatch.setattr(tables, "ROWS_A_BYTE", 30_000 / size)
     assert users(load_dataset(path)) == ["right"]
 
 

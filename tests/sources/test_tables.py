@@ -3,18 +3,23 @@
 import gzip
 import os
 import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from jaxrec.data.columns import Columns
 from jaxrec.data.dataset import Dataset
 from jaxrec.errors import InputError
+from jaxrec.sources import tables
 from jaxrec.sources.description import Table
 from jaxrec.sources.encodings import refuse_devices
 from jaxrec.sources.library import load_dataset
-from jaxrec.sources.reading import Opened, read_all
-from jaxrec.sources.tables import place_of, read, sniff
+from jaxrec.sources.reading import Opened, numbers_of, read_all
+from jaxrec.sources.tables import place_of, read, sample, sniff
 
 GOOD = "user,item,rating,ts\n" + "".join(
     f"u{n % 9},i{n % 7},{n % 5 + 1},{10**9 + n}\n" for n in range(60)
@@ -158,3 +163,140 @@ def test_a_small_table_is_one_though_its_files_have_other_types(tmp_path: Path) 
         pl.DataFrame({"year": years}).write_parquet(tmp_path / name)
     opened = Opened(tmp_path, Table(files=("a.parquet", "b.parquet")))
     assert read_all(opened, ["year"])["year"].to_list() == [1999, 2000, 2001.5]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("separator", [",", "::", "\t"])
+def test_what_is_read_is_what_was_written(
+    tmp_path: Path, encoding: str, separator: str, end: str
+) -> None:
+    """Numbers as numbers where that is asked for, in whatever way polars has to be helped."""
+    path = tmp_path / "a.csv"
+    rows = [("user", "item", "rating"), ("é1", "7", "4.5"), ("é2", "8", "3")]
+    path.write_bytes("".join(separator.join(row) + end for row in rows).encode(encoding))
+    layout = sniff(path)
+    assert layout.columns == rows[0]
+    assert layout.header
+    kinds: dict[str, pl.DataType] = {"item": pl.Int32(), "rating": pl.Float64()}
+    told: list[tuple[int, int]] = []
+    wanted = ["rating", "user", "rating", "item"]
+    (batch,) = read(path, layout, wanted, kinds, lambda *of: told.append(of))
+    assert batch.schema == {"rating": pl.Float64, "user": pl.String, "item": pl.Int32}
+    assert batch.rows() == [(4.5, "é1", 7), (3.0, "é2", 8)]
+    assert told[-1][0] == told[-1][1] > 0
+    (text,) = read(path, layout, ["item"])
+    assert text["item"].to_list() == ["7", "8"]
+    assert sample(path, layout, 1).rows() == [rows[1]]
+    assert place_of(path, layout, 1, ["user"]) == f"{path}, line 3"
+
+
+def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    """Of JSON lines it may come late."""
+    path = tmp_path / "a.csv"
+    path.write_text("user,item\n1,2\n")
+    with pytest.raises(InputError, match="no column 'x'; there are user, item"):
+        list(read(path, sniff(path), ["user", "x"]))
+    path.write_text('{"user": 1}\n{"user": 2, "x": {"y": 3}}\n')
+    layout = replace(sniff(path), columns=("user",))
+    batches = list(read(path, layout, ["user", "x.y"]))
+    assert [batch.rows() for batch in batches] == [[("1", None), ("2", "3")]]
+    with pytest.raises(InputError, match="no column 'z'; there are user"):
+        list(read(path, layout, ["user", "z"]))
+
+
+def test_a_backslash_before_a_quote_is_undone(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('user,title\n1,"the \\"best\\", of all"\n2,b\n')
+    layout = sniff(path)
+    assert layout.backslashes
+    (batch,) = read(path, layout, ["title"])
+    assert batch["title"].to_list() == ['the "best", of all', "b"]
+
+
+def test_columns_that_are_said_are_as_many_as_the_fields(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("7,8\n9,10\n")
+    assert sniff(path).columns == ("column_1", "column_2")
+    assert sniff(path, ("user", "item")).columns == ("user", "item")
+    with pytest.raises(InputError, match=r"line 1: 2 fields, and 3 names of columns \(a, b, c\)"):
+        sniff(path, ("a", "b", "c"))
+    path.write_text("[1]\n")
+    with pytest.raises(InputError, match="line 1: a JSON list; write its objects one a line"):
+        sniff(path)
+
+
+def test_parquet_keeps_its_types_but_for_those_that_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pl.DataFrame(
+        {"user": [b"a", b"b"], "item": [1, 2], "rating": [0.5, 1.0], "tags": [["x"], ["y", "z"]]}
+    ).write_parquet(path)
+    layout = sniff(path)
+    assert layout.format == "parquet"
+    (batch,) = read(path, layout, ["user", "item", "rating"])
+    assert batch.rows() == [("a", 1, 0.5), ("b", 2, 1.0)]
+    some = sample(path, layout, 1)
+    assert some.rows() == [("a", "1", "0.5", ["x"])]
+    assert place_of(path, layout, 1, ["user"]) == f"{path}, row 2"
+
+
+def test_a_row_is_placed_among_all_files(tmp_path: Path) -> None:
+    for name, rows in (("a.csv", 2), ("b.csv", 3), ("c.csv", 1)):
+        (tmp_path / name).write_text("user,item\n" + rows * "1,2\n")
+    opened = Opened(tmp_path, Table(files=("a.csv", "b.csv", "c.csv")))
+    assert sum(map(len, opened.batches(["user"]))) == 6
+    places = [opened.place(row).removeprefix(f"{tmp_path}/") for row in range(7)]
+    assert places == [
+        "a.csv, line 2", "a.csv, line 3", "b.csv, line 2", "b.csv, line 3", "b.csv, line 4",
+        "c.csv, line 2", "c.csv",
+    ]  # fmt: skip
+
+
+def test_columns_that_look_like_numbers_are_read_as_such(tmp_path: Path) -> None:
+    """From the start; a user by a decimal is a name."""
+    path = tmp_path / "a.csv"
+    path.write_text(f"user,item,rating,time\n1.5,{2**31},0.5,7\n2.5,8,3.0,9\n")
+    opened = Opened(tmp_path, Table(files=("a.csv",)))
+    columns = Columns("user", "item", "rating", "time")
+    expected = {"item": pl.Int64(), "rating": pl.Float64(), "time": pl.Int32()}
+    assert numbers_of(opened, columns) == expected
+    path.write_text("user,item,rating,time\n1,2,3,\n")
+    opened = Opened(tmp_path, Table(files=("a.csv",)))
+    assert numbers_of(opened, columns) == dict.fromkeys(("user", "item", "rating"), pl.Int32())
+
+
+def test_what_python_reads_anew_goes_on_where_polars_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, original = tmp_path / "a.csv", tables._batches
+    path.write_text("user,item\n" + "".join(f"{n},1\n" for n in range(9)))
+    begun: list[int] = []
+
+    def fails(*given: Any) -> Iterator[pl.DataFrame]:
+        begun.append(given[-1])
+        for batch in original(*given):
+            if len(begun) == 1:
+                yield batch.head(2)
+                yield batch.slice(2, 3)
+                raise pl.exceptions.ComputeError("a quote")
+            yield batch
+
+    monkeypatch.setattr(tables, "_batches", fails)
+    told: list[int] = []
+    batches = read(path, sniff(path), ["user"], on_bytes=lambda read, size: told.append(read))
+    assert [name for batch in batches for name in batch["user"]] == [str(n) for n in range(9)]
+    assert begun == [0, 5]
+    # by 46 bytes in ten lines, and of what is written anew all of its 36
+    assert told == [9, 23, 36, 36]
+
+
+def test_of_long_fields_fewer_rows_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until there are more than so many characters."""
+    path = tmp_path / "a.csv"
+    path.write_text("user,item\n" + 5 * "u,i\n")
+    layout = sniff(path)
+    monkeypatch.setattr(tables, "LOOKED_AT", 4)
+    assert len(sample(path, layout)) == 3
+    assert tables._within(iter(["ab", "cd", "e", "f"])) == ["ab", "cd", "e"]

@@ -1,11 +1,16 @@
 """Who may ask."""
 
+import asyncio
+import json
+from typing import Any
+
 import pytest
 from starlette.testclient import TestClient
 
 from jaxrec.errors import InputError
 from jaxrec.web.guard import Rules, rules
 from jaxrec.web.routes import Service
+from jaxrec.web.server import guarded
 from tests.web.conftest import client_of
 
 
@@ -54,3 +59,36 @@ def test_every_answer_is_secured(client: TestClient, path: str) -> None:
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_a_query_of_bytes_that_no_url_has_is_refused(service: Service) -> None:
+    """No client of ours sends them; what a server is sent is not up to it."""
+    app = guarded(service, Rules())
+    sent: list[Any] = []
+    scope = {
+        "type": "http", "method": "GET", "path": "/items", "raw_path": b"/items",
+        "root_path": "", "query_string": "q=caf\xe9".encode(), "client": ("127.0.0.1", 1),
+        "headers": [(b"host", b"127.0.0.1")], "scheme": "http", "http_version": "1.1",
+    }  # fmt: skip
+
+    async def nothing() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, nothing, send))
+    assert sent[0]["status"] == 400
+    problem = json.loads(sent[1]["body"])
+    assert problem["detail"] == "the query has bytes that no URL has"
+    assert problem["remedy"] == "percent-encode them"
+
+
+@pytest.mark.parametrize(
+    "letters", ["%C3%A9t%C3%A9", "%FF", "%F0%9F%91%A9", "\N{CYRILLIC SMALL LETTER A}"]
+)
+def test_a_query_of_other_letters_is_answered(client: TestClient, letters: str) -> None:
+    """Percent-encoded, as a client does it; bytes that are no letters, too."""
+    response = client.get(f"/items?q=a+{letters}&limit=3")
+    assert response.status_code == 200
+    assert isinstance(response.json(), list)
