@@ -1,5 +1,6 @@
 """Searches: who judges, when a trial ends, when the defaults stay, and how long a short one is."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,7 @@ from jaxrec.experiment.tuning import (
     tune_all,
 )
 from jaxrec.files import write_json
+from jaxrec.locks import held, of_run
 from jaxrec.models.cost import Settings, Size
 from jaxrec.models.model import Range
 from jaxrec.models.registry import MODELS
@@ -444,3 +446,11 @@ def test_a_trial_that_was_changed_is_set_aside(
     assert said == [
         f"ease: its earlier trials cannot be read; they are now {path.parent}/ease.damaged"
     ]
+
+
+def test_no_search_makes_a_removed_run_folder_again(run: RunFolder) -> None:
+    with held(of_run(run.path), run.path):
+        shutil.rmtree(run.path)
+        with pytest.raises(InputError, match="was removed while this command wrote into it"):
+            tuning._study(run, "ease")
+    assert not run.path.exists()
