@@ -250,7 +250,7 @@ def run(
     for k in what["ks"]:
         session.terminal.result(*tables(summary, k))
     standing = Standing.of_study(summary, max(what["ks"]))
-    session.terminal.result(*three_lines(standing, str(session.path), opened.data_argument))
+    session.terminal.result(*three_lines(standing, str(session.path), opened.data_options))
 
 
 def _do_everything(

@@ -1,5 +1,6 @@
 """The one exception a user can mend, and what excuses a part without costing the others."""
 
+import errno
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,8 @@ from pathlib import Path
 
 from jaxrec.interruption import told
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""A disk that takes no more: what one part cannot write, no other can."""
 NO_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "not enough memory")
 """How a RuntimeError of JAX or torch says that memory is at an end."""
 
@@ -50,7 +53,10 @@ def excused(tell: Callable[[str], object], mistakes: Mistakes = (InputError,)) -
 def survived(
     tell: Callable[[str], object], unless: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
-    """Around one of several parts none of which may cost another: `tell` gets what went wrong."""
+    """Around one of several parts none of which may cost another: `tell` gets what went wrong.
+
+    What is `unless` goes on, and so does a disk that is full.
+    """
     try:
         yield
     except unless:
@@ -58,6 +64,8 @@ def survived(
     except Exception as error:
         if told():  # to end, while compiled code called back
             raise KeyboardInterrupt from error
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
         if isinstance(error, FloatingPointError):
             tell(f"{error}; give its fit a larger lambda")
         else:

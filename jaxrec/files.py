@@ -13,7 +13,7 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ SEAL, VERSION = "seal", "version"
 """What `write_sealed` adds: a hash of all else, and the version of what is written."""
 HELD: set[Path] = set()
 """Files that are there as long as the folders that this process holds (`jaxrec.locks`)."""
+TO_WRITE: dict[Path, str] = {}
+"""What the command is asked to write, links resolved, and the options that say so."""
 Form = dict[str, type | tuple[type, ...]]
 """What JSON must have: names, and what each value is."""
 REFUSED = re.compile(r"\(os error ([0-9]+)\)|\[os_error_code='([0-9]+)'\]")
@@ -132,6 +134,18 @@ def refuse_devices(path: Path) -> None:
         raise InputError(
             f"{path}: neither a file nor a folder; write what comes out of it into a file"
         )
+
+
+def refuse_written(paths: Iterable[Path]) -> None:
+    """Raise InputError if the command is asked to write a file of these, which it reads.
+
+    A member of an archive is where the archive is.
+    """
+    for path in paths:
+        place = real(path)
+        for file in (place, *place.parents):
+            if file in TO_WRITE:
+                raise InputError(f"{TO_WRITE[file]} {file}: is read as data; give another file")
 
 
 def check_space(folder: Path, needed: float) -> None:

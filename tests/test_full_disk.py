@@ -55,6 +55,9 @@ COMMANDS: dict[str, Callable[[Path], tuple[object, ...]]] = {
     "model": lambda run: (
         *("fit", "--run", run, "--row", "popularity", "--out", run.parent / "model"),
     ),
+    "run/models/itemknn.safetensors": lambda run: (
+        *("eval", "--run", run, "--row", "popularity", "--row", "itemknn"),
+    ),
     "lists.csv": lambda run: (
         *("recommend", "--run", run, "--row", "popularity", "--all", "-k", 50),
         *("--out", run.parent / "lists.csv"),

@@ -41,7 +41,7 @@ def evidence(run: RunFolder, card: ScoreCard, say: Callable[[str], None]) -> Evi
     with excused(lambda why: say(f"Going on without users' lists: {why}")):
         cases = _cases(run, card)
     return Evidence(
-        str(run.path), run.data_argument, card, trainings(run), cases, commands(run, card)
+        str(run.path), run.data_options, card, trainings(run), cases, commands(run, card)
     )
 
 
@@ -64,12 +64,10 @@ def commands_of_study(path: Path, runs: list[RunFolder], card: ScoreCard) -> lis
 
 
 def _made(path: Path, run: RunFolder, card: ScoreCard, *grid: str) -> str:
-    dataset, protocol = run.dataset, run.protocol
-    made = ["jaxrec", "run", "--run", str(path)]
-    made += ["--data", run.data_argument]
+    protocol = run.protocol
+    made = ["jaxrec", "run", "--run", str(path), *run.data_options]
     made += ["--protocol", protocol.name]
     made += ["--seed", str(protocol.seed)] if protocol.rules.seeded else []
-    made += ["--core", str(dataset.core)] if dataset.core else []
     return shlex.join([*made, *grid, *_cutoffs(card), *_rows(run, card)])
 
 

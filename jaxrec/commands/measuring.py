@@ -146,7 +146,7 @@ def measure(
             card = score_card(opened, tuple(sorted(set(ks))), fusion, on_sweep, on_row, **more)
         except Interrupted as stopped:
             card, interrupted = stopped.card, True
-    made = str(opened.path), opened.data_argument
+    made = str(opened.path), opened.data_options
     terminal.result(*first_parts(card, *made, whole=terminal.verbosity > 0, alone=alone))
     if alone and not interrupted:
         terminal.say(_other_commands(opened))

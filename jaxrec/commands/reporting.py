@@ -72,7 +72,7 @@ def _study(path: Path) -> Section:
     cards = [read_fresh_card(run) for run in runs]
     summary = summarise([run.path for run in runs])
     again = commands_of_study(path, runs, cards[0])
-    return of_study(summary, str(path), runs[0].data_argument, cards[0].protocol, again)
+    return of_study(summary, str(path), runs[0].data_options, cards[0].protocol, again)
 
 
 def _opened(path: Path) -> RunFolder:

@@ -3,12 +3,13 @@
 import os
 import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
 
 from jaxrec.errors import InputError
-from jaxrec.files import is_stream, owner_of, real
+from jaxrec.files import TO_WRITE, is_stream, owner_of, real
 
 READ = ("--data", "--items", "PATH", "--only", "--exclude", "--interactions", "--segments")
 """What a command reads, where it does."""
@@ -29,6 +30,9 @@ class Output(click.Path):
 def refuse_outputs(context: click.Context) -> None:
     """Refuse what the command is asked to write where it could not, or must not.
 
+    What is left is known (`TO_WRITE`) to what reads tables, until the command ends: it refuses to
+    read them.
+
     Raises:
         InputError: an `Output` has another suffix than its own, cannot be written, is written or
             read by another option too, or lies in a run folder or model folder.
@@ -48,7 +52,8 @@ def refuse_outputs(context: click.Context) -> None:
             why = f"{taken[place]} names the same file; give another"
         if why is not None:
             raise InputError(f"{name} {path}: {why}")
-        taken[place] = name
+        taken[place] = TO_WRITE[place] = name
+        context.call_on_close(partial(TO_WRITE.pop, place, None))
 
 
 def _called(option: click.Parameter) -> str:

@@ -3,6 +3,7 @@
 | what                              | rule                                                        |
 |-----------------------------------|-------------------------------------------------------------|
 | a row without user or item        | left out                                                    |
+| the header again, between rows    | left out                                                    |
 | a value that is missing           | left out                                                    |
 | a value that is no number         | refused                                                     |
 | stars off a scale that was given  | refused                                                     |
@@ -25,13 +26,23 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from jaxrec.data.batches import MISSING, Mending, Reader, Where, as_numbers, names_of
+from jaxrec.data.batches import (
+    MISSING,
+    Mending,
+    Reader,
+    Where,
+    as_numbers,
+    headers_in,
+    names_of,
+)
 from jaxrec.data.columns import ItemColumns, check_column
 from jaxrec.data.dataset import Catalogue, Interactions, Remarks, columns_of
 from jaxrec.data.feedback import Feedback, levels_of, meaning, without_none
 from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
 
+YEAR = 31_536_000
+"""Seconds; an hour of 1970 is rather one of another unit, or none, where others are of 1980 on."""
 CACHED = 2**17
 """Rows that are worked on at once."""
 
@@ -107,7 +118,9 @@ def interactions(
         raise InputError(f"{read.where(0)}: no interactions; is the file cut short?")
     time, where = read.give("time"), read.where
     whole = user.is_not_null() & item.is_not_null()
-    mending.mend((~whole).arg_true().to_numpy(), "no user or no item", "left out", where)
+    mending.mend(np.array(read.headers, np.int64), "the header again", "left out", where)
+    nobody = np.setdiff1d((~whole).arg_true().to_numpy(), read.headers)
+    mending.mend(nobody, "no user or no item", "left out", where)
     if value is not None:
         lacks = whole & value.is_null()
         mending.mend(lacks.arg_true().to_numpy(), "no value", "left out", where)
@@ -131,7 +144,7 @@ def interactions(
         for name in set(MISSING).intersection(ids.names.tolist()):
             mending.say(f"{name!r} is taken as the name of a {ids.what}")
     catalogue = _with_all(catalogue, item_ids, items, mending, place)
-    times = _times(time, read.columns.time, mending, place) if time is not None else None
+    times = _times(time, read, mending, place) if time is not None else None
     del time
     pairs = None if _are_ascending(users, items) else users.astype(np.int64) * len(item_ids) + items
     again = 0.0
@@ -167,8 +180,20 @@ def _with_all(
 
 
 def _times(
-    column: pl.Series, name: str | None, mending: Mending, where: Where
+    column: pl.Series, read: Reader, mending: Mending, where: Where
 ) -> NDArray[np.int64] | None:
+    name, early = read.columns.time, (column < YEAR).fill_null(False)
+    if early.any() and (column > 10 * YEAR).any():
+        first = where(int(early.arg_true()[0]))
+        mending.say(
+            f"{early.sum():,} times of {name} lie in 1970, and others after 1979: are they written"
+            f" alike? (the first: {first})"
+        )
+    if read.either:
+        mending.say(
+            f"dates of {name} are read as month/day, and could be day/month: say which"
+            " (time_format)"
+        )
     if not column.null_count():
         return column.to_numpy().astype(np.int64)
     unknown = column.is_null()
@@ -247,9 +272,13 @@ def catalogue_of(
     taken = [name for name, _ in columns.extract.values()]
     for column in (columns.id, *columns.categories, *numbers, *flags, *taken):
         check_column(column, table.columns)
-    names = names_of(table[columns.id], written)
+    text = table.select(name for name in table.columns if table.schema[name] == pl.String)
+    headers = headers_in(text, written and columns.id in text.columns)
+    mending.mend(headers, "the header again", "left out", where)
+    names = names_of(table[columns.id].clone().scatter(headers, None), written)
     there, first = names.is_not_null(), names.is_first_distinct()
-    mending.mend((~there).arg_true().to_numpy(), "an item without id", "left out", where)
+    nameless_ = np.setdiff1d((~there).arg_true().to_numpy(), headers)
+    mending.mend(nameless_, "an item without id", "left out", where)
     again = (there & ~first).arg_true().to_numpy()
     mending.mend(again, "an item given again", "the first is kept", where)
     table, names = table.filter(there & first), names.filter(there & first)

@@ -75,16 +75,24 @@ class Reader:
         self._parts: dict[str, list[pl.Series]] = {}
         self.read = 0
         """Rows so far."""
+        self.either = False
+        """Could dates that were guessed to be month/day as well be day/month, all of them?"""
+        self.headers: list[int] = []
+        """Those of them that are the header again; of nobody and nothing."""
 
     def take(self, batch: pl.DataFrame) -> None:
         """One more batch; InputError for a value that is no number."""
         columns, found = self.columns, {}
+        batch = self._without_headers(batch)
         for role, kind in zip(("user", "item"), self._kinds, strict=True):
             found[role] = names_of(batch[getattr(columns, role)], self.written, kind)
         if columns.value is not None:
             found["value"] = self._numbers(batch[columns.value])
         if columns.time is not None:
-            self.time = self.time or guess_time(batch[columns.time])
+            if self.time is None:
+                self.time = guess_time(batch[columns.time])
+                self.either = self.time is not None and "%m/%d" in self.time
+            self.either = self.either and _is_either(batch[columns.time], str(self.time))
             found["time"] = seconds(batch[columns.time], self.time)
         for role, column in found.items():
             self._parts.setdefault(role, []).append(_small(column))
@@ -107,6 +115,14 @@ class Reader:
             parts = [part.cast(wide) for part in parts]
         return pl.concat(parts, rechunk=True)
 
+    def _without_headers(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """Nothing in the place of a header: files were put one behind the other."""
+        again = headers_in(batch.select(self.columns.user, self.columns.item), self.written)
+        if not len(again):
+            return batch
+        self.headers += (self.read + again).tolist()
+        return batch.select(column.clone().scatter(again, None) for column in batch)
+
     def _numbers(self, column: pl.Series) -> pl.Series:
         values, bad = as_numbers(column)
         if bad is not None:
@@ -115,6 +131,14 @@ class Reader:
                 " expected a number"
             )
         return values
+
+
+def headers_in(table: pl.DataFrame, written: bool) -> NDArray[np.int64]:
+    """Rows that hold the names of the columns, in files without types."""
+    if not written or any(dtype != pl.String for dtype in table.dtypes):
+        return np.zeros(0, np.int64)
+    same = [column.str.strip_chars() == column.name for column in table]
+    return np.flatnonzero(np.all([column.fill_null(False).to_numpy() for column in same], 0))
 
 
 def _small(column: pl.Series) -> pl.Series:
@@ -199,6 +223,12 @@ def guess_time(column: pl.Series) -> str | None:
         size = middle if isinstance(middle, float) else 0.0
         return next((unit for unit, per in UNITS.items() if size < 1e11 * per), "ns")
     return max(DATES, key=lambda date: seconds(some, date).count())
+
+
+def _is_either(column: pl.Series, time: str) -> bool:
+    """Are as many dates understood with the day before the month?"""
+    other = time.replace("%m/%d", "%d/%m")
+    return seconds(column, other).count() == seconds(column, time).count()
 
 
 def seconds(column: pl.Series, time: str | None) -> pl.Series:

@@ -298,9 +298,11 @@ class RunFolder:
         return [row for row in FACTORS_OPTIONS if self.factors_path(row).exists()]
 
     @property
-    def data_argument(self) -> str:
-        """What `--data` takes to make the run folder again."""
-        return "synthetic" if self.dataset.synthetic else self.dataset.source
+    def data_options(self) -> tuple[str, ...]:
+        """What names the data to make the run folder again."""
+        source = "synthetic" if self.dataset.synthetic else self.dataset.source
+        core = ("--core", str(self.dataset.core)) if self.dataset.core else ()
+        return ("--data", source, *core)
 
     def command(self, name: str, *options: str) -> str:
         """A command on this run folder, as a shell reads it."""

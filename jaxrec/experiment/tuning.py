@@ -34,7 +34,7 @@ from jaxrec.experiment.choices import choose_embeddings, evidence, identity_of
 from jaxrec.experiment.fitting import asked_for
 from jaxrec.experiment.folder import RunFolder, nobody
 from jaxrec.experiment.rows import cost_of, pointless, rows_of, signals_of, too_much
-from jaxrec.files import check_seal, refused_as, sealed, write_sealed
+from jaxrec.files import check_seal, check_there, refused_as, sealed, write_sealed
 from jaxrec.models.cost import START, Size
 from jaxrec.models.model import Evidence, Model, Range, Settings
 from jaxrec.models.registry import MODELS, OWN, fit
@@ -486,6 +486,7 @@ def _study(run: RunFolder, row: str) -> optuna.Study:
     """The trials of this row, data, split and embeddings that were made before, to go on with."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = run.tuned_path(row).with_suffix(".trials")
+    check_there(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     model = MODELS[row]
     if path.exists() and not (written := path.read_bytes()).endswith(b"\n"):

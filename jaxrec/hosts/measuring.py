@@ -81,7 +81,7 @@ def measure(
 ) -> None:
     """Measure rows, print the card and write it into the run folder."""
     card = score_card(own, tuple(sorted(set(ks))), rows, Budget.of(memory).memory)
-    made = str(own.run.path), str(session.data)
+    made = str(own.run.path), ("--data", str(session.data))
     whole = session.terminal.verbosity > 0
     session.terminal.result(*first_parts(card, *made, whole=whole, alone=False))
     session.terminal.result(*further_parts(card))

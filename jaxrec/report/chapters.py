@@ -65,8 +65,8 @@ class Evidence:
     """A run folder, with all that a report has of it."""
 
     path: str
-    data: str
-    """What `--data` takes."""
+    data: Sequence[str]
+    """The options that name what it was made of."""
     card: ScoreCard
     trainings: Sequence[Training] = ()
     cases: Sequence[Case] = ()
@@ -94,14 +94,18 @@ def of_run(run: Evidence, prefix: str = "") -> Section:
 
 
 def of_study(
-    summary: Summary, path: str, data: str, protocol: Mapping[str, object], commands: Sequence[str]
+    summary: Summary,
+    path: str,
+    data: Sequence[str],
+    protocol: Mapping[str, object],
+    commands: Sequence[str],
 ) -> Section:
     """Means over several run folders, and the leads of `hybrid`.
 
     Args:
         summary: the study.
         path: where it is.
-        data: what `--data` takes.
+        data: the options that name what it was made of.
         protocol: the first run folder's protocol card.
         commands: that make it again.
     """
@@ -144,8 +148,15 @@ def side_by_side(runs: Sequence[Evidence]) -> Section:
         run.path: {name: row.figures for name, row in run.card.measured.items()} for run in runs
     }
     rows = list(dict.fromkeys(name for of in figures.values() for name in of))
-    same = len({(run.card.protocol["data_sha256"], run.card.protocol["protocol"]) for run in runs})
-    said = ["Data or protocols differ: figures of different columns measure different things."]
+    protocols = [run.card.protocol for run in runs]
+    said = []
+    if len({(of["data_sha256"], of["protocol"]) for of in protocols}) > 1:
+        said = ["Data or protocols differ: figures of different columns measure different things."]
+    elif len({of.get("split_sha256") for of in protocols}) > 1:
+        said = [
+            "Splits differ: other interactions are held out in each column, and a difference"
+            " between columns may be the splits'."
+        ]
     if k == 0:
         return Section("Side by side", [Chapter("NDCG", ["The run folders share no cut-off."])])
     body = [
@@ -162,7 +173,7 @@ def side_by_side(runs: Sequence[Evidence]) -> Section:
         f"NDCG@{k} with 95 % intervals, by run folder", ("row", *figures), body, sortable=True
     )
     drawn = charts.side_by_side(figures, k)
-    chapter = Chapter(f"NDCG@{k}", said if same > 1 else [], [table], [drawn])
+    chapter = Chapter(f"NDCG@{k}", said, [table], [drawn])
     return Section("Side by side", [chapter], any(run.card.protocol["synthetic"] for run in runs))
 
 

@@ -1,6 +1,6 @@
 """A score card for the terminal, part by part."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from math import isnan, nan
 
@@ -24,14 +24,14 @@ BEYOND = (
 
 
 def first_parts(
-    card: ScoreCard, run: str, data: str, whole: bool = False, alone: bool = True
+    card: ScoreCard, run: str, data: Sequence[str], whole: bool = False, alone: bool = True
 ) -> Iterator[str | Table]:
     """What is seen first: a table for each cut-off, and what it comes to.
 
     Args:
         card: what was measured.
         run: the run folder, for commands to go on with.
-        data: what it was made of, likewise.
+        data: the options that name what it was made of, likewise.
         whole: begin with the protocol card.
         alone: else it is of a study, and what that comes to is said of all its run folders.
     """

@@ -1,5 +1,6 @@
 """What a card or a study comes to, by NDCG: what won, what text did, what to do next."""
 
+from collections.abc import Sequence
 from math import isnan, nan
 from shlex import join
 from typing import NamedTuple, Self
@@ -70,13 +71,13 @@ class Standing(NamedTuple):
         return sorted(self.ndcg, key=lambda row: -self.ndcg[row])
 
 
-def three_lines(of: Standing, run: str, data: str) -> list[str]:
+def three_lines(of: Standing, run: str, data: Sequence[str]) -> list[str]:
     """The verdict, by NDCG.
 
     Args:
         of: the rows.
         run: the run folder or the study, for commands to go on with.
-        data: what it was made of, likewise.
+        data: the options that name what it was made of, likewise.
     """
     if not of.ndcg:
         return [f"No row has an NDCG@{of.k}: no user has anything to find."]
@@ -139,14 +140,15 @@ def what_text_did(of: Standing) -> str:
     return f"Text, by NDCG@{of.k}: {'; '.join(told)}."
 
 
-def what_next(of: Standing, run: str, data: str, sure: bool) -> str:
+def what_next(of: Standing, run: str, data: Sequence[str], sure: bool) -> str:
     """The command that is worth most now."""
     if of.synthetic:
         return "Next: made-up data say nothing of yours; `jaxrec run --data YOURS` does."
     if of.seeds is None and not any("text" in row or "+" in row for row in of.ndcg):
-        return f"Next: let rows read the texts: `{join(['jaxrec', 'embed', '--run', run])}`."
+        rows = ["--row", "pmf", "--row", "pmf+text"]  # encodes the texts where that is to be done
+        return f"Next: let rows read the texts: `{join(['jaxrec', 'run', '--run', run, *rows])}`."
     protocol = of.protocol if of.protocol != "published" else "strict"
-    seeds = ["jaxrec", "run", "--seeds", f"{5 * (of.seeds or 1)}", "--data", data]
+    seeds = ["jaxrec", "run", "--seeds", f"{5 * (of.seeds or 1)}", *data]
     seeds += ["--protocol", protocol, "--run", f"{run}-seeds"]
     if not sure and protocol == of.protocol:
         return f"Next: settle it over more splits: `{join(seeds)}`."

@@ -143,7 +143,7 @@ def wishes(
     Raises:
         InputError: a file cannot be read, or its columns cannot be told.
     """
-    (_, allowed, apart), said = Wanted.best(k, len(item_ids)), list[str]()
+    (k, allowed, apart), said = Wanted.best(k, len(item_ids)), list[str]()
     if only is not None:
         owners, items = _named(user_ids, item_ids, only)
         if owners is not None:

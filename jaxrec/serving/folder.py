@@ -111,6 +111,8 @@ def check_place(path: Path) -> None:
         InputError: there is something in `path` that is no model, or not the model's; or it lies in
             a folder of jaxrec, is where the process is, or cannot be written.
     """
+    if not real(path).name:
+        raise InputError(f"{path} is where all folders are, and cannot be replaced; give another")
     _put_back(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; give a folder")

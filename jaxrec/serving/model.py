@@ -65,6 +65,7 @@ class Wanted(NamedTuple):
     """What may be on the lists."""
 
     k: int
+    """At most as many as there are items."""
     allowed: NDArray[np.bool_]
     """[items]"""
     apart: Pairs
@@ -73,9 +74,9 @@ class Wanted(NamedTuple):
 
     @classmethod
     def best(cls, k: int, items: int) -> "Wanted":
-        """The best `k` of that many items, whatever they are."""
+        """The best `k` of that many items, whatever they are; all of them for a larger `k`."""
         nothing = np.zeros(0, np.int32)
-        return cls(k, np.ones(items, bool), Pairs(nothing, nothing))
+        return cls(min(k, items), np.ones(items, bool), Pairs(nothing, nothing))
 
     def apart_of(self, users: NDArray[np.integer] | None) -> Pairs:
         """What these users [n] are not to get, numbered as they are here; nothing of None."""
@@ -335,7 +336,7 @@ class FittedModel:
         return found
 
     def similar(self, item: int, k: int) -> dict[str, Lists]:
-        """The `k` items nearest to one, as each signal and the texts see it.
+        """The `k` items nearest to one (or all), as each signal and the texts see it.
 
         Of a product of two by the cosine of the items' vectors; of other signals by what somebody
         is scored who has liked nothing but that item.
@@ -346,7 +347,7 @@ class FittedModel:
         spaces = self.vectors() | ({} if self.E is None else {"texts": self.E})
         itself = ItemSets(np.array([0, 1]), np.array([item], np.int32))
         nobody = np.zeros(1, np.int32)
-        nearest = {}
+        k, nearest = min(k, len(self.item_counts)), {}
         for space in dict.fromkeys([*self.learned, *spaces]):
             there = np.ones(len(self.item_counts), bool)
             if (vectors := spaces.get(space)) is None:

@@ -13,6 +13,7 @@ from jaxrec.data.columns import Columns, ItemColumns
 from jaxrec.data.dataset import Catalogue, Dataset, Remarks, columns_of
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
+from jaxrec.files import refuse_written
 from jaxrec.sources.description import Description, Table
 from jaxrec.sources.encodings import LATIN, members
 from jaxrec.sources.tables import OnBytes, nobody, place_of, read, sample, sniff
@@ -26,8 +27,9 @@ class Opened:
     """The files of a table, and how they are written."""
 
     def __init__(self, folder: Path, table: Table):
-        """Raises InputError if a file is absent, or written otherwise than was said."""
+        """Raises InputError if a file is absent, written otherwise than was said, or an output."""
         self.paths = [path for name in table.files for path in _expanded(folder, name)]
+        refuse_written(self.paths)
         self.layouts = [
             sniff(path, table.columns, table.separator, table.encoding) for path in self.paths
         ]

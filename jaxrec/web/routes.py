@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import FastAPI, Query, Response
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from jaxrec.data.ids import NONE
 from jaxrec.errors import InputError
@@ -67,13 +67,31 @@ class Service:
         return await asyncio.wrap_future(self.worker.call(work))
 
 
-Asked = Annotated[str | int, Field(description="Id or title.")]
-Exclude = Annotated[
-    list[str], Query(max_length=MOST, description="Ids or titles not to be listed; may be repeated")
-]
-NOTHING: list[str] = []
-Length = Annotated[int, Query(ge=1, le=MOST, description="How many items")]
-Explain = Annotated[bool, Query(description=f"Say why; for k up to {MOST_EXPLAINED}")]
+Asked = Annotated[str | StrictInt, Field(description="Id or title.")]
+
+
+class Most(BaseModel):
+    """What a list is asked for by; what is not known is refused, for it would be without effect."""
+
+    model_config = ConfigDict(extra="forbid")
+    k: int = Field(10, ge=1, le=MOST, description="How many items")
+
+
+class Wishes(Most):
+    """What a user's list is asked for by."""
+
+    exclude: list[str] = Field(
+        [], max_length=MOST, description="Ids or titles not to be listed; may be repeated"
+    )
+    explain: bool = Field(False, description=f"Say why; for k up to {MOST_EXPLAINED}")
+
+
+class Beginning(BaseModel):
+    """What titles are completed by."""
+
+    model_config = ConfigDict(extra="forbid")
+    q: str = Field("", max_length=200, description="Beginnings of words")
+    limit: int = Field(10, ge=1, le=100)
 
 
 class Somebody(BaseModel):
@@ -132,9 +150,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     # models describe the answers; to build and check one each time would take longer than to answer
     @app.get("/users/{user:path}/recommendations", response_model=Recommendations)
-    async def of_user(
-        user: str, k: Length = 10, exclude: Exclude = NOTHING, explain: Explain = False
-    ) -> JSONResponse:
+    async def of_user(user: str, wishes: Annotated[Wishes, Query()]) -> JSONResponse:
         """Recommend to a user whom the model knows."""
         ready = service.ready
         (position,) = ready.model.user_ids.find([user]).tolist()
@@ -144,7 +160,9 @@ def add_routes(app: FastAPI, service: Service) -> None:
                 f"no user {user[:80]!r}",
                 "POST /recommendations serves somebody new, by what they like",
             )
-        return await recommend(ready, ready.user(position), k, exclude, explain)
+        return await recommend(
+            ready, ready.user(position), wishes.k, wishes.exclude, wishes.explain
+        )
 
     @app.post("/recommendations", response_model=Recommendations)
     async def of_somebody(somebody: Somebody) -> JSONResponse:
@@ -172,29 +190,26 @@ def add_routes(app: FastAPI, service: Service) -> None:
         return JSONResponse({"recommended_by": by, "items": places})
 
     @app.get("/items/{item:path}/similar", response_model=dict[str, list[Place]])
-    async def similar(item: str, k: Length = 10) -> JSONResponse:
+    async def similar(item: str, most: Annotated[Most, Query()]) -> JSONResponse:
         """List the items most like one, by each signal of the model and by texts."""
         ready = service.ready
         position = found_item(ready, item)
-        spaces = await service.compute(lambda: ready.model.similar(position, ready.length(k)))
+        spaces = await service.compute(lambda: ready.model.similar(position, ready.length(most.k)))
         if not spaces:
             title = ready.model.catalogue.called(position)
             raise Problem(404, f"the model does not say what {title!r} is like", "ask for another")
         return JSONResponse(
             {
-                name: places_of(ready, found.items[0][:k], found.scores[0][:k])
+                name: places_of(ready, found.items[0][: most.k], found.scores[0][: most.k])
                 for name, found in spaces.items()
             }
         )
 
     @app.get("/items", response_model=list[Item])
-    async def items(
-        q: Annotated[str, Query(max_length=200, description="Beginnings of words")] = "",
-        limit: Annotated[int, Query(ge=1, le=100)] = 10,
-    ) -> JSONResponse:
+    async def items(beginning: Annotated[Beginning, Query()]) -> JSONResponse:
         """Complete a title: items each of whose asked words begins a word of the title."""
         titles = service.ready.titles
-        found = titles.starting(q, limit)
+        found = titles.starting(beginning.q, beginning.limit)
         return JSONResponse([_item(service.ready, position) for position in found])
 
     @app.get("/health")

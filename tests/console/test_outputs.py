@@ -14,6 +14,7 @@ from jaxrec.console.options import json_option
 from jaxrec.console.outputs import Output
 from jaxrec.console.session import on_run_folder
 from jaxrec.errors import InputError
+from jaxrec.sources.library import load_dataset
 
 
 @click.command()
@@ -150,3 +151,20 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     )
     assert (result.exit_code, "PATH names the same file" in result.output) == (2, True)
     assert (tmp_path / "a.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("name", ["events.csv", "items.csv"])
+def test_no_table_of_the_data_is_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / "events.csv").write_text("user,item\na,x\na,y\nb,x\n")
+    (tmp_path / "items.csv").write_text("item,title\nx,One\ny,Two\n")
+    before = (tmp_path / name).read_text()
+    result = CliRunner().invoke(
+        cli.main,
+        ["recommend", "--run", str(tmp_path / "run"), "--data", str(tmp_path), "--all",
+         "--out", str(tmp_path / name)],
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert f"--out {tmp_path / name}: is read as data; give another file" in result.output
+    assert (tmp_path / name).read_text() == before
+    assert not (tmp_path / "run").exists()
+    assert load_dataset(tmp_path).users == 2  # no command is asked to write it any more

@@ -1,6 +1,7 @@
 """Searches: who judges, when a trial ends, when the defaults stay, and how long a short one is."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -29,6 +30,7 @@ from jaxrec.experiment.tuning import (
     tune_all,
 )
 from jaxrec.files import sealed, write_json
+from jaxrec.locks import held, of_run
 from jaxrec.models.cost import Settings, Size
 from jaxrec.models.model import Range
 from jaxrec.models.registry import MODELS
@@ -462,3 +464,11 @@ def test_trials_that_a_clock_puts_into_the_future_count(
     moved = [line | {key: ahead[key] for key in ahead if key in line} for line in lines]
     path.write_text("".join(json.dumps(sealed(line)) + "\n" for line in moved))
     assert tune(later, "ease", 5) == whole
+
+
+def test_no_search_makes_a_removed_run_folder_again(run: RunFolder) -> None:
+    with held(of_run(run.path), run.path):
+        shutil.rmtree(run.path)
+        with pytest.raises(InputError, match="was removed while this command wrote into it"):
+            tuning._study(run, "ease")
+    assert not run.path.exists()

@@ -186,7 +186,7 @@ def of_run_folder(run: RunFolder) -> Iterator[Artefact]:
 def told(path: Path) -> Any:
     """A score card, with the tables that are made of it."""
     card = read_card(path)
-    list(first_parts(card, "run", "data"))
+    list(first_parts(card, "run", ("--data", "data")))
     list(further_parts(card))
     return card.to_json()
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from math import nan
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.cards import row_card, score_card_of
 from tests.report.test_tables import HYBRID
 
 HOSTILE = "</title></svg><script>alert('`$x$`')</script><!-- \"'"
+
+DATA = ("--data", "songs.csv")
 
 
 def full(row: str = "hybrid") -> ScoreCard:
@@ -34,7 +37,7 @@ def evidence(card: ScoreCard, title: str = "A title") -> Evidence:
                           {"loss": [nan, 1.0, 0.5], "validation": [0.1, 0.2, 0.3]})]  # fmt: skip
     lists = {"pmf": [Listed(title, True)], "hybrid": [Listed("B", False), Listed("C", True)]}
     cases = [Case(title, 5, 2, [title], lists, [f"Why {title}"])]
-    return Evidence(title, "songs.csv", card, trainings, cases, [f"jaxrec run --run {title}"])
+    return Evidence(title, DATA, card, trainings, cases, [f"jaxrec run --run {title}"])
 
 
 def written(tmp_path: Path, *sections: Section) -> str:
@@ -53,7 +56,7 @@ class Tags(HTMLParser):
 
 
 def test_a_card_with_one_row_is_a_page(tmp_path: Path) -> None:
-    page = written(tmp_path, of_run(Evidence("run", "data", score_card_of(row_card("pmf")))))
+    page = written(tmp_path, of_run(Evidence("run", DATA, score_card_of(row_card("pmf")))))
     assert "<h2" in page
     assert "Users" not in page
     assert "SYNTHETIC DATA" in page
@@ -92,7 +95,7 @@ def test_the_policy_allows_the_one_script(tmp_path: Path) -> None:
 
 
 def test_no_two_parts_share_a_name(tmp_path: Path) -> None:
-    runs = [evidence(full()), Evidence("second", "songs.csv", full())]
+    runs = [evidence(full()), Evidence("second", DATA, full())]
     parts = [of_run(run, f"run-{n}-") for n, run in enumerate(runs)]
     page = written(tmp_path, side_by_side(runs), *parts)
     names = [attributes["id"] for _, attributes in Tags(page).found if "id" in attributes]
@@ -110,7 +113,7 @@ def test_tables_and_charts_say_what_they_are(tmp_path: Path) -> None:
 
 
 def test_charts_are_text_in_the_colour_of_the_page() -> None:
-    (chart,) = of_run(Evidence("r", "d", score_card_of(row_card("pmf")))).chapters[0].charts
+    (chart,) = of_run(Evidence("r", DATA, score_card_of(row_card("pmf")))).chapters[0].charts
     svg = str(chart.inline())
     assert "currentColor" in svg
     assert ">pmf</text>" in svg
@@ -118,15 +121,17 @@ def test_charts_are_text_in_the_colour_of_the_page() -> None:
 
 
 def test_figures_are_files_of_two_formats(tmp_path: Path) -> None:
-    chart, *_ = charts_of([of_run(Evidence("r", "d", score_card_of(row_card("pmf"))))])
+    chart, *_ = charts_of([of_run(Evidence("r", DATA, score_card_of(row_card("pmf"))))])
     chart.save(tmp_path / "new")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["rows.png", "rows.svg"]
 
 
 def test_run_folders_of_different_protocols_are_told_apart() -> None:
     other = score_card_of(row_card("ease"), protocol={"protocol": "temporal"})
-    (chapter,) = side_by_side([Evidence("one", "d", full()), Evidence("two", "d", other)]).chapters
-    assert "differ" in chapter.said[0]
+    (chapter,) = side_by_side(
+        [Evidence("one", DATA, full()), Evidence("two", DATA, other)]
+    ).chapters
+    assert chapter.said[0].startswith("Data or protocols differ")
     table = {row[0].text: [cell.text[:6] for cell in row[1:]] for row in chapter.tables[0].rows}
     assert table == {"pmf": ["0.2000", ""], "hybrid": ["0.3000", ""], "ease": ["", "0.4000"]}
 
@@ -140,3 +145,14 @@ def test_what_is_half_written_leaves_the_page_that_was_there(
         write_page(tmp_path / "page.html", [of_run(evidence(full()))], "1.0")
     assert (tmp_path / "page.html").read_text() == page
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_run_folders_of_different_splits_are_told_apart() -> None:
+    one, two = (
+        Evidence(seed, DATA, score_card_of(row_card("pmf"), protocol={"split_sha256": seed}))
+        for seed in ("7", "42")
+    )
+    (chapter,) = side_by_side([one, two]).chapters
+    assert chapter.said[0].startswith("Splits differ")
+    (chapter,) = side_by_side([one, replace(one, path="copy")]).chapters
+    assert not chapter.said

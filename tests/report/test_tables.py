@@ -49,7 +49,7 @@ def printed(*shown: RenderableType) -> list[str]:
 
 
 def parts(card: ScoreCard) -> list[RenderableType]:
-    return [*first_parts(card, "run", "songs.csv"), *further_parts(card)]
+    return [*first_parts(card, "run", ("--data", "songs.csv")), *further_parts(card)]
 
 
 def test_the_card_is_shown_part_by_part() -> None:
@@ -74,7 +74,10 @@ def test_the_card_is_shown_part_by_part() -> None:
 def test_the_protocol_card_goes_above_the_table_if_it_is_asked_for() -> None:
     card = score_card_of(row_card("pmf"))
     protocol = card_lines(card)
-    assert printed(*first_parts(card, "run", "songs.csv", whole=True))[: len(protocol)] == protocol
+    assert (
+        printed(*first_parts(card, "run", ("--data", "songs.csv"), whole=True))[: len(protocol)]
+        == protocol
+    )
     assert not set(protocol) & set(printed(*parts(card)))
 
 

@@ -9,7 +9,7 @@ from tests.report.test_tables import HYBRID
 
 
 def lines(card: ScoreCard) -> list[str]:
-    return three_lines(Standing.of_card(card, 5), "my run", "songs.csv")
+    return three_lines(Standing.of_card(card, 5), "my run", ("--data", "songs.csv"))
 
 
 def real(*rows: object, p: float = 0.01) -> ScoreCard:
@@ -60,7 +60,9 @@ def test_what_may_be_chance_is_said_and_to_be_settled() -> None:
 
 def test_a_study_of_folds_is_settled_over_five_times_its_seeds() -> None:
     study = Standing.of_card(real(row_card("pmf+text", 0.4), row_card("hybrid", 0.5), p=0.2), 5)
-    (*_, then) = three_lines(study._replace(seeds=2, over="10 run folders"), "cold", "songs.csv")
+    (*_, then) = three_lines(
+        study._replace(seeds=2, over="10 run folders"), "cold", ("--data", "songs.csv")
+    )
     assert "--seeds 10 --data songs.csv --protocol strict --run cold-seeds" in then
 
 
@@ -77,7 +79,7 @@ def test_what_text_did_is_told_pair_by_pair() -> None:
 def test_rows_without_text_are_told_how_to_get_it() -> None:
     _, text, then = lines(real(row_card("pmf"), row_card("ease")))
     assert text.startswith("Text: no row that reads texts")
-    assert "`jaxrec embed --run 'my run'`" in then
+    assert "`jaxrec run --run 'my run' --row pmf --row pmf+text`" in then
 
 
 def test_made_up_data_lead_to_ones_own() -> None:
@@ -87,3 +89,10 @@ def test_made_up_data_lead_to_ones_own() -> None:
 def test_nobody_to_judge_by_is_one_line() -> None:
     (line,) = lines(score_card_of(row_card("pmf", float("nan"))))
     assert line == "No row has an NDCG@5: no user has anything to find."
+
+
+def test_a_core_is_that_of_the_further_splits() -> None:
+    card = real(row_card("pmf+text", 0.4), row_card("hybrid", 0.5), p=0.2)
+    data = ("--data", "songs.csv", "--core", "5")
+    (*_, then) = three_lines(Standing.of_card(card, 5), "run", data)
+    assert "--seeds 5 --data songs.csv --core 5 --protocol strict" in then

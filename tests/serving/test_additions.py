@@ -225,3 +225,9 @@ def test_a_list_of_nothing_excludes_nothing(tmp_path: Path) -> None:
     assert wishes(users, items, 5, None, path)[0].allowed.all()
     with pytest.raises(InputError, match="names no item that is known"):
         wishes(users, items, 5, path, None)
+
+
+def test_no_list_is_longer_than_the_catalogue(model: FittedModel) -> None:
+    wanted, _ = wishes(model.user_ids, model.catalogue.ids, 10**12, None, None)
+    assert wanted.k == len(model.catalogue.ids)
+    assert {found.items.shape[1] for found in model.similar(0, 10**12).values()} == {wanted.k}

@@ -188,3 +188,8 @@ def test_a_place_that_cannot_become_a_model_is_refused_before_the_work(
     monkeypatch.chdir(folder.parent / "here")
     with pytest.raises(InputError, match=r"where you are|lies in the|no model folder"):
         check_place(Path(place))
+
+
+def test_the_root_becomes_no_model() -> None:
+    with pytest.raises(InputError, match="cannot be replaced; give another"):
+        check_place(Path("/"))

@@ -219,3 +219,36 @@ def test_times_that_are_all_impossible_are_unknown(tmp_path: Path) -> None:
     assert data.interactions.times is None
     (line,) = data.mended
     assert line.startswith("2 x no time of timestamp is understood: taken as unknown; say how")
+
+
+@pytest.mark.parametrize("rows", [2, 3_000])
+def test_files_put_one_behind_the_other_have_one_header(tmp_path: Path, rows: int) -> None:
+    """It comes again within the beginning that tells of the table, or behind that."""
+    first, second = (
+        "".join(f"{n % 90},{10 if part else 7},4.0,{n}\n" for n in range(rows)) for part in (0, 1)
+    )
+    (header, *_), (films, *_) = RATINGS.splitlines(True), MOVIES.splitlines(True)
+    data = read(tmp_path, ratings=header + first + header + second, movies=MOVIES + films)
+    assert data.user_ids.names.tolist() == list(range(min(rows, 90)))
+    assert data.item_ids.names.tolist() == [10, 7]
+    again = [line for line in data.mended if line.startswith("1 x the header again: left out")]
+    assert [line.rpartition("line ")[2] for line in again] == ["4)", f"{rows + 2})"]
+
+
+def test_times_of_another_unit_are_said(tmp_path: Path) -> None:
+    header = "userId,movieId,rating,timestamp\n"
+    rows = [f"5,{item},4.0,{1_500_000_000_000 + item}\n" for item in range(5)]
+    data = read(tmp_path, ratings=header + "".join(rows) + "5,7,4.0,1500000000\n")
+    assert any(
+        line.startswith("1 times of timestamp lie in 1970, and others after 1979: are they written")
+        and line.endswith("ratings.csv, line 7)")
+        for line in data.mended
+    )
+
+
+@pytest.mark.parametrize(("last", "either"), [("04/05/2020", True), ("25/05/2020", False)])
+def test_dates_that_are_read_in_two_ways_are_said(tmp_path: Path, last: str, either: bool) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(f"user,item,date\na,x,01/02/2020\na,y,03/02/2020\nb,x,{last}\n")
+    said = [line for line in load_dataset(path).mended if "could be day/month" in line]
+    assert bool(said) == either

@@ -22,6 +22,9 @@ from tests.web.conftest import client_of
         ("/recommendations", 405, "Method Not Allowed"),
         ("/users/7/recommendations?k=1001", 422, "query.k"),
         ("/users/7/recommendations?k=51&explain=1", 422, "k is 51"),
+        ("/users/7/recommendations?excluded=3", 422, "query.excluded"),
+        ("/items/3/similar?limit=3", 422, "query.limit"),
+        ("/items?query=a", 422, "query.query"),
     ],
 )
 def test_a_problem_has_one_form(client: TestClient, path: str, status: int, detail: str) -> None:
@@ -42,7 +45,14 @@ def test_an_unknown_item_has_close_titles(client: TestClient, service: Service) 
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", b"{}", b'{"liked": [3], "more": 1}', b'{"liked": [' + b"3," * 1000 + b"3]}"]
+    "body",
+    [
+        b"{",
+        b"{}",
+        b'{"liked": [3], "more": 1}',
+        b'{"liked": [true]}',
+        b'{"liked": [' + b"3," * 1000 + b"3]}",
+    ],
 )
 def test_a_body_that_is_not_understood_is_told_where(client: TestClient, body: bytes) -> None:
     response = client.post(

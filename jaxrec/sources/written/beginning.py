@@ -22,17 +22,22 @@ NUMBER = re.compile(r"\s*-?\d+([.,]\d+)?([eE][+-]?\d+)?\s*")
 def is_header(rows: list[list[str]]) -> bool:
     """Does the first row name the columns? A name is no number, and not repeated below itself.
 
-    Words above a column of numbers are its name, whatever they are.
+    Words above a column of numbers are its name, whatever they are, and however often that row
+    comes: files are put one behind the other.
     """
-    first, below = rows[0], rows[1:]
+    first = rows[0]
+    below = [row for row in rows[1:] if len(row) == len(first)]
     if any(NUMBER.fullmatch(name) for name in first):
         return False
-    columns = list(zip(*(row for row in below if len(row) == len(first)), strict=True))
-    if not columns:
+    if not below:
         return True
-    names = list(zip(first, columns, strict=True))
-    if any(name.strip() not in MISSING and _are_numbers(column) for name, column in names):
+    others = zip(*(row for row in below if row != first), strict=True)
+    above = [
+        column for name, column in zip(first, others, strict=False) if name.strip() not in MISSING
+    ]
+    if any(map(_are_numbers, above)):
         return True
+    names = list(zip(first, zip(*below, strict=True), strict=True))
     typed = all(":" in name for name in first if name)  # RecBole's
     words = all(re.fullmatch(r"[\w\s:./#-]{0,40}", name) for name in first)
     return words and (typed or not any(name in column for name, column in names if name))
