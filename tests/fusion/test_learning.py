@@ -128,7 +128,7 @@ def some_examples(seed: int = 0) -> Examples:
 def test_the_gate_is_learned_by_cross_entropy_over_the_candidates() -> None:
     """As far as SciPy gets with the same loss, by the users that weigh something."""
     of, weight = some_examples(), np.array([1, 1, 0, 1, 1, 0], np.float32)
-    start = learning._start(jnp.array([0.75, 0.25]), familiarity(np.ones(1), np.ones(1)))
+    start = learning._start(jnp.array([0.75, 0.25]), familiarity(np.ones(1, int), np.ones(1, int)))
     z, users, items, there, relevant, _ = (np.asarray(part, np.float64) for part in of)
     names = sorted(start)
     flat = np.concatenate([np.ravel(start[name]) for name in names]).astype(np.float64)
@@ -168,12 +168,12 @@ def test_figures_of_a_gate_are_among_its_candidates() -> None:
         ideal = (1 / np.log2(np.arange(int(of.relevant_in_all[u])) + 2)).sum()
         expected.append(gains.sum() / ideal)
     np.testing.assert_allclose(learning._convex_ndcg(a, of), expected, rtol=1e-5)
-    start = learning._start(a, familiarity(np.ones(1), np.ones(1)))
+    start = learning._start(a, familiarity(np.ones(1, int), np.ones(1, int)))
     np.testing.assert_allclose(learning._ndcg(start, of), expected, rtol=1e-5)
 
 
 def test_a_gate_begins_at_the_convex_combination() -> None:
-    start = learning._start(jnp.array([0.4, 0.6]), familiarity(np.ones(1), np.ones(1)))
+    start = learning._start(jnp.array([0.4, 0.6]), familiarity(np.ones(1, int), np.ones(1, int)))
     assert start["a"].tolist() == pytest.approx([0.4, 0.6])
     sizes = {name: start[name].shape for name in "bdhH"}
     assert sizes == {"b": (2, 1), "d": (2, 3), "h": (3,), "H": (1, 3)}
@@ -243,7 +243,7 @@ def test_a_bonus_by_numpy() -> None:
 
     def best(users: NDArray[np.bool_]) -> int:
         enough = curve[:, 0, users].sum(axis=1) >= 0.99 * alone[users].sum()
-        return max(np.flatnonzero(enough))
+        return int(np.flatnonzero(enough).max())
 
     fold = np.random.default_rng(5).integers(0, 5, USERS)
     warm, hits, places = sum(

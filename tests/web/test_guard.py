@@ -77,7 +77,10 @@ def test_a_query_of_bytes_that_no_url_has_is_refused(service: Service) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(app(scope, nothing, send))
+    async def ask() -> None:
+        await app(scope, nothing, send)
+
+    asyncio.run(ask())
     assert sent[0]["status"] == 400
     problem = json.loads(sent[1]["body"])
     assert problem["detail"] == "the query has bytes that no URL has"
