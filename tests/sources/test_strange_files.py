@@ -168,6 +168,9 @@ def test_a_few_bytes_of_parquet_are_no_table_of_any_length(
     monkeypatch.setattr(tables, "ROWS_A_BYTE", 29_999 / size)
     told = f"30,000 rows in {size:,} bytes; if it is a table, write it as CSV"
     assert told in refused(path)
+    if said == 30_000:  # then none of them is read
+        with pytest.raises(InputError, match=told):
+            tables.sniff(path)
     monkeypatch.setattr(tables, "ROWS_A_BYTE", 30_000 / size)
     assert users(load_dataset(path)) == ["right"]
 
