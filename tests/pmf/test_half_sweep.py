@@ -112,7 +112,7 @@ def by_hand(of: Problem, relaxation: float, steps: int, basis: bool) -> Half:
         found.append(Q @ (x + move))
         objective += loss(x + move)
         penalty += ridge * ((x + move - m) ** 2).sum()
-    return Half(np.array(found), objective, penalty)
+    return Half(np.array(found), objective, penalty)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("relaxation", [1.0, 1.3])
@@ -209,7 +209,7 @@ def test_moments_that_are_not_finite_stop_the_fit() -> None:
 
 
 def test_without_pairs_there_is_nothing_to_hold() -> None:
-    held = over_all_pairs((3, 2), np.dtype(np.float32), None, 0.0, 1, 1, CPU)  # type: ignore[arg-type]
+    held = over_all_pairs((3, 2), np.dtype(np.float32), None, 0.0, 1, 1, CPU)
     assert held.constant == 0.0
     assert held.pairs.tolist() == held.linear.tolist() == [0.0, 0.0]
     assert held.pairs.dtype == np.float32
@@ -251,7 +251,7 @@ def first_sweep(of: Observed, users: int, items: int, settings: PmfSettings, cg:
     k, link = settings.factors, "logistic" if settings.likelihood == "logistic" else "identity"
     U = np.random.default_rng(42).normal(0, k**-0.5, (users, k))
 
-    def half(X, S, vectors, columns, side, relaxation):  # type: ignore[no-untyped-def]
+    def half(X, S, vectors, columns, side, relaxation):
         ridge = ridges(np.bincount(vectors, minlength=len(X)), len(S), settings, side)
         entries = vectors, columns, of.targets, of.weights
         own = Problem(X, S, *entries, ridge, settings.w0, link=link)

@@ -1,5 +1,7 @@
 """What each likelihood observes, what shrinks a vector, and which settings make an objective."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -100,7 +102,7 @@ def test_a_weight_beyond_single_precision_is_refused(nu: float) -> None:
     assert ridges(np.array([1]), 0, settings, "users").tolist() == [1]
 
 
-LEAST = {
+LEAST: dict[str, Any] = {
     "factors": 1, "sweeps": 1, "lambda_": 0, "nu": 0, "item_lambda": 0, "item_nu": 0,
     "lambda_w": 1e-6,
 }  # fmt: skip
@@ -111,8 +113,9 @@ def test_each_setting_has_a_least_value(name: str) -> None:
     check_settings(PmfSettings()._replace(**{name: LEAST[name]}))
     told = f"{name.removesuffix('_')} is .*; it must be at least {LEAST[name]}"
     for value in (LEAST[name] - 1e-9, np.inf, np.nan):
+        wrong: dict[str, Any] = {name: value}
         with pytest.raises(InputError, match=told):
-            check_settings(PmfSettings()._replace(**{name: value}))
+            check_settings(PmfSettings()._replace(**wrong))
 
 
 @pytest.mark.parametrize(
