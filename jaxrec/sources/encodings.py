@@ -124,9 +124,6 @@ class _Frames(io.RawIOBase):
         self.left = b""
         """Of what has come out already."""
 
-    def readable(self) -> bool:
-        return True
-
     def readinto(self, buffer: Any) -> int:
         """See `io.RawIOBase`; EOFError where a frame has no end."""
         while not self.left:

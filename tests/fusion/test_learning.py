@@ -1,6 +1,7 @@
 """The pieces by which a fusion is learned, each against hand arithmetic or NumPy."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
+from jaxrec.evaluation.measure import Evaluation, evaluate
+from jaxrec.evaluation.task import Task
 from jaxrec.fusion import learning
 from jaxrec.fusion.calibration import BONUSES, calibrate
 from jaxrec.fusion.gate import Learned, familiarity, opened, scale
@@ -19,6 +22,8 @@ from tests.conftest import make_ratings
 from tests.fusion.test_gate import ITEMS, USERS, planted, tables
 
 UNITS = 20
+KNOWN = familiarity(np.array([1]), np.array([1]))
+"""Of one user and one item."""
 
 
 def test_familiarity_by_hand() -> None:
@@ -128,7 +133,7 @@ def some_examples(seed: int = 0) -> Examples:
 def test_the_gate_is_learned_by_cross_entropy_over_the_candidates() -> None:
     """As far as SciPy gets with the same loss, by the users that weigh something."""
     of, weight = some_examples(), np.array([1, 1, 0, 1, 1, 0], np.float32)
-    start = learning._start(jnp.array([0.75, 0.25]), familiarity(np.ones(1, int), np.ones(1, int)))
+    start = learning._start(jnp.array([0.75, 0.25]), KNOWN)
     z, users, items, there, relevant, _ = (np.asarray(part, np.float64) for part in of)
     names = sorted(start)
     flat = np.concatenate([np.ravel(start[name]) for name in names]).astype(np.float64)
@@ -168,12 +173,12 @@ def test_figures_of_a_gate_are_among_its_candidates() -> None:
         ideal = (1 / np.log2(np.arange(int(of.relevant_in_all[u])) + 2)).sum()
         expected.append(gains.sum() / ideal)
     np.testing.assert_allclose(learning._convex_ndcg(a, of), expected, rtol=1e-5)
-    start = learning._start(a, familiarity(np.ones(1, int), np.ones(1, int)))
+    start = learning._start(a, KNOWN)
     np.testing.assert_allclose(learning._ndcg(start, of), expected, rtol=1e-5)
 
 
 def test_a_gate_begins_at_the_convex_combination() -> None:
-    start = learning._start(jnp.array([0.4, 0.6]), familiarity(np.ones(1, int), np.ones(1, int)))
+    start = learning._start(jnp.array([0.4, 0.6]), KNOWN)
     assert start["a"].tolist() == pytest.approx([0.4, 0.6])
     sizes = {name: start[name].shape for name in "bdhH"}
     assert sizes == {"b": (2, 1), "d": (2, 3), "h": (3,), "H": (1, 3)}
@@ -214,6 +219,24 @@ def test_the_candidates_are_the_best_by_the_mean_and_in_the_order_of_ties() -> N
                 np.testing.assert_allclose(of_users[place], known.users[user])
                 wanted = np.argsort(-first[user])[:6]
                 assert relevant[place].tolist() == np.isin(best, wanted).tolist()
+
+
+def test_so_many_users_are_asked_for_a_bonus_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def told(scorer: Any, task: Task, *how: Any) -> Evaluation:
+        asked.append(int(np.count_nonzero(task.relevant.lengths)))
+        return evaluate(scorer, task, *how)
+
+    monkeypatch.setattr("jaxrec.fusion.calibration.evaluate", told)
+    monkeypatch.setattr("jaxrec.fusion.calibration.LEARNERS", 20)
+    monkeypatch.setattr("jaxrec.fusion.calibration.BONUSES", BONUSES[:2])
+    truth = np.random.default_rng(6).normal(size=(USERS, ITEMS))
+    task, users, items = planted(truth)
+    weights = {"a": [1.0], "b": [[0.0]], "d": [[0.0] * 3], "h": [0.0] * 3, "H": [[0.0] * 3]}
+    plain = Learned("signal", weights, [], [], [], {}, {})
+    calibrate(plain, Part(tables(truth), familiarity(users, items), task), seed=5)
+    assert asked == [20, 20, 20]
 
 
 def test_a_bonus_by_numpy() -> None:

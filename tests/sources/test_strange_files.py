@@ -109,6 +109,17 @@ def test_more_columns_than_any_table_has_are_refused(tmp_path: Path, line: str) 
     assert "columns; is it a table, and how is it separated?" in refused(path)
 
 
+def test_as_many_columns_as_a_table_may_have_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.csv"
+    path.write_bytes(TABLE)
+    monkeypatch.setattr(tables, "MOST_COLUMNS", 4)
+    assert users(load_dataset(path)) == ["right"]
+    monkeypatch.setattr(tables, "MOST_COLUMNS", 3)
+    assert "4 columns; is it a table" in refused(path)
+
+
 @pytest.mark.parametrize(
     "content", [b"user,item\n", b"\n\n\n", b",\n,\n", b"user,item,rating\n,,\n"]
 )
@@ -158,9 +169,8 @@ def test_a_few_bytes_of_parquet_are_no_table_of_any_length(
 ) -> None:
     """A row that is repeated costs nothing but memory; nor are as many that the footer hides."""
     out, path = io.BytesIO(), tmp_path / "events.parquet"
-    pl.DataFrame({"user": ["right"], "item": ["i1"]}).select(pl.all().repeat_by(30_000)).explode(
-        "user", "item"
-    ).write_parquet(out, statistics=False)
+    repeated = {"user": ["right"] * 30_000, "item": ["i1"] * 30_000}
+    pl.DataFrame(repeated).write_parquet(out, statistics=False)
     path.write_bytes(saying(out.getvalue(), said))
     size = path.stat().st_size
     assert users(load_dataset(path)) == ["right"]
@@ -168,6 +178,9 @@ def test_a_few_bytes_of_parquet_are_no_table_of_any_length(
     monkeypatch.setattr(tables, "ROWS_A_BYTE", 29_999 / size)
     told = f"30,000 rows in {size:,} bytes; if it is a table, write it as CSV"
     assert told in refused(path)
+    if said == 30_000:  # then none of them is read
+        with pytest.raises(InputError, match=told):
+            tables.sniff(path)
     monkeypatch.setattr(tables, "ROWS_A_BYTE", 30_000 / size)
     assert users(load_dataset(path)) == ["right"]
 

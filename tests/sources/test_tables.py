@@ -300,3 +300,12 @@ def test_of_long_fields_fewer_rows_are_looked_at(
     monkeypatch.setattr(tables, "LOOKED_AT", 4)
     assert len(sample(path, layout)) == 3
     assert tables._within(iter(["ab", "cd", "e", "f"])) == ["ab", "cd", "e"]
+
+
+def test_lists_within_a_column_are_lists(tmp_path: Path) -> None:
+    """Of JSON or of Python; where one is none, all are text."""
+    path = tmp_path / "items.csv"
+    path.write_text('item,tags,text\n1,"[\'War\', \'Love\']",[a]\n2,"[""Ran""]",b\n3,,[c]\n')
+    found = read_all(Opened(tmp_path, Table(files=("items.csv",))), ["tags", "text"])
+    assert found["tags"].to_list() == [["War", "Love"], ["Ran"], []]
+    assert found["text"].to_list() == ["[a]", "b", "[c]"]
