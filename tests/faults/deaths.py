@@ -54,8 +54,10 @@ def small_data(folder: Path, users: int = 40, items: int = 60) -> Path:
                 "timestamp": ratings.times,
             }
         ),
-        "movies": table.with_columns(
-            title=pl.Series(titles), genres=pl.col("genres").list.join("|")
+        "movies": table.select(
+            pl.Series("movieId", made.catalogue.ids.names),
+            pl.Series("title", titles),
+            pl.col("genres").list.join("|"),
         ),
         "tags": pl.DataFrame({"userId": [1], "movieId": [1], "tag": ["a"], "timestamp": [10**9]}),
     }
