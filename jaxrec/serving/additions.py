@@ -1,5 +1,6 @@
 """What is added to a fitted model from outside: interactions, items, wishes, segments."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from jaxrec.data.assemble import catalogue_of
-from jaxrec.data.batches import Mending, names_of
+from jaxrec.data.batches import WHOLE, Mending, names_of
 from jaxrec.data.columns import NAMES, ItemColumns, plain
 from jaxrec.data.dataset import Catalogue
 from jaxrec.data.features import template_texts
@@ -100,9 +101,10 @@ def new_items(model: FittedModel, path: Path) -> tuple[Catalogue, list[str]]:
         raise InputError(f"{path}: no item that the model does not know")
     names = model.catalogue.ids.names
     if names.dtype.kind == "i" and catalogue.ids.names.dtype.kind != "i":
+        text = next(name for name in catalogue.ids.names.tolist() if not re.match(WHOLE, name))
         raise InputError(
-            f"{path}: {columns.id} holds text, as {catalogue.ids[new[0]]}, and the items of the"
-            " model are whole numbers"
+            f"{path}: {columns.id} holds text, as {text!r}, and the items of the model are whole"
+            " numbers"
         )
     ids = Ids(catalogue.ids.names[new], "item")
     found = replace(catalogue, ids=ids, table=catalogue.table[new.tolist()])
