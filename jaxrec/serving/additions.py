@@ -101,7 +101,8 @@ def new_items(model: FittedModel, path: Path) -> tuple[Catalogue, list[str]]:
         raise InputError(f"{path}: no item that the model does not know")
     names = model.catalogue.ids.names
     if names.dtype.kind == "i" and catalogue.ids.names.dtype.kind != "i":
-        text = next(name for name in catalogue.ids.names.tolist() if not re.match(WHOLE, name))
+        read = catalogue.ids.names.tolist()
+        text = next((name for name in read if not re.match(WHOLE, name)), read[0])
         raise InputError(
             f"{path}: {columns.id} holds text, as {text!r}, and the items of the model are whole"
             " numbers"
