@@ -68,6 +68,13 @@ class Columns:
     words: str | None = None
     """Of remarks: what was written."""
 
+    def __post_init__(self) -> None:
+        """Raise InputError if a column has two roles: what follows would be of no use."""
+        twice = next((name for name in self.all if self.all.count(name) > 1), None)
+        if twice is not None:
+            roles = [role for role, name in vars(self).items() if name == twice]
+            raise InputError(f"{' and '.join(roles)} are the same column, {twice!r}; name another")
+
     @property
     def all(self) -> list[str]:
         """Those that there are."""

@@ -4,6 +4,7 @@ External ids stay in `Ids`; everything else speaks in the int32 positions within
 """
 
 import hashlib
+import re
 import string
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -127,7 +128,8 @@ class Catalogue:
             return int(place)
         titles, wanted = [title.casefold() for title in self.titles], asked.casefold()
         matches = [item for item, title in enumerate(titles) if title == wanted]
-        matches = matches or [item for item, title in enumerate(titles) if wanted in title]
+        part = _part(wanted)
+        matches = matches or [item for item, title in enumerate(titles) if part.search(title)]
         if len(matches) == 1:
             return matches[0]
         if not matches:
@@ -140,6 +142,12 @@ class Catalogue:
 
     def _listed(self, items: list[int]) -> str:
         return "; ".join(f"{self.ids[item]} {self.titles[item]}" for item in items)
+
+
+def _part(of: str) -> re.Pattern[str]:
+    """Finds a part of a title; a number is no part of a longer one (007 of 2007)."""
+    before, behind = ("(?<![0-9])" * of[:1].isdigit(), "(?![0-9])" * of[-1:].isdigit())
+    return re.compile(before + re.escape(of) + behind)
 
 
 def columns_of(template: str) -> list[str]:

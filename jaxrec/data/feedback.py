@@ -244,8 +244,8 @@ def told(
     if kind == "stars" and len(off):
         place, value = first(off)
         raise InputError(
-            f"{place}: {name} is {value:g}; the scale is {low:g} to {high:g}"
-            " (a value that is no rating may be said: implicit)"
+            f"{place}: {name} is {value:g}; the scale is {low:g} to {high:g} (a dataset.toml says"
+            " another: scale, or that the value is no rating: implicit)"
         )
     liked = int(often[feedback.liked(rated)].sum())
     if implicit is not None:
@@ -318,8 +318,7 @@ def levels_of(values: Values) -> tuple[Values, NDArray[np.int64]]:
     counts = np.zeros(most, np.int64)
     for start in range(0, len(values), 2**16):  # in the processor's cache
         steps = 2 * values[start : start + 2**16] - low
-        whole = steps.astype(np.int64)
-        if steps.max() >= most or not np.array_equal(whole, steps):
+        if steps.max() >= most or not np.array_equal(whole := steps.astype(np.int64), steps):
             return np.unique(values, return_counts=True)
         counts += np.bincount(whole, minlength=most)
     return (np.flatnonzero(counts) + low) / 2, counts[counts > 0]

@@ -1,5 +1,6 @@
 """What is added to a fitted model from outside: interactions, items, wishes, segments."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from jaxrec.data.assemble import catalogue_of
-from jaxrec.data.batches import Mending, names_of
+from jaxrec.data.batches import WHOLE, Mending, names_of
 from jaxrec.data.columns import NAMES, ItemColumns, plain
 from jaxrec.data.dataset import Catalogue
 from jaxrec.data.features import template_texts
@@ -100,9 +101,11 @@ def new_items(model: FittedModel, path: Path) -> tuple[Catalogue, list[str]]:
         said.append(f"{path}: {known:,} items are in the model already, and stay as they are")
     names = model.catalogue.ids.names
     if names.dtype.kind == "i" and catalogue.ids.names.dtype.kind != "i":
+        read = catalogue.ids.names.tolist()
+        text = next((name for name in read if not re.match(WHOLE, name)), read[0])
         raise InputError(
-            f"{path}: {columns.id} holds text, as {catalogue.ids[new[0]]}, and the items of the"
-            " model are whole numbers"
+            f"{path}: {columns.id} holds text, as {text!r}, and the items of the model are whole"
+            " numbers"
         )
     ids = Ids(catalogue.ids.names[new], "item")
     found = replace(catalogue, ids=ids, table=catalogue.table[new.tolist()])

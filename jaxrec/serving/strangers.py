@@ -82,7 +82,8 @@ class Strangers(NamedTuple):
 
     def in_words(self, segment: str | None) -> str:
         """What somebody of a segment gets, and why."""
-        unknown = self.segments is not None and segment not in (None, *self.segments.names)
+        known = () if self.segments is None else self.segments.names
+        unknown = segment not in (None, *known)
         kind = self.called(segment)
         figures = ", ".join(f"{name} {ndcg:.4f}" for name, ndcg in self.ndcg.items())
         return (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from jaxrec.data.batches import as_numbers
 from jaxrec.data.columns import (
     BEFORE_BRACKET,
     NAMES,
@@ -115,7 +116,7 @@ def describe(
     assert chosen.roles is not None
     same = _alike(chosen, candidates)
     folder = path if path.is_dir() else path.parent
-    half = chosen.layout.columns == HALF_STARS and chosen.layout.header
+    half = chosen.layout.columns == HALF_STARS and chosen.layout.header and _in_half_stars(chosen)
     described = Description(
         real(folder),
         real(path).name.partition(".")[0] if path.is_file() else real(path).name,
@@ -131,6 +132,15 @@ def describe(
         about = replace(remarks[0].roles, value=None, words=remarks[0].words)
         described = replace(described, remarks=_table(folder, remarks[:1]), remark_columns=about)
     return described
+
+
+def _in_half_stars(chosen: Candidate) -> bool:
+    """Do most values lie where those of MovieLens do?"""
+    value = chosen.roles and chosen.roles.value
+    if value is None or value not in chosen.some.columns:
+        return True
+    middle = as_numbers(chosen.some[value])[0].median()
+    return not isinstance(middle, float) or 0.5 <= middle <= 5
 
 
 def _told(described: Description, columns: dict[str, str] | None, text: str | None) -> Description:

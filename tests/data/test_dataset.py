@@ -72,6 +72,10 @@ def test_an_item_is_found_by_id_title_or_part_of_it() -> None:
     assert [CATALOGUE.find(asked) for asked in ("007", "7", "emma", "un")] == [1, 2, 0, 2]
     with pytest.raises(InputError, match=r"no item '9'; give an id or a part of a title$"):
         CATALOGUE.find("9")
+    with pytest.raises(InputError, match="no item '97'"):  # of 1978, an id that is not there
+        replace(CATALOGUE, table=BOOKS.with_columns(name=pl.Series(["(1978)", None, ""]))).find(
+            "97"
+        )
     with pytest.raises(InputError, match="'m' is ambiguous, give an id: 978-0 Emma; 7 Mm"):
         replace(CATALOGUE, table=BOOKS.with_columns(name=pl.Series(["Emma", None, "Mm"]))).find("m")
 

@@ -150,6 +150,7 @@ def test_a_stranger_gets_what_her_segment_likes_where_validation_prefers_it(
     assert of_strangers(divided, everything, everything, 1, noise).liked.shape[1] == 1
     assert found.in_words("odd").startswith("most liked in odd (NDCG@25")
     assert "of segment XX nothing is known" in found.in_words("XX")
+    assert "of segment odd nothing is known" in found._replace(segments=None).in_words("odd")
 
 
 def test_lists_are_written_as_the_suffix_says(model: FittedModel, tmp_path: Path) -> None:
@@ -231,3 +232,10 @@ def test_no_list_is_longer_than_the_catalogue(model: FittedModel) -> None:
     wanted, _ = wishes(model.user_ids, model.catalogue.ids, 10**12, None, None)
     assert wanted.k == len(model.catalogue.ids)
     assert {found.items.shape[1] for found in model.similar(0, 10**12).values()} == {wanted.k}
+
+
+def test_an_id_that_is_no_number_is_named(model: FittedModel, tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("movieId,title,genres\n900,One,\n0901,Two,\n902,Three,\n")
+    with pytest.raises(InputError, match="movieId holds text, as '0901', and the items of the"):
+        new_items(model, path)

@@ -109,6 +109,11 @@ def test_a_description_is_plain_data(tmp_path: Path) -> None:
             'license = "CC0"',
             "no 'license'; there are core, feedback, interactions",
         ),
+        (
+            'user = "card"',
+            'user = "book"',
+            "user and item are the same column, 'book'; name another",
+        ),
         ('user = "card"', 'usr = "card"', "[interactions] has no 'usr'; there are files, columns"),
         ('user = "card"\n', "", "[interactions] lacks 'user': column of users"),
         ('id = "no"\n', "", "[items] lacks 'id'"),

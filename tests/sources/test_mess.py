@@ -252,3 +252,15 @@ def test_dates_that_are_read_in_two_ways_are_said(tmp_path: Path, last: str, eit
     path.write_text(f"user,item,date\na,x,01/02/2020\na,y,03/02/2020\nb,x,{last}\n")
     said = [line for line in load_dataset(path).mended if "could be day/month" in line]
     assert bool(said) == either
+
+
+def test_a_scale_is_told_by_values_that_are_not_half_stars(tmp_path: Path) -> None:
+    header = "userId,movieId,rating,timestamp\n"
+    data = read(tmp_path, ratings=header + "5,10,80,100\n5,7,100,101\n2,7,20,99\n2,10,60,99\n")
+    assert (data.feedback.kind, data.feedback.scale) == ("stars", (0, 100))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_huge_value_is_refused_without_a_warning(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line 5: rating is 1e\+300; the scale is 0.5 to 5"):
+        read(tmp_path, ratings=RATINGS + "2,10,1e300,5\n")
