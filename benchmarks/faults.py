@@ -253,7 +253,7 @@ def kills(name: str, count: int, seed: int) -> None:
             lines = [*bench.compared(whole)]
             outcomes["resumed, " + ("not the same" if lines else "the same")] += 1
             wrong += lines
-            click.echo("\n".join([f"{done} kills", *lines]))
+            click.echo("\n".join([f"{done} kills: {dict(outcomes)}", *lines]))
     told(outcomes, wrong, campaign="kills", command=name, kills=done, seconds=seconds)
 
 
