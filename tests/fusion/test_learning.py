@@ -1,7 +1,7 @@
 """The pieces by which a fusion is learned, each against hand arithmetic or NumPy."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -175,6 +175,17 @@ def test_figures_of_a_gate_are_among_its_candidates() -> None:
     np.testing.assert_allclose(learning._convex_ndcg(a, of), expected, rtol=1e-5)
     start = learning._start(a, KNOWN)
     np.testing.assert_allclose(learning._ndcg(start, of), expected, rtol=1e-5)
+
+
+def test_a_feature_that_all_candidates_share_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the others stay as they are, whatever stands beside the candidates."""
+    z, users, items, there, relevant, in_all = (np.array(part) for part in some_examples())
+    items[..., 0] = np.where(there, 2.0, 5.0)
+    part = z, users, items, there, relevant, in_all
+    monkeypatch.setattr(learning, "_of_part", lambda *_: part)
+    found = learning._examples([cast(Any, None)], [np.zeros(0, np.int32)], 0).items
+    assert not np.asarray(found)[..., 0].any()
+    np.testing.assert_array_equal(found[..., 1:], items[..., 1:])
 
 
 def test_a_gate_begins_at_the_convex_combination() -> None:

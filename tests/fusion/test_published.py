@@ -38,6 +38,12 @@ def test_a_profile_scores_with_the_weighted_mean_of_cosines() -> None:
     assert not np.asarray(profiles[3]).any()
 
 
+def test_a_profile_of_small_weights_is_a_mean_too() -> None:
+    weights = np.array([1.0, 3.0, 2.0, 5.0])
+    small = weighted_profiles(RATINGS, weights / 64, E, users=4)
+    np.testing.assert_allclose(small, weighted_profiles(RATINGS, weights, E, users=4), rtol=1e-6)
+
+
 def test_liked_profiles_leave_disliked_items_out() -> None:
     profiles = liked_profiles(make_ratings([(0, 0, 5, 0), (0, 1, 4, 0), (0, 2, 3, 0)]), STARS, E, 2)
     norm = sqrt(5**2 + 4**2)
