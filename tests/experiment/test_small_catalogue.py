@@ -163,7 +163,7 @@ def test_lists_hold_what_there_is(run: RunFolder) -> None:
         run.dataset.interactions.users[run.protocol.split.known], minlength=len(users)
     )
     (items, scores, _), _ = of_run(run, users, Wanted.best(10, ITEMS), "ease", as_evaluated=True)
-    assert items.shape == (len(users), 10)
+    assert items.shape == (len(users), ITEMS)
     assert ((items >= 0).sum(axis=1) == ITEMS - known).all()
     assert (np.isinf(scores) == (items < 0)).all()
     model = model_of_train(run, rows_of(run, ("pmf+text",))[0])
@@ -180,4 +180,5 @@ def test_what_is_recommended_was_measured(run: RunFolder) -> None:
     found = evaluate(fitted(run, "popularity"), task, (10,))
     assert found.tied_share > 0.9
     listed, _ = of_run(run, found.users, Wanted.best(10, ITEMS), "popularity", as_evaluated=True)
-    assert listed.items.tolist() == found.lists.tolist()
+    assert listed.items.tolist() == found.lists[:, :ITEMS].tolist()
+    assert (found.lists[:, ITEMS:] == -1).all()
