@@ -22,7 +22,7 @@ from jaxrec.evaluation.measure import beyond_accuracy, evaluate, user_thirds
 from jaxrec.evaluation.protocol import Protocol
 from jaxrec.evaluation.task import evaluation_task
 from jaxrec.files import read_json, sealed
-from jaxrec.hosts.fitting import best_row
+from jaxrec.hosts.fusing import best_row
 from jaxrec.hosts.launch import Place
 from jaxrec.hosts.own import Own
 from jaxrec.sources.guess import describe
