@@ -250,9 +250,10 @@ def read_vectors(own: Own, folder: Path, row: str, everything: bool = False) -> 
         for name, sha256 in card.get("files", {}).items():
             if not (folder / name).exists() or file_sha256(folder / name) != sha256:
                 raise InputError(f"{folder / name}: not as it was written; fit the row again")
-    U = _found(of_users, "user_id", own.dataset.user_ids)
     V = _found([folder / f"{row}-items.parquet"], "item_id", own.dataset.item_ids)
-    return Factors(U, V)
+    if not own.dataset.users:  # whose ids have no type
+        return Factors(np.zeros((0, V.shape[1]), V.dtype), V)
+    return Factors(_found(of_users, "user_id", own.dataset.user_ids), V)
 
 
 def signal(own: Own, row: str, folder: Path, everything: bool = False) -> Product:

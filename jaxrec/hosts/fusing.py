@@ -16,7 +16,7 @@ from jaxrec.console.session import Session
 from jaxrec.data.dataset import Interactions
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import read_card
-from jaxrec.evaluation.task import judges, validation_tasks
+from jaxrec.evaluation.task import NOBODY_LEARNS, judges, validation_tasks
 from jaxrec.experiment.choices import LEARNED, Fusion
 from jaxrec.experiment.kept import as_json, holds
 from jaxrec.files import Form, json_sha256, read_sealed, write_sealed
@@ -98,11 +98,15 @@ def scorer_of(
     return scorer, _made_from(own, row, folder, everything)
 
 
-def learn(own: Own, session: Session, memory: int) -> None:
-    """Learn the fusion of the vectors of the run folder, unless it is there."""
+def learn(own: Own, session: Session, memory: int) -> str | None:
+    """Learn the fusion of the vectors of the run folder, unless it is there.
+
+    Returns:
+        None; or why there is nothing to learn from.
+    """
     folder, signals = own.run.path / "vectors", possible_rows(own)
     if is_learned(own):
-        return
+        return None
     ((split, task),) = validation_tasks(own.dataset, own.protocol)
     train = own.dataset.interactions.at(split.train)
     identity = own.identity() | {"inside": own.checksum(train)}
@@ -117,15 +121,17 @@ def learn(own: Own, session: Session, memory: int) -> None:
         on_the_way.append(found.checkpoints)
     part = Part(tuple(scorers), _known(own, train), task)
     drawn = own.mesh.gathered(_drawn(own, part, memory))
-    if not len(drawn.who):
-        raise InputError("hybrid: no user has a relevant item in the validation part to learn from")
     if own.place.speaks:
-        _write(own, folder, learn_from(drawn, own.protocol.seed), signals)
+        if len(drawn.who):
+            _write(own, folder, learn_from(drawn, own.protocol.seed), signals)
         for checkpoints in on_the_way:
             checkpoints.clear()
     wait("the fusion is learned")
+    if not len(drawn.who):
+        return NOBODY_LEARNS
     winner = read_fusion(own, folder).learned.winner
     session.terminal.say(f"hybrid: {winner}, learned from {len(drawn.who):,} users")
+    return None
 
 
 def _drawn(own: Own, part: Part, memory: int) -> Drawn:

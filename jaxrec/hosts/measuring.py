@@ -9,8 +9,8 @@ from typing import Any
 from jaxrec.budget import Budget
 from jaxrec.console.session import Session
 from jaxrec.devices import added_up
-from jaxrec.errors import InputError
-from jaxrec.evaluation.card import FusionCard, ScoreCard, write_card
+from jaxrec.errors import InputError, grouped
+from jaxrec.evaluation.card import AbsentRow, FusionCard, ScoreCard, write_card
 from jaxrec.evaluation.measure import NOBODY, Evaluation, beyond_accuracy, evaluate, nobody
 from jaxrec.evaluation.significance import MANY, how_sure, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task
@@ -29,12 +29,13 @@ def run(
 ) -> None:
     """What each of several processes does of `jaxrec run`: fit what is missing, and measure."""
     own = Own(session, place)
-    rows = asked_rows(own, only)
+    rows, absent = asked_rows(own, only), dict[str, str]()
     with own.writing(own.run.path):
         fit_missing(own, possible_rows(own) if HYBRID in rows else rows, session)
         if HYBRID in rows:
-            learn(own, session, Budget.of(more["memory"]).memory)
-        measure(own, session, ks, rows, more["memory"], more["json_path"])
+            why = learn(own, session, Budget.of(more["memory"]).memory)
+            absent |= {} if why is None else {HYBRID: why}
+        measure(own, session, ks, rows, more["memory"], more["json_path"], absent)
 
 
 def evaluation(
@@ -45,7 +46,7 @@ def evaluation(
     there = {row: is_there(own, row) for row in FITTED} | {HYBRID: is_learned(own)}
     rows = tuple(row for row in asked_rows(own, only) if only or there.get(row, True))
     with own.writing(own.run.path):
-        measure(own, session, ks, rows, more["memory"], more["json_path"])
+        measure(own, session, ks, rows, more["memory"], more["json_path"], {})
 
 
 def asked_rows(own: Own, only: tuple[str, ...]) -> tuple[str, ...]:
@@ -72,9 +73,10 @@ def measure(
     rows: tuple[str, ...],
     memory: int | None,
     json_path: Path | None,
+    absent: dict[str, str],
 ) -> None:
-    """Measure rows, print the card and write it into the run folder."""
-    card = score_card(own, tuple(sorted(set(ks))), rows, Budget.of(memory).memory)
+    """Measure rows but the `absent`, print the card and write it into the run folder."""
+    card = score_card(own, tuple(sorted(set(ks))), rows, Budget.of(memory).memory, absent)
     made = str(own.run.path), ("--data", str(session.data))
     whole = session.terminal.verbosity > 0
     session.terminal.result(*first_parts(card, *made, whole=whole, alone=False))
@@ -86,16 +88,29 @@ def measure(
     session.terminal.say(f"written: {own.run.results_path}")
 
 
-def score_card(own: Own, ks: tuple[int, ...], rows: tuple[str, ...], memory: int) -> ScoreCard:
+def score_card(
+    own: Own, ks: tuple[int, ...], rows: tuple[str, ...], memory: int, absent: dict[str, str]
+) -> ScoreCard:
     """Measure rows; the figures are those of all processes' users, alike in all processes.
 
+    Args:
+        own: a process's part.
+        ks: cut-offs.
+        rows: by name.
+        memory: bytes that the arrays of a block of users may take.
+        absent: why some of them cannot be measured.
+
     Raises:
-        InputError: nobody can be evaluated, or vectors are missing.
+        InputError: nobody can be evaluated, all rows are absent, or vectors are missing.
     """
     task, traits = _task(own), Traits.of(own.run)
     found, beyond = {}, {}
     made_from: dict[str, str | None] = {}
+    if absent.keys() == set(rows):
+        raise InputError(f"nothing can be measured ({grouped(absent)})")
     for row in rows:
+        if row in absent:
+            continue
         scorer, identity = scorer_of(own, row, own.run.path / "vectors")
         made_from[row] = json_sha256(identity)
         some = bool(task.relevant.lengths.any())
@@ -104,9 +119,10 @@ def score_card(own: Own, ks: tuple[int, ...], rows: tuple[str, ...], memory: int
     labels = {row.name: row.label for row in rows_of(own.run, rows)}
     cards = row_cards(found, labels, task.seen.lengths, own.mesh)
     cards = [replace(card, beyond_accuracy=beyond[card.name]) for card in cards]
+    lacking = [AbsentRow(row, labels[row], why) for row, why in absent.items()]
     return ScoreCard(
         protocol=task.card | {"intervals": how_sure(max(MANY, task.card["users_evaluated"]))},
-        rows=tuple(cards),
+        rows=(*cards, *lacking),
         made_from={"rows": made_from},
         hybrid=_hybrid(own, found) if HYBRID in found else None,
     )

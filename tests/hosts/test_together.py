@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,20 +20,22 @@ from jaxrec.data.features import item_features
 from jaxrec.data.ids import Ids
 from jaxrec.errors import InputError
 from jaxrec.evaluation import significance
-from jaxrec.evaluation.card import FusionCard, RowCard, read_card
+from jaxrec.evaluation.card import AbsentRow, FusionCard, RowCard, read_card
 from jaxrec.evaluation.measure import beyond_accuracy, evaluate, user_thirds
-from jaxrec.evaluation.task import evaluation_task, validation_tasks
+from jaxrec.evaluation.split import Split
+from jaxrec.evaluation.task import NOBODY_LEARNS, Task, evaluation_task, validation_tasks
 from jaxrec.experiment.rows import pmf_settings_of
 from jaxrec.experiment.scoring import fusion_card
 from jaxrec.files import read_json, sealed, write_json, write_sealed
 from jaxrec.fusion.gate import familiarity, fused_scorer
 from jaxrec.fusion.learning import Part, learn_fusion
-from jaxrec.hosts.fitting import fit
+from jaxrec.hosts import fusing, measuring
+from jaxrec.hosts.fitting import fit, read_vectors, write_vectors
 from jaxrec.hosts.fusing import best_row, read_fusion, scorer_of
 from jaxrec.hosts.launch import Place
 from jaxrec.hosts.own import Own
 from jaxrec.pmf.fit import fit_pmf
-from jaxrec.pmf.objective import PmfSettings, observe
+from jaxrec.pmf.objective import Factors, PmfSettings, observe
 from jaxrec.sources.guess import describe
 from jaxrec.sources.sharded.reading import read_shard
 from jaxrec.sources.sharded.writing import write_shard
@@ -187,6 +190,43 @@ def test_an_encoder_that_may_know_what_is_held_out_is_not_read(shared: Path) -> 
     write_json(path.with_suffix(".json"), {"training": {"data_sha256": "of all parts"}})
     with pytest.raises(InputError, match=r"minilm-ft\S+: its encoder was fine-tuned on inter"):
         fit(alone, "pmf+text", PmfSettings(factors=2), session(shared, "taught"))
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """A cut of three users who are named by letters; two of its four parts have nobody."""
+    rows = [f"{user},{item},5" for user in ("u0", "u1", "u2") for item in range(12)]
+    (tmp_path / "few.csv").write_text("\n".join(["user,item,rating", *rows]))
+    write_shard(describe(tmp_path / "few.csv"), tmp_path / "cut", PARTS)
+    return tmp_path
+
+
+def test_a_process_without_users_reads_vectors(few: Path) -> None:
+    """Ids of nobody have no type, whatever those of the others are."""
+    alone, folder = own(few), few / "vectors"
+    factors = Factors(np.ones((3, 2), np.float32), np.ones((12, 2), np.float32))
+    card = {"row": "pmf", "losses": [1.0], "w0": 1.0} | alone.identity()
+    write_vectors(alone, folder, "pmf", factors, card)
+    nobody = Own(session(few, "other"), Place(1, PARTS))
+    assert nobody.dataset.users == 0
+    nobody.identity = alone.identity  # type: ignore[method-assign] # as it is of all together
+    U, V = read_vectors(nobody, folder, "pmf")
+    assert U.shape == (0, 2)
+    assert V.tolist() == factors.V.tolist()
+
+
+def test_where_nobody_can_teach_hybrid_is_absent(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing_to_find(*of: Any) -> list[tuple[Split, Task]]:
+        ((split, task),) = validation_tasks(*of)
+        return [(split, task._replace(relevant=task.relevant.only(np.zeros(0, int))))]
+
+    monkeypatch.setattr(fusing, "validation_tasks", nothing_to_find)
+    measuring.run(session(few, "run"), Place(), (5,), (), memory=None, json_path=None)
+    card = read_card(few / "run" / "results.json")
+    assert {"popularity", "pmf"} <= card.measured.keys()
+    assert [row.why for row in card.rows if isinstance(row, AbsentRow)] == [NOBODY_LEARNS]
 
 
 def test_what_serves_learned_from_everything(shared: Path) -> None:
