@@ -594,6 +594,24 @@ def test_a_run_that_cannot_embed_goes_on_without_text(tmp_path: Path) -> None:
     assert protocol["text_rows_read"].startswith("no embeddings, year and genres")
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_refuses_what_is_no_model_and_says_what_it_reads_without_one(tmp_path: Path) -> None:
+    run, bert = tmp_path / "run", tiny_bert(tmp_path / "bert")
+    assert jaxrec("embed", "--run", run, "--data", "synthetic", "--model", bert).exit_code == 0
+    common = ("run", "--run", run, "--row", "text", "--trials", 0, "-k", 5, "-q", "--model")
+    for wrong in ("nonsense", "/nowhere/bert", tmp_path):
+        refused = jaxrec(*common, wrong)
+        assert (refused.exit_code, len(refused.output.splitlines())) == (2, 1), refused.output
+        assert re.search(r"no model ('|in the folder )" + re.escape(str(wrong)), refused.output)
+    shutil.rmtree(bert)
+    for gone in ("no/such-model", bert):  # what the second has embedded is there
+        result = jaxrec(*common, gone)
+        assert result.exit_code == 0, result.output
+        told = "Going on with the embeddings that are there (bert): model 'no/such-model' cannot"
+        assert (told in result.output) == (gone != bert)
+        assert "without text" not in result.output
+
+
 def test_a_published_row_is_refused_where_somebody_is_new(tmp_path: Path) -> None:
     for command in ("run", "eval"):
         result = jaxrec(

@@ -13,7 +13,7 @@ from huggingface_hub.utils import disable_progress_bars
 from transformers.utils import cached_file
 
 from torch_embed.errors import InputError
-from torch_embed.names import HUB_IDS
+from torch_embed.names import HUB_IDS, check_model
 
 
 class Place(NamedTuple):
@@ -47,11 +47,8 @@ def hub_source(model: str) -> str:
         return str(get_model_path())
     if model in HUB_IDS:
         return HUB_IDS[model]
-    if Path(model).is_dir() or model.count("/") == 1:
-        return model
-    raise InputError(
-        f"no model {model!r}: neither a folder, nor a hub id, nor one of {', '.join(HUB_IDS)}"
-    )
+    check_model(model)
+    return model
 
 
 def unreadable(model: str, error: Exception) -> InputError:
