@@ -612,6 +612,30 @@ def test_a_run_refuses_what_is_no_model_and_says_what_it_reads_without_one(tmp_p
         assert "without text" not in result.output
 
 
+def test_an_option_that_no_row_reads_is_said(tmp_path: Path) -> None:
+    common = ("eval", "--run", tmp_path, "--data", "synthetic", "-k", 5, "-q")
+    named = jaxrec(*common, "--row", "popularity", "--alpha", 0.2)
+    told = "--alpha: no row that is measured reads it; rows mf+NAME do, of --protocol published"
+    assert (named.exit_code, named.output.startswith(f"jaxrec: {told}")) == (2, True)
+    assert not (tmp_path / "results.json").exists()
+    both = jaxrec(*common, "--row", "mf+minilm", "--row", "popularity", "--alpha", 0.2)
+    assert (both.exit_code, "no row that is measured reads" in both.output) == (0, False)
+
+
+def test_an_option_that_no_row_reads_is_said_beside_a_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "jaxrec.experiment.rows.MODELS", {name: MODELS[name] for name in ("popularity",)}
+    )
+    monkeypatch.setattr("jaxrec.experiment.rows.SIGNALS", (("popularity",),))
+    common = ("eval", "--run", tmp_path, "--data", "synthetic", "-k", 5, "-q")
+    result = jaxrec(*common, "--fusion", "sigmoid-cosine")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("--fusion: no row that is measured reads it")
+    assert "no row that is measured reads" not in jaxrec(*common).output
+
+
 def test_a_published_row_is_refused_where_somebody_is_new(tmp_path: Path) -> None:
     for command in ("run", "eval"):
         result = jaxrec(

@@ -12,7 +12,7 @@ from jaxrec.budget import Budget
 from jaxrec.console.session import Session
 from jaxrec.devices import added_up
 from jaxrec.errors import InputError
-from jaxrec.evaluation.card import ScoreCard, write_card
+from jaxrec.evaluation.card import ScoreCard, keep_replaced, write_card
 from jaxrec.evaluation.measure import NOBODY, beyond_accuracy, evaluate, nobody
 from jaxrec.evaluation.significance import MANY, how_sure, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task
@@ -86,6 +86,7 @@ def measure(
     session.terminal.result(*first_parts(card, *made, whole=whole, alone=False))
     session.terminal.result(*further_parts(card))
     if own.place.speaks:
+        session.terminal.say(keep_replaced(own.run.results_path, card))
         write_card(own.run.results_path, card)
         if json_path is not None:
             write_card(json_path, card)
