@@ -78,7 +78,7 @@ def _signals(axes: Axes, hybrid: FusionCard) -> None:
     axes.barh(place, [hybrid.weights[name] for name in hybrid.signals])
     axes.set_yticks(
         place,
-        [f"{name}\n{hybrid.alone[name]:.4f}, {hybrid.adds[name]:+.4f}" for name in hybrid.signals],
+        [f"{name}\n{hybrid.alone[name]:.4f}, {hybrid.adds[name]:+z.4f}" for name in hybrid.signals],
         parse_math=False,
     )
     axes.invert_yaxis()
