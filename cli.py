@@ -373,7 +373,7 @@ def _embed(
             if (why := opened.budget.too_long(Cost(0.0, expected, 0.0))) is not None:
                 first = opened.command("embed", "--model", model)
                 raise InputError(f"{name}: {why}, or run `{first}` first")
-            terminal.say(f"{name}: about {in_time(expected)} on this CPU")
+            terminal.say(f"{name}: about {in_time(max(expected, 1))} on this CPU")
         what = f"{name}, {opened.dataset.items:,} {kind} texts"
         with terminal.count(what, opened.dataset.items) as on_batch:
             card = embed_file(encoder, texts, path, on_batch, encoded)

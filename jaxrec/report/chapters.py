@@ -359,8 +359,8 @@ def _cold(card: ScoreCard, k: int) -> Chapter | None:
     if cold:
         said.append(
             f"On validation, with every unseen item a candidate, cold items get"
-            f" {cold['bonus']:+z.1f}; {cold['cold_share@25']:.1%} of the places are theirs, and P@25"
-            f" on warm items is {cold['warm_precision@25']:.4f} instead of"
+            f" {cold['bonus']:+z.1f}; {cold['cold_share@25']:.1%} of the places are theirs, and"
+            f" P@25 on warm items is {cold['warm_precision@25']:.4f} instead of"
             f" {cold['warm_precision_alone@25']:.4f}."
         )
     tables = [_unseen(unseen, k, f"top {k}:")] if unseen else []

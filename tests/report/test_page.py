@@ -183,7 +183,7 @@ def test_a_tie_is_no_zero_below_zero(tmp_path: Path) -> None:
     study = Summary(
         "strict", "tiny", True, ("a", "b"), 10, "users",
         rows=dict.fromkeys(("pmf", "text", "hybrid"), mean | {"tail_recall@5": mean["ndcg@5"]}),
-        hits=dict.fromkeys(("pmf", "text", "hybrid"), {"hits@5": 1, "tail_hits@5": 0}),
+        hits={row: {"hits@5": 1, "tail_hits@5": 0} for row in ("pmf", "text", "hybrid")},
         against=against,
     )  # fmt: skip
     page = written(tmp_path, of_run(evidence(card)), of_study(study, "study", DATA, PROTOCOL, []))
