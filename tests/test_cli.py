@@ -162,6 +162,8 @@ def test_a_small_memory_changes_no_list(
         (["eval", "--row", "bpr"], "no row 'bpr'; there are mf, "),
         (["tune", "--row", "mf"], "no row 'mf' to tune; there are itemknn"),
         (["run", "--seeds", "2"], "is one run folder; give another --run"),
+        (["eval", "-k", "5", "-k", "10001"], "10001 is not in the range 1<=x<=10000"),
+        (["run", "-k", "10001"], "10001 is not in the range 1<=x<=10000"),
         (["eval", "--plot", "/tmp/x.nothing"], "give a name that ends in .png or .pdf or .svg"),
         (["eval", "--seed", "7"], "made with seed 42, not 7"),
         (["eval", "--alpha", "2"], "'2' is neither a number from 0 to 1 nor `grid`"),
