@@ -1,6 +1,7 @@
 """Score cards of any figures and names, as tables, as a page with its charts, and as a plot."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
@@ -10,13 +11,12 @@ from random import Random
 from xml.etree import ElementTree
 
 from jaxrec.console.terminal import Plain
-from jaxrec.errors import InputError
 from jaxrec.evaluation.card import Comparison, Figures, FusionCard, RowCard, ScoreCard
 from jaxrec.report.chapters import Case, Evidence, Listed, Training, of_run
-from jaxrec.report.page import charts_of, write_page
+from jaxrec.report.page import write_page
 from jaxrec.report.plot import plot_card
 from jaxrec.report.tables import first_parts, further_parts
-from tests.fuzz.drawing import READ, Attempt, refused, text
+from tests.fuzz.drawing import READ, Attempt, text
 
 METRICS = ("precision", "recall", "ndcg", "ndcg_retrieved")
 FIGURES = (0.0, 1.0, 0.5, 1e-300, -1e-9, nan)
@@ -29,24 +29,34 @@ def of_any(folder: Path) -> Iterator[Attempt]:
 
     def attempt(draw: Random) -> str:
         card = _card(draw)
-        terminal = Plain(file=io.StringIO(), width=draw.choice((20, 80, 200)))
-        made = text(draw), ("--data", text(draw))
-        terminal.print(*first_parts(card, *made, whole=True), *further_parts(card))
-        sections = [of_run(_evidence(draw, card))]
-        write_page(folder / "page.html", sections, "1.0")
-        tags = _Tags((folder / "page.html").read_text(encoding="utf-8"))
-        assert tags.count("script") == tags.count("style") == 1
-        for chart in charts_of(sections):
-            ElementTree.fromstring(chart.inline())
-            chart.write(folder)
-        suffix = draw.choice((".svg", ".png", ".pdf"))
-        try:
-            plot_card(card, K, folder / f"plot{suffix}")
-        except InputError as error:
-            return refused(error)
+        draw.choice((_on_terminal, _as_page, _as_plot))(draw, card, folder)
         return READ
 
     yield attempt
+
+
+def _on_terminal(draw: Random, card: ScoreCard, folder: Path) -> None:
+    terminal = Plain(file=io.StringIO(), width=draw.choice((20, 80, 200)))
+    made = text(draw), ("--data", text(draw))
+    terminal.print(*first_parts(card, *made, whole=True), *further_parts(card))
+
+
+def _as_page(draw: Random, card: ScoreCard, folder: Path) -> None:
+    write_page(folder / "page.html", [of_run(_evidence(draw, card))], "1.0")
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    tags = _Tags(page)
+    assert tags.count("script") == tags.count("style") == 1
+    drawings = re.findall(r"<svg role.*?</svg>", page, re.DOTALL)
+    assert len(drawings) == tags.count("svg") > 0
+    for drawing in drawings:
+        ElementTree.fromstring(drawing)
+
+
+def _as_plot(draw: Random, card: ScoreCard, folder: Path) -> None:
+    suffix = draw.choice(("svg", "svg", "png", "pdf"))
+    plot_card(card, K, folder / f"plot.{suffix}")
+    if suffix == "svg":
+        ElementTree.parse(folder / "plot.svg")
 
 
 class _Tags(HTMLParser):
