@@ -117,9 +117,11 @@ def _card(draw: Random) -> ScoreCard:
     if "hybrid" in names:
         others = [name for name in names if name != "hybrid"]
         against = {f"{metric}@{K}": {of: _lead(draw) for of in others} for metric in METRICS[:3]}
-        each = [{name: _figure(draw) for name in signals} for _ in range(3)]
+        weights, adds, alone = ({name: _figure(draw) for name in signals} for _ in range(3))
         ndcg = {"signal": 0.1, "convex": _figure(draw), "gate": 0.2}
-        hybrid = FusionCard(signals, text(draw), *each, ndcg, {}, against, {K: _figure(draw)})
+        hybrid = FusionCard(
+            signals, text(draw), weights, adds, alone, ndcg, {}, against, {K: _figure(draw)}
+        )
     protocol = {"protocol": "strict", "data": text(draw), "synthetic": False, "seed": 1}
     protocol |= {"data_sha256": "0", text(draw): text(draw)}
     return ScoreCard(protocol, rows, {"rows": {}}, hybrid)
