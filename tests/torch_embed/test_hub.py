@@ -51,6 +51,7 @@ def test_a_hub_in_reach_is_used(online: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_needs_no_hub(online: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
     asked = Asked(OSError())
     online.setattr(hub, "get_session", lambda: asked)
     assert hub.hub_source(str(tmp_path)) == str(tmp_path)
