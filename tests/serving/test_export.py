@@ -177,6 +177,14 @@ def test_an_item_that_scores_as_the_last_of_the_best_is_found(vectors: Vectors) 
     assert nearest.found_of(np.array([[worst[0]]]), np.array([[best[0]]]), one, twice) == 0
 
 
+@pytest.mark.parametrize("items", [[1, 1 - 5e-6, 0.9999], [-1, -1 - 5e-6, -1.0001]])
+def test_what_differs_by_rounding_is_as_good_as_the_last_of_the_best(items: list[float]) -> None:
+    one, best = np.ones((1, 1), np.float32), np.zeros((1, 1), int)
+    vectors = np.array(items, np.float32)[:, None]
+    recalls = [nearest.found_of(best + row, best, one, vectors) for row in range(3)]
+    assert recalls == [1, 1, 0]
+
+
 @pytest.mark.parametrize("library", nearest.LIBRARIES.values())
 @pytest.mark.parametrize("users", [1, 3])
 def test_places_without_an_item_are_marked(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrec.devices import workers
+from jaxrec.devices import Cores, workers
 from jaxrec.topk import ranking as topk
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.ranking import top_k
@@ -110,6 +110,41 @@ def test_a_small_budget_ranks_by_blocks_of_items_within_it() -> None:
     assert found.tolist() == roomy.tolist()
     used = lowered[0][1].compile().memory_analysis().temp_size_in_bytes
     assert used * len(workers()) <= memory  # a block per core at once
+
+
+@pytest.mark.parametrize(
+    ("items", "memory", "cores", "k", "width"),
+    [
+        (40, {"memory": 32 * 16 * 40}, 1, 5, None),
+        (40, {"memory": 32 * 16 * 40 - 1}, 1, 5, 39),
+        (40, {"memory": 32 * 16 * 40}, 2, 5, 20),
+        (40, {"memory": 1}, 1, 5, 5),
+        (40, {"memory": 1}, 1, 50, 40),
+        (2**21, {}, 1, 5, None),
+        (2**21 + 1, {}, 1, 5, 2**21),
+    ],
+)
+def test_items_are_cut_where_16_users_do_not_fit_in_a_core_s_part(
+    items: int,
+    memory: dict[str, int],
+    cores: int,
+    k: int,
+    width: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """32 bytes each of an item, 1 GiB by default; a block is no narrower than the list."""
+    asked: set[int | None] = set()
+
+    def ranked(_: Any, users: np.ndarray, *given: Any) -> tuple[np.ndarray, np.ndarray]:
+        asked.add(given[3])
+        return np.zeros((len(users), k), np.int32), np.zeros((len(users), k))
+
+    monkeypatch.setattr(topk, "_rank_unseen", ranked)
+    monkeypatch.setattr(topk, "placement", lambda: Cores(cores))
+    seen = ItemSets.of(make_ratings([]), 3)
+    scorer = product(np.ones((3, 1)), np.ones((items, 1)))
+    top_k(scorer, np.arange(3, dtype=np.int32), seen, np.ones(items, bool), k, **memory)
+    assert asked == {width}
 
 
 def test_nobody_is_served_nothing() -> None:
