@@ -19,6 +19,12 @@ def test_blocks_keep_within_the_budget_and_have_one_shape() -> None:
     assert len(blocks.user_blocks(users, 100, 2**30, parallel=2)) == 2
 
 
+def test_one_user_is_a_block_and_nobody_is_none() -> None:
+    one = blocks.user_blocks(np.array([7], np.int32), 10, 2**30, parallel=2)
+    assert [block.tolist() for block in one] == [[7]]
+    assert blocks.user_blocks(np.zeros(0, np.int32), 10, 2**30) == []
+
+
 def test_a_block_s_scores_are_three_million_however_much_memory_there_is() -> None:
     """Eight bytes each are 24 MB: from 32 MB on the C library maps memory anew at every call."""
     parts = blocks.user_blocks(np.arange(4 * 3072, dtype=np.int32), 1024, 2**40)
