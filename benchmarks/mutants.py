@@ -65,7 +65,7 @@ GROUPS = {
         "jaxrec/devices.py jaxrec/pmf/mesh/checkpoints.py jaxrec/pmf/mesh/fit.py"
         " jaxrec/pmf/mesh/halves.py jaxrec/pmf/mesh/layout.py jaxrec/pmf/mesh/passes.py"
         " jaxrec/pmf/mesh/traffic.py",
-        "tests/pmf/mesh tests/topk/test_blocks.py",
+        "tests/test_devices.py tests/pmf/mesh tests/topk/test_blocks.py",
     ),
     "readers": (
         "jaxrec/sources/tables.py jaxrec/sources/encodings.py jaxrec/sources/reading.py"
