@@ -520,7 +520,7 @@ def _finetune_once(
 @on_run_folder(_mistakes)
 @ask.fit_options
 @ask.memory_option
-@shared_by("fitting.fit_on_everything", "--out", "--row")
+@shared_by("fusing.fit_on_everything", "--out", "--row")
 def fit(
     session: Session, out: Path, row: str | None, segments: Path | None, memory: int | None
 ) -> None:

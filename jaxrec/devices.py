@@ -18,6 +18,7 @@ from jaxrec.side_by_side import cores
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
+Rows = TypeVar("Rows")
 
 
 class Placement(Protocol):
@@ -147,6 +148,22 @@ class Mesh(NamedTuple):
         mine = np.zeros((len(self.processes), *own.shape), np.int64)
         mine[self.processes.index(jax.process_index())] = own
         return self.summed(mine)
+
+    def gathered(self, rows: Rows) -> Rows:
+        """A pytree of arrays [n, ...], n differing: those of all processes, in their order."""
+        if len(self.processes) == 1:
+            return rows
+        from jax.experimental.multihost_utils import process_allgather
+
+        counts = self.of_each(len(jax.tree.leaves(rows)[0]))
+
+        def every(own: NDArray) -> NDArray:
+            filled = np.zeros((counts.max(), *own.shape[1:]), own.dtype)
+            filled[: len(own)] = own
+            found = process_allgather(filled)
+            return np.concatenate([of[:n] for of, n in zip(found, counts, strict=True)])
+
+        return jax.tree.map(every, rows)
 
     def _over_processes(self, rows: NDArray, reduction: str) -> NDArray:
         if len(self.processes) == 1:

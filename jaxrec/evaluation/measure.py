@@ -162,18 +162,22 @@ def _matrix(
 
 
 def places_differing(
-    mine: NDArray[np.int32], theirs: NDArray[np.int32], users: int = BLOCK
+    mine: NDArray[np.int32],
+    theirs: NDArray[np.int32],
+    users: int = BLOCK,
+    mesh: Mesh | None = None,
 ) -> float:
     """Share of the places of lists [n, K] that hold an item which is not on the other's list.
 
-    `users` are compared at once; -1 is no item.
+    `users` are compared at once; -1 is no item. On a mesh it is that of all processes' lists.
     """
     differing = 0
     for start in range(0, len(mine), users):
         own, other = mine[start : start + users], theirs[start : start + users]
         on_both = (own[:, :, None] == other[:, None, :]).any(axis=2)
         differing += int(((own >= 0) & ~on_both).sum())
-    return differing / max(mine.size, 1)
+    differing, places = added_up((differing, mine.size), mesh)
+    return differing / max(places, 1)
 
 
 def means(per_user: PerUser, mesh: Mesh | None = None) -> dict[str, float]:

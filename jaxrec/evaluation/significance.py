@@ -155,10 +155,11 @@ def power_sums(blocks: Iterable[NDArray[np.floating]]) -> NDArray[np.float64]:
     return sums
 
 
-def spread(values: NDArray[np.floating]) -> Spread:
-    """Of the means of columns [users, columns]."""
-    starts = range(0, len(values), BLOCK)
-    return Spread.of(power_sums(values[start : start + BLOCK] for start in starts))
+def spread(values: NDArray[np.floating], mesh: Mesh | None = None) -> Spread:
+    """Of the means of columns [users, columns]; on a mesh over all processes' users."""
+    starts = range(0, max(len(values), 1), BLOCK)
+    sums = power_sums(values[start : start + BLOCK] for start in starts)
+    return Spread.of(sums if mesh is None else mesh.summed(sums))
 
 
 class Crossed(NamedTuple):
@@ -245,7 +246,7 @@ class Crossed(NamedTuple):
 
 
 def interval_and_p(
-    values: NDArray[np.floating],
+    values: NDArray[np.floating], mesh: Mesh | None = None
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """95 % intervals [2, columns], and p [columns], of the means of figures.
 
@@ -253,14 +254,15 @@ def interval_and_p(
 
     Args:
         values: [splits, users, columns], of one split or more.
+        mesh: whose processes have other users each of the one split, if there are several.
     """
     if len(values) > 1:
         crossed = Crossed.of(values)
         return crossed.interval(), crossed.p_value()
-    if values.shape[1] < MANY:
+    if mesh is None and values.shape[1] < MANY:
         means = bootstrap_means(values[0])
         return interval(means), p_value(means)
-    moments = spread(values[0])
+    moments = spread(values[0], mesh)
     return moments.interval(), moments.p_value()
 
 
@@ -289,7 +291,10 @@ def holm(p: dict[Name, float]) -> dict[Name, float]:
 
 
 def against(
-    per_user: Mapping[str, NDArray[np.floating]], figures: Sequence[str], name: str = "hybrid"
+    per_user: Mapping[str, NDArray[np.floating]],
+    figures: Sequence[str],
+    name: str = "hybrid",
+    mesh: Mesh | None = None,
 ) -> Comparisons:
     """How row `name` stands against every other: difference, ratio, interval and p, by figure.
 
@@ -299,20 +304,20 @@ def against(
         per_user: [splits, users, figures] by row; the same users in every row.
         figures: their names.
         name: the row that is compared.
+        mesh: whose processes have other users each of the one split, if there are several.
     """
     others = [row for row in per_user if row != name]
     if not others:
         return {}
     leads = np.concatenate([per_user[name] - per_user[row] for row in others], axis=2)
-    ci95, p = (each.reshape(-1, len(others), len(figures)) for each in interval_and_p(leads))
-    found, means = Crossed.of(leads), {row: Crossed.of(x).mean for row, x in per_user.items()}
-    difference = found.mean.reshape(len(others), -1)
-    by_split = found.by_split.reshape(-1, len(others), len(figures))
+    ci95, p = (each.reshape(-1, len(others), len(figures)) for each in interval_and_p(leads, mesh))
+    mean, by_split = (each.reshape(-1, len(others), len(figures)) for each in _means(leads, mesh))
+    means = {row: _means(values, mesh)[0] for row, values in per_user.items()}
     return in_one_family(
         {
             figure: {
                 row: Comparison(
-                    difference=float(difference[other, number]),
+                    difference=float(mean[0, other, number]),
                     relative=float(means[name][number] / means[row][number]) - 1
                     if means[row][number] > 0
                     else float("nan"),
@@ -326,6 +331,17 @@ def against(
             for number, figure in enumerate(figures)
         }
     )
+
+
+def _means(
+    values: NDArray[np.floating], mesh: Mesh | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of figures [splits, users, columns] the means [columns], and those of each split alone."""
+    if mesh is None:
+        crossed = Crossed.of(values)
+        return crossed.mean, crossed.by_split
+    mean = spread(values[0], mesh).mean
+    return mean, mean[None]
 
 
 def in_one_family(comparisons: Comparisons) -> Comparisons:

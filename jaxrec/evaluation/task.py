@@ -11,6 +11,8 @@ from jaxrec.evaluation.protocol import PROTOCOLS, Protocol
 from jaxrec.evaluation.split import Split
 from jaxrec.topk.item_sets import ItemSets
 
+NOBODY_LEARNS = "no user has a relevant item in the validation part to learn from"
+
 
 class Task(NamedTuple):
     """What is to be ranked for whom, and what counts as a hit."""
@@ -69,7 +71,7 @@ def judges(task: Task, seed: int, most: int) -> NDArray[np.int32]:
     """
     users = np.flatnonzero(task.relevant.lengths).astype(np.int32)
     if not len(users):
-        raise InputError("no user has a relevant item in the validation part to learn from")
+        raise InputError(NOBODY_LEARNS)
     if len(users) > most:
         users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
     return users

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from jaxrec.fusion.learning import Part
 
 Made = TypeVar("Made")
-FUSION: Form = {
+LEARNED: Form = {
     "winner": str, "weights": dict, "convex": list, "adds": list, "alone": list, "ndcg": dict,
-    "calibration": dict, "signals": list, "left_out": dict, "failed": dict, "made_from": dict,
+    "calibration": dict,
 }  # fmt: skip
+"""Of a `Learned`."""
+FUSION: Form = LEARNED | {"signals": list, "left_out": dict, "failed": dict, "made_from": dict}
 """Of `hybrid.json`: a `Learned`, and how it was learned."""
 SLOW = ("set",)
 """Signals that do not choose embeddings, for the time they take."""

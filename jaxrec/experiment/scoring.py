@@ -15,6 +15,7 @@ from polars.io.plugins import register_io_source
 from jaxrec.border.draws import Taught
 from jaxrec.budget import Budget, Cost, Stage, in_time
 from jaxrec.data.features import category_shares
+from jaxrec.devices import Mesh
 from jaxrec.errors import InputError, excused, grouped, survived
 from jaxrec.evaluation.card import (
     AbsentRow,
@@ -58,6 +59,7 @@ from jaxrec.experiment.folder import PER_USER, RunFolder
 from jaxrec.experiment.kept import card_of, hash_on_card
 from jaxrec.experiment.rows import Row, cost_of, lacking, reads_texts, rows_of, settings_of
 from jaxrec.files import file_sha256, json_sha256, whole_file
+from jaxrec.fusion.gate import Learned
 from jaxrec.fusion.published import ALPHA, content_profiles, published_fusion
 from jaxrec.models.registry import MODELS
 from jaxrec.pmf.sweeps import OnSweep
@@ -438,20 +440,37 @@ def _how_chosen(
 
 
 def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCard:
-    """How the fusion was chosen, how it stands, and how far text changed its lists."""
-    fusion, found = learned_fusion(run), evaluations["hybrid"]
+    fusion = learned_fusion(run)
     assert fusion is not None
-    learned = fusion.learned
+    return fusion_card(fusion.learned, fusion.signals, evaluations)
+
+
+def fusion_card(
+    learned: Learned,
+    signals: tuple[str, ...],
+    evaluations: dict[str, Evaluation],
+    mesh: Mesh | None = None,
+) -> FusionCard:
+    """How a fusion was chosen, how it stands, and how far text changed its lists.
+
+    Args:
+        learned: the fusion.
+        signals: the rows that it fuses.
+        evaluations: of all rows by name, `hybrid` among them.
+        mesh: whose processes have other users each, if there are several.
+    """
+    found = evaluations["hybrid"]
     differing = {}
     if "pmf" in evaluations:
         k = min(25, found.lists.shape[1])
-        differing = {k: places_differing(found.lists[:, :k], evaluations["pmf"].lists[:, :k])}
+        lists = found.lists[:, :k], evaluations["pmf"].lists[:, :k]
+        differing = {k: places_differing(*lists, mesh=mesh)}
     compared = [name for name in found.per_user if name.partition("@")[0] in COMPARED]
     return FusionCard(
-        signals=fusion.signals,
+        signals=signals,
         winner=learned.winner,
         **{
-            name: dict(zip(fusion.signals, getattr(learned, source), strict=True))
+            name: dict(zip(signals, getattr(learned, source), strict=True))
             for name, source in (("weights", "convex"), ("adds", "adds"), ("alone", "alone"))
         },
         validation_ndcg=learned.ndcg,
@@ -462,6 +481,7 @@ def _hybrid_card(run: RunFolder, evaluations: dict[str, Evaluation]) -> FusionCa
                 for row, other in evaluations.items()
             },
             compared,
+            mesh=mesh,
         ),
         places_differing=differing,
     )

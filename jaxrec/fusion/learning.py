@@ -75,6 +75,20 @@ class Part(NamedTuple):
     """Of validation."""
 
 
+class Drawn(NamedTuple):
+    """Users that a fusion is learned on, and their candidates; on the host, a user a row."""
+
+    who: NDArray[np.int32]
+    """[n] her number: of several parts each may have drawn her."""
+    z: NDArray[np.float32]
+    """[n, signals, depth] see `Examples` for this and what follows."""
+    users: NDArray[np.float32]
+    items: NDArray[np.float32]
+    there: NDArray[np.bool_]
+    relevant: NDArray[np.bool_]
+    relevant_in_all: NDArray[np.integer]
+
+
 class Examples(NamedTuple):
     """Candidates of the users that the gate is learned on."""
 
@@ -100,16 +114,21 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
         seed: of the users' folds.
         memory: bytes that the arrays of a block of users may take.
     """
-    drawn = [judges(part.task, seed, LEARNERS // len(parts)) for part in parts]
-    examples, familiarity = _examples(parts, drawn, memory), parts[0].familiarity
-    learners = sum(map(len, drawn))
+    most = LEARNERS // len(parts)
+    each = [draw(part, judges(part.task, seed, most), memory) for part in parts]
+    return learn_from(Drawn(*map(np.concatenate, zip(*each, strict=True))), seed)
+
+
+def learn_from(drawn: Drawn, seed: int) -> Learned:
+    """`learn_fusion` on users who were drawn already; `seed` is that of their folds."""
+    examples, learners = _examples(drawn), len(drawn.who)
     # a user who is in several parts is in one fold
-    users, place = np.unique(np.concatenate(drawn), return_inverse=True)
+    users, place = np.unique(drawn.who, return_inverse=True)
     folds = min(FOLDS, len(users))
     fold = (np.random.default_rng(seed).permutation(len(users)) % folds)[place]
     signals = UNITS * np.eye(len(examples.z), dtype=int)
-    there = np.asarray(examples.there)
-    speaks = np.array([np.ptp(np.asarray(z)[there]) > 0 for z in examples.z])
+    speaks = np.array([np.ptp(of[drawn.there]) > 0 for of in np.moveaxis(drawn.z, 1, 0)])
+    features = drawn.users.shape[-1], drawn.items.shape[-1]
 
     @cache
     def convex(units: tuple[int, ...]) -> NDArray[np.floating]:
@@ -124,7 +143,7 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
     for held in range(folds):
         own, others = fold == held, (fold != held) | (folds == 1)
         units = _search(partial(_mean_of, convex, others), signals, np.flatnonzero(speaks))
-        start = _start(jnp.asarray(units, jnp.float32) / UNITS, familiarity)
+        start = _start(jnp.asarray(units, jnp.float32) / UNITS, features)
         gate = _ndcg(_learn(start, examples, _weight(others, examples)), examples)[:learners]
         best = alone[:, others].mean(axis=1).argmax()
         for name, ndcg in zip(WINNERS, (alone[best], convex(units), gate), strict=True):
@@ -133,7 +152,7 @@ def learn_fusion(parts: Sequence[Part], seed: int, memory: int = MEMORY) -> Lear
     ndcg = {name: float(of_users.mean()) for name, of_users in found.items()}
     winner, a = max(WINNERS, key=ndcg.__getitem__), np.mean(searched, axis=0) / UNITS
     one = np.eye(len(a))[alone.mean(axis=1).argmax()]
-    weights = _start(jnp.asarray(one if winner == "signal" else a, jnp.float32), familiarity)
+    weights = _start(jnp.asarray(one if winner == "signal" else a, jnp.float32), features)
     if winner == "gate":
         weights = _learn(weights, examples, _weight(np.ones(learners, bool), examples))
     rest = a * (1 - np.eye(len(a)))  # [signals, signals] of each the combination without it
@@ -192,9 +211,8 @@ def _search(
     return units
 
 
-def _start(a: Array, familiarity: Familiarity) -> Weights:
-    gate = Gate(a, familiarity.users.shape[1], familiarity.items.shape[1])
-    return nnx.to_pure_dict(nnx.state(gate))
+def _start(a: Array, features: tuple[int, int]) -> Weights:
+    return nnx.to_pure_dict(nnx.state(Gate(a, *features)))
 
 
 def _gate(weights: Weights) -> Gate:
@@ -209,27 +227,29 @@ def _weight(users: NDArray[np.bool_], of: Examples) -> Array:
     return jax.device_put(weight, of.relevant_in_all.sharding)
 
 
-def _examples(parts: Sequence[Part], drawn: list[NDArray[np.int32]], memory: int) -> Examples:
+def _examples(drawn: Drawn) -> Examples:
     """Of all drawn users, cut over the accelerators if there are several, the last one repeated
     until each has as many.
     """
-    found = [_of_part(part, users, memory) for part, users in zip(parts, drawn, strict=True)]
-    z, users, items, there, relevant, in_all = (
-        np.concatenate(column, axis=axis)
-        for column, axis in zip(zip(*found, strict=True), (1, 0, 0, 0, 0, 0), strict=True)
-    )
+    _, z, users, items, there, relevant, in_all = drawn
     # a feature that is the same everywhere would weigh on items that were never seen here
     items = items * (np.ptp(items[there], axis=0) > 1e-6)
-    of_users, place = (users, items, there, relevant, in_all), placement()
+    z, of_users, place = np.moveaxis(z, 1, 0), (users, items, there, relevant, in_all), placement()
     if isinstance(place, Mesh):
         return Examples(place.spread(z, 1), *(place.spread(array, 0) for array in of_users))
     return Examples(jnp.asarray(z), *map(jnp.asarray, of_users))
 
 
-def _of_part(part: Part, users: NDArray[np.int32], memory: int) -> tuple[NDArray, ...]:
-    """The arrays of `Examples`."""
+def draw(part: Part, users: NDArray[np.int32], memory: int) -> Drawn:
+    """Candidates of some users [n] of a part, within `memory` bytes at a time."""
     signals, familiarity, task = part
     depth = min(DEPTH, len(task.catalogue))
+    of_users, of_items = np.asarray(familiarity.users)[users], np.asarray(familiarity.items)
+    if not len(users):
+        features = np.zeros((0, depth, of_items.shape[1]), np.float32)
+        none = np.zeros((0, depth), bool)
+        z = np.zeros((0, len(signals), depth), np.float32)
+        return Drawn(users, z, of_users, features, none, none, task.relevant.lengths[users])
 
     def find(block: NDArray[np.int32], *pairs: Any) -> tuple[Array, Array, Array, Array]:
         here = worked_out(signals, block)
@@ -242,14 +262,8 @@ def _of_part(part: Part, users: NDArray[np.int32], memory: int) -> tuple[NDArray
         (task.seen, task.relevant),
         memory // (1 + len(signals)),
     )
-    return (
-        np.moveaxis(z, 1, 0),
-        np.asarray(familiarity.users)[users],
-        np.asarray(familiarity.items)[np.maximum(items, 0)],
-        there,
-        relevant,
-        task.relevant.lengths[users],
-    )
+    features = of_items[np.maximum(items, 0)]
+    return Drawn(users, z, of_users, features, there, relevant, task.relevant.lengths[users])
 
 
 @partial(jax.jit, static_argnames="depth")

@@ -1,4 +1,4 @@
-"""Fits rows by several processes, and keeps their vectors.
+"""Fits rows by several processes, keeps their vectors, and scores by them.
 
 A folder of vectors holds of a row `ROW-items.parquet`, of each process I `ROW-users-I.parquet` (a
 name and a vector a row, as `jaxrec export` writes them), and when all are whole `ROW.json`. As many
@@ -8,7 +8,7 @@ processes as there may be later find their own users in them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from jaxrec import __version__
 from jaxrec.console.session import Session
+from jaxrec.data.dataset import Interactions
 from jaxrec.data.features import item_features
 from jaxrec.data.ids import NONE, Ids
 from jaxrec.errors import InputError
-from jaxrec.evaluation.card import read_card
 from jaxrec.experiment.choices import chosen_embeddings
 from jaxrec.experiment.fitting import asked_settings, row_of, settings_on
-from jaxrec.experiment.kept import as_json, hash_on_card, holds
+from jaxrec.experiment.kept import as_json, card_of, hash_on_card, holds
 from jaxrec.experiment.rows import pmf_settings_of, pointless, rows_of, settings_of
 from jaxrec.files import Form, file_sha256, read_sealed, whole_file, write_sealed
 from jaxrec.hosts.launch import Place, together, wait
@@ -33,11 +33,25 @@ from jaxrec.pmf.objective import Factors, PmfSettings, observe
 from jaxrec.pmf.sweeps import Checkpoints
 from jaxrec.serving.export import vector_table
 from jaxrec.sources.tables import UNREADABLE
+from jaxrec.topk.scorer import Product, product
 
 CARD: Form = {"row": str, "losses": list, "checksum": int, "w0": float}
 """Of `ROW.json`, among what else decides a fit."""
+POPULARITY = "popularity"
+"""A sum over users, which needs no fit."""
 FITTED = ("pmf", "pmf+text")
 """Rows that several processes can fit."""
+
+
+class Fitted(NamedTuple):
+    """What several processes have fitted."""
+
+    factors: Factors
+    """Of a process's own users, and of all items."""
+    card: dict[str, Any]
+    """All that decided it, and the losses."""
+    checkpoints: Checkpoints
+    """On the way; to be cleared when the factors are kept, or not needed."""
 
 
 def train_pmf(session: Session, place: Place, likelihood: str | None, **options: Any) -> None:
@@ -58,36 +72,10 @@ def fit_missing(own: Own, rows: tuple[str, ...], session: Session) -> None:
             fit(own, row, settings, session)
 
 
-def fit_on_everything(session: Session, place: Place, out: Path, row: str | None, **_: Any) -> None:
-    """What each of several processes does of `jaxrec fit`: the row that was measured, anew."""
-    own = Own(session, place)
-    row = row or best_row(own)
-    card = read_vectors_card(own, own.run.path / "vectors", row)
-    before, now = own.density(own.train()), own.density(own.train(True))
-    settings = settings_on(card)  # what they are in units of the density stays
-    settings = settings._replace(
-        w0=settings.w0 * now / before, lambda_w=settings.lambda_w * before / now
-    )
-    with own.writing(out):
-        fit(own, row, settings, session, out)
-
-
-def best_row(own: Own) -> str:
-    """Of the rows that were fitted the one of the best NDCG on the score card.
-
-    Raises:
-        InputError: there is no score card, or it has none of them.
-    """
-    if not own.run.results_path.exists():
-        raise InputError(
-            f"{own.run.results_path}: is not there; `jaxrec run` by several processes writes it"
-        )
-    card = read_card(own.run.results_path)
-    k = max(card.ks)
-    measured = {row: of for row, of in card.measured.items() if row in FITTED}
-    if not measured:
-        raise InputError(f"{own.run.results_path}: no row that can be fitted was measured")
-    return max(measured, key=lambda row: measured[row].figures.metrics[f"ndcg@{k}"])
+def possible_rows(own: Own) -> tuple[str, ...]:
+    """Of those that are no fusion the ones that several processes can make of these data."""
+    of_card = rows_of(own.run, (POPULARITY, *FITTED))
+    return tuple(row.name for row in of_card if pointless(own.run, row) is None)
 
 
 def fit(
@@ -104,15 +92,46 @@ def fit(
             part go into the run folder.
     """
     folder = own.run.path if out is None else out
-    train = own.train(everything=out is not None)
+    everything = out is not None
+    learned_from = own.train(everything), own.identity(everything)
+    found = fitted(own, row, settings, session, *learned_from, folder)
+    vectors = folder / "vectors" if out is None else folder
+    write_vectors(own, vectors, row, found.factors, found.card)
+    if own.place.speaks:
+        found.checkpoints.clear()
+    session.terminal.say(f"written: {vectors}")
+
+
+def fitted(
+    own: Own,
+    row: str,
+    settings: PmfSettings,
+    session: Session,
+    train: Interactions,
+    identity: dict[str, Any],
+    folder: Path,
+    name: str = "together",
+) -> Fitted:
+    """Fit a row of `FITTED`.
+
+    Args:
+        own: a process's part.
+        row: which.
+        settings: of PMF.
+        session: speaks.
+        train: what is learned from, of own users.
+        identity: of that, alike in all processes.
+        folder: where checkpoints lie on the way.
+        name: of these, beside the row's.
+    """
     pairs = observe(train, own.dataset.feedback, settings)
     of_all = together(len(pairs.users))
     processes = own.place.processes
     session.terminal.say(f"{of_all:,} pairs of {own.users:,} users, in {processes} processes")
     features = _features(own, row)
-    identity = own.identity(out is not None) | settings._asdict() | _read(own, row)
+    identity = identity | settings._asdict() | _read(own, row)
     identity = as_json(identity | {"row": row, "jaxrec": __version__})
-    checkpoints = Checkpoints(folder / "checkpoints" / f"{row}-together", identity)
+    checkpoints = Checkpoints(folder / "checkpoints" / f"{row}-{name}", identity)
     what = f"{row}: {settings.likelihood} PMF, {settings.factors} factors"
     with session.terminal.sweeps(what, settings.sweeps) as on_sweep:
         factors, losses = fit_pmf(
@@ -126,12 +145,19 @@ def fit(
             on_sweep=on_sweep,
             placement=own.mesh,
         )
-    vectors = folder / "vectors" if out is None else folder
-    write_vectors(own, vectors, row, factors, identity | {"losses": losses})
-    if own.place.speaks:
-        checkpoints.clear()
     session.terminal.say(f"{what}: objective {losses[-1]:.6g} after {len(losses)} sweeps")
-    session.terminal.say(f"written: {vectors}")
+    return Fitted(factors, identity | {"losses": losses}, checkpoints)
+
+
+def settings_for(own: Own, card: dict[str, Any], train: Interactions) -> PmfSettings:
+    """Those that vectors of the train part were fitted by, for a fit of other interactions.
+
+    What they are in units of the density stays.
+    """
+    settings, before, now = settings_on(card), own.density(own.train()), own.density(train)
+    return settings._replace(
+        w0=settings.w0 * now / before, lambda_w=settings.lambda_w * before / now
+    )
 
 
 def _read(own: Own, row: str) -> dict[str, Any]:
@@ -156,7 +182,16 @@ def _features(own: Own, row: str) -> NDArray[np.float32] | None:
     if (why := pointless(own.run, of_card)) is not None:
         raise InputError(f"row {row}: {why}")
     name = chosen_embeddings(own.run)
-    E = None if name is None else own.run.read_embeddings(name, "honest").E
+    E = None
+    if name is not None:
+        path = own.run.embeddings_path(name, "honest")
+        if "training" in card_of(path):
+            raise InputError(
+                f"{path}: its encoder was fine-tuned on interactions, and no process sees whether"
+                " some of them are held out here; leave its embeddings out, or take those of a"
+                " model that was not"
+            )
+        E = own.run.read_embeddings(name, "honest").E
     return item_features(own.dataset.catalogue, E, settings_of(own.run, row)["metadata"])
 
 
@@ -215,9 +250,24 @@ def read_vectors(own: Own, folder: Path, row: str, everything: bool = False) -> 
         for name, sha256 in card.get("files", {}).items():
             if not (folder / name).exists() or file_sha256(folder / name) != sha256:
                 raise InputError(f"{folder / name}: not as it was written; fit the row again")
-    U = _found(of_users, "user_id", own.dataset.user_ids)
     V = _found([folder / f"{row}-items.parquet"], "item_id", own.dataset.item_ids)
-    return Factors(U, V)
+    if not own.dataset.users:  # whose ids have no type
+        return Factors(np.zeros((0, V.shape[1]), V.dtype), V)
+    return Factors(_found(of_users, "user_id", own.dataset.user_ids), V)
+
+
+def signal(own: Own, row: str, folder: Path, everything: bool = False) -> Product:
+    """What a row that is no fusion scores own users by, from the vectors in a folder."""
+    if row == POPULARITY:
+        return popularity(own, own.train(everything))
+    return product(*read_vectors(own, folder, row, everything))
+
+
+def popularity(own: Own, train: Interactions) -> Product:
+    """The most liked items of all processes' users, of whom these are a process's own."""
+    liked = train.liked(own.dataset.feedback)
+    counts = own.mesh.summed(np.bincount(liked.items, minlength=own.dataset.items))
+    return product(np.ones((own.dataset.users, 1)), counts[:, None].astype(np.float32))
 
 
 def _found(paths: list[Path], name: str, ids: Ids) -> NDArray[np.floating]:

@@ -14,17 +14,16 @@ from jaxrec.console.session import Session
 from jaxrec.devices import added_up
 from jaxrec.errors import InputError
 from jaxrec.evaluation.task import drawn_order
-from jaxrec.hosts.fitting import FITTED, best_row, read_vectors
+from jaxrec.hosts.fitting import FITTED, popularity
+from jaxrec.hosts.fusing import HYBRID, best_row, scorer_of
 from jaxrec.hosts.launch import Place, wait
-from jaxrec.hosts.measuring import popularity
 from jaxrec.hosts.own import Own
-from jaxrec.pmf.objective import Factors
 from jaxrec.serving.additions import wishes
 from jaxrec.serving.lists import as_table, write_table
 from jaxrec.serving.model import Lists, Wanted, ranked_by
 from jaxrec.topk.blocks import BYTES
 from jaxrec.topk.item_sets import ItemSets
-from jaxrec.topk.scorer import product
+from jaxrec.topk.scorer import AnyScorer
 
 
 def for_everybody(session: Session, place: Place, **options: Any) -> None:
@@ -35,13 +34,13 @@ def for_everybody(session: Session, place: Place, **options: Any) -> None:
     own, model = Own(session, place), options["model"]
     row = options["row"] or (_only_row(model) if model else best_row(own))
     folder = own.run.path / "vectors" if model is None else model
-    factors = read_vectors(own, folder, row, everything=model is not None)
+    scorer, _ = scorer_of(own, row, folder, everything=model is not None)
     ids = own.dataset.user_ids, own.dataset.item_ids
     wanted, said = wishes(*ids, options["k"], options["only"], None)
     session.terminal.say(*said)
     memory = Budget.of(options["memory"]).memory
     path = file_of(out, place.process)
-    tables = _tables(own, factors, wanted, model is not None, memory)
+    tables = _tables(own, scorer, wanted, model is not None, memory)
     write_table(path, tables, own.dataset.name)
     lists = int(added_up(own.dataset.users, own.mesh))
     wait("lists are written")
@@ -63,6 +62,8 @@ def _only_row(model: Path) -> str:
         InputError: there is none, or there are several.
     """
     rows = [row for row in FITTED if (model / f"{row}.json").exists()]
+    if (model / f"{HYBRID}.json").exists():
+        return HYBRID  # the others are its signals
     if len(rows) != 1:
         several = f"has {' and '.join(rows)}; give --row" if rows else "is no folder of a row"
         raise InputError(f"{model} {several} that `jaxrec fit` by several processes wrote")
@@ -70,13 +71,14 @@ def _only_row(model: Path) -> str:
 
 
 def _tables(
-    own: Own, factors: Factors, wanted: Wanted, everything: bool, memory: int
+    own: Own, scorer: AnyScorer, wanted: Wanted, everything: bool, memory: int
 ) -> Iterator[pl.DataFrame]:
     """Lists of a process's own users; somebody of whom nothing was learned gets popular items."""
     dataset, users = own.dataset, own.dataset.users
     seen = ItemSets.of(dataset.interactions, users)
-    strange = np.bincount(own.train(everything).users, minlength=users) == 0
-    scorers = product(*factors), popularity(own, everything)
+    train = own.train(everything)
+    strange = np.bincount(train.users, minlength=users) == 0
+    scorers = scorer, popularity(own, train)
     how = np.ones(dataset.items, bool), drawn_order(dataset, own.protocol.seed), memory
     most = max(memory // (BYTES * dataset.items), 1)
     for start in range(0, max(users, 1), most):

@@ -6,28 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxrec.budget import Budget
 from jaxrec.console.session import Session
 from jaxrec.devices import added_up
-from jaxrec.errors import InputError
-from jaxrec.evaluation.card import ScoreCard, write_card
-from jaxrec.evaluation.measure import NOBODY, beyond_accuracy, evaluate, nobody
+from jaxrec.errors import InputError, grouped
+from jaxrec.evaluation.card import AbsentRow, FusionCard, ScoreCard, write_card
+from jaxrec.evaluation.measure import NOBODY, Evaluation, beyond_accuracy, evaluate, nobody
 from jaxrec.evaluation.significance import MANY, how_sure, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task
-from jaxrec.experiment.rows import pointless, rows_of
-from jaxrec.experiment.scoring import Traits
+from jaxrec.experiment.rows import rows_of
+from jaxrec.experiment.scoring import Traits, fusion_card
 from jaxrec.files import json_sha256
-from jaxrec.hosts.fitting import FITTED, fit_missing, is_there, read_vectors, read_vectors_card
+from jaxrec.hosts.fitting import FITTED, POPULARITY, fit_missing, is_there, possible_rows
+from jaxrec.hosts.fusing import HYBRID, is_learned, learn, read_fusion, scorer_of
 from jaxrec.hosts.launch import Place
 from jaxrec.hosts.own import Own
-from jaxrec.models.registry import MODELS
 from jaxrec.report.tables import first_parts, further_parts
-from jaxrec.topk.scorer import Product, product
-
-POPULARITY = "popularity"
-"""A sum over users, which needs no fit."""
 
 
 def run(
@@ -35,10 +29,13 @@ def run(
 ) -> None:
     """What each of several processes does of `jaxrec run`: fit what is missing, and measure."""
     own = Own(session, place)
-    rows = asked_rows(own, only)
+    rows, absent = asked_rows(own, only), dict[str, str]()
     with own.writing(own.run.path):
-        fit_missing(own, rows, session)
-        measure(own, session, ks, rows, more["memory"], more["json_path"])
+        fit_missing(own, possible_rows(own) if HYBRID in rows else rows, session)
+        if HYBRID in rows:
+            why = learn(own, session, Budget.of(more["memory"]).memory)
+            absent |= {} if why is None else {HYBRID: why}
+        measure(own, session, ks, rows, more["memory"], more["json_path"], absent)
 
 
 def evaluation(
@@ -46,11 +43,10 @@ def evaluation(
 ) -> None:
     """What each of several processes does of `jaxrec eval`: measure what was fitted."""
     own = Own(session, place)
-    rows = tuple(
-        row for row in asked_rows(own, only) if only or row not in FITTED or is_there(own, row)
-    )
+    there = {row: is_there(own, row) for row in FITTED} | {HYBRID: is_learned(own)}
+    rows = tuple(row for row in asked_rows(own, only) if only or there.get(row, True))
     with own.writing(own.run.path):
-        measure(own, session, ks, rows, more["memory"], more["json_path"])
+        measure(own, session, ks, rows, more["memory"], more["json_path"], {})
 
 
 def asked_rows(own: Own, only: tuple[str, ...]) -> tuple[str, ...]:
@@ -59,7 +55,7 @@ def asked_rows(own: Own, only: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         InputError: one was asked for that they cannot make.
     """
-    possible = (POPULARITY, *FITTED)
+    possible = (POPULARITY, *FITTED, HYBRID)
     for row in only:
         if row not in possible:
             raise InputError(
@@ -67,8 +63,7 @@ def asked_rows(own: Own, only: tuple[str, ...]) -> tuple[str, ...]:
             )
     if only:
         return tuple(row for row in possible if row in only)
-    rows = [row for row in rows_of(own.run) if row.name in possible]
-    return tuple(row.name for row in rows if pointless(own.run, row) is None)
+    return *possible_rows(own), HYBRID
 
 
 def measure(
@@ -78,9 +73,10 @@ def measure(
     rows: tuple[str, ...],
     memory: int | None,
     json_path: Path | None,
+    absent: dict[str, str],
 ) -> None:
-    """Measure rows, print the card and write it into the run folder."""
-    card = score_card(own, tuple(sorted(set(ks))), rows, Budget.of(memory).memory)
+    """Measure rows but the `absent`, print the card and write it into the run folder."""
+    card = score_card(own, tuple(sorted(set(ks))), rows, Budget.of(memory).memory, absent)
     made = str(own.run.path), ("--data", str(session.data))
     whole = session.terminal.verbosity > 0
     session.terminal.result(*first_parts(card, *made, whole=whole, alone=False))
@@ -92,29 +88,50 @@ def measure(
     session.terminal.say(f"written: {own.run.results_path}")
 
 
-def score_card(own: Own, ks: tuple[int, ...], rows: tuple[str, ...], memory: int) -> ScoreCard:
+def score_card(
+    own: Own, ks: tuple[int, ...], rows: tuple[str, ...], memory: int, absent: dict[str, str]
+) -> ScoreCard:
     """Measure rows; the figures are those of all processes' users, alike in all processes.
 
+    Args:
+        own: a process's part.
+        ks: cut-offs.
+        rows: by name.
+        memory: bytes that the arrays of a block of users may take.
+        absent: why some of them cannot be measured.
+
     Raises:
-        InputError: nobody can be evaluated, or vectors are missing.
+        InputError: nobody can be evaluated, all rows are absent, or vectors are missing.
     """
     task, traits = _task(own), Traits.of(own.run)
     found, beyond = {}, {}
     made_from: dict[str, str | None] = {}
+    if absent.keys() == set(rows):
+        raise InputError(f"nothing can be measured ({grouped(absent)})")
     for row in rows:
-        scorer, identity = scorer_of(own, row)
+        if row in absent:
+            continue
+        scorer, identity = scorer_of(own, row, own.run.path / "vectors")
         made_from[row] = json_sha256(identity)
         some = bool(task.relevant.lengths.any())
         found[row] = evaluate(scorer, task, ks, memory) if some else nobody(task, ks)
         beyond[row] = beyond_accuracy(found[row], task, traits.E, traits.categories, own.mesh)
-    labels = {row: MODELS[row].label for row in rows}
+    labels = {row.name: row.label for row in rows_of(own.run, rows)}
     cards = row_cards(found, labels, task.seen.lengths, own.mesh)
     cards = [replace(card, beyond_accuracy=beyond[card.name]) for card in cards]
+    lacking = [AbsentRow(row, labels[row], why) for row, why in absent.items()]
     return ScoreCard(
         protocol=task.card | {"intervals": how_sure(max(MANY, task.card["users_evaluated"]))},
-        rows=tuple(cards),
+        rows=(*cards, *lacking),
         made_from={"rows": made_from},
+        hybrid=_hybrid(own, found) if HYBRID in found else None,
     )
+
+
+def _hybrid(own: Own, found: dict[str, Evaluation]) -> FusionCard:
+    """How the fusion was chosen, and how it stands."""
+    fusion = read_fusion(own, own.run.path / "vectors")
+    return fusion_card(fusion.learned, fusion.signals, found, own.mesh)
 
 
 def _task(own: Own) -> Task:
@@ -132,18 +149,3 @@ def _task(own: Own) -> Task:
         raise InputError(NOBODY)
     card |= {"checksum": own.identity()["checksum"], "processes": own.place.processes}
     return task._replace(item_counts=own.mesh.summed(task.item_counts), card=card)
-
-
-def scorer_of(own: Own, row: str) -> tuple[Product, dict[str, Any]]:
-    """What scores for a process's own users, and what it was made from."""
-    if row == POPULARITY:
-        return popularity(own), own.identity()
-    folder = own.run.path / "vectors"
-    return product(*read_vectors(own, folder, row)), read_vectors_card(own, folder, row)
-
-
-def popularity(own: Own, everything: bool = False) -> Product:
-    """The most liked items of all processes' users."""
-    liked = own.train(everything).liked(own.dataset.feedback)
-    counts = own.mesh.summed(np.bincount(liked.items, minlength=own.dataset.items))
-    return product(np.ones((own.dataset.users, 1)), counts[:, None].astype(np.float32))

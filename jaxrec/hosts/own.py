@@ -87,16 +87,16 @@ class Own:
         """What is learned from, alike in all processes and however many they are."""
         of = {"interactions": list(self.shard.interactions), "users": list(self.shard.users)}
         if everything:
-            return of | {"checksum": self._checksum(self.train(everything))}
+            return of | {"checksum": self.checksum(self.train(everything))}
         cut = {"protocol": self.protocol.name, "seed": self.protocol.seed}
         return of | cut | {"checksum": self._train_checksum}
 
     @cached_property
     def _train_checksum(self) -> int:
-        return self._checksum(self.train())
+        return self.checksum(self.train())
 
-    def _checksum(self, part: Interactions) -> int:
-        """Of which values of which items, but for whose they are: added up in any order."""
+    def checksum(self, part: Interactions) -> int:
+        """Of such a part of all processes': its values and their items, in any order."""
         values = part.values.astype(np.float64).view(np.uint64)
         each = (part.items.astype(np.uint64) + np.uint64(1)) * (values | np.uint64(1))
         (total,) = self.mesh.summed(np.array([each.sum(dtype=np.uint64) % 2**31], np.int64))

@@ -1,7 +1,7 @@
 """The pieces by which a fusion is learned, each against hand arithmetic or NumPy."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,12 @@ from jaxrec.evaluation.task import Task
 from jaxrec.fusion import learning
 from jaxrec.fusion.calibration import BONUSES, calibrate
 from jaxrec.fusion.gate import Learned, familiarity, opened, scale
-from jaxrec.fusion.learning import Examples, Gate, Part
+from jaxrec.fusion.learning import Drawn, Examples, Gate, Part
 from jaxrec.topk.item_sets import ItemSets
 from tests.conftest import make_ratings
 from tests.fusion.test_gate import ITEMS, USERS, planted, tables
 
 UNITS = 20
-KNOWN = familiarity(np.array([1]), np.array([1]))
-"""Of one user and one item."""
 
 
 def test_familiarity_by_hand() -> None:
@@ -133,7 +131,7 @@ def some_examples(seed: int = 0) -> Examples:
 def test_the_gate_is_learned_by_cross_entropy_over_the_candidates() -> None:
     """As far as SciPy gets with the same loss, by the users that weigh something."""
     of, weight = some_examples(), np.array([1, 1, 0, 1, 1, 0], np.float32)
-    start = learning._start(jnp.array([0.75, 0.25]), KNOWN)
+    start = learning._start(jnp.array([0.75, 0.25]), (1, 3))
     z, users, items, there, relevant, _ = (np.asarray(part, np.float64) for part in of)
     names = sorted(start)
     flat = np.concatenate([np.ravel(start[name]) for name in names]).astype(np.float64)
@@ -173,23 +171,22 @@ def test_figures_of_a_gate_are_among_its_candidates() -> None:
         ideal = (1 / np.log2(np.arange(int(of.relevant_in_all[u])) + 2)).sum()
         expected.append(gains.sum() / ideal)
     np.testing.assert_allclose(learning._convex_ndcg(a, of), expected, rtol=1e-5)
-    start = learning._start(a, KNOWN)
+    start = learning._start(a, (1, 3))
     np.testing.assert_allclose(learning._ndcg(start, of), expected, rtol=1e-5)
 
 
-def test_a_feature_that_all_candidates_share_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_feature_that_all_candidates_share_is_left_out() -> None:
     """And the others stay as they are, whatever stands beside the candidates."""
-    z, users, items, there, relevant, in_all = (np.array(part) for part in some_examples())
-    items[..., 0] = np.where(there, 2.0, 5.0)
-    part = z, users, items, there, relevant, in_all
-    monkeypatch.setattr(learning, "_of_part", lambda *_: part)
-    found = learning._examples([cast(Any, None)], [np.zeros(0, np.int32)], 0).items
+    z, *rest = (np.array(part) for part in some_examples())
+    drawn = Drawn(np.arange(6, dtype=np.int32), np.moveaxis(z, 0, 1), *rest)
+    drawn.items[..., 0] = np.where(drawn.there, 2.0, 5.0)
+    found = learning._examples(drawn).items
     assert not np.asarray(found)[..., 0].any()
-    np.testing.assert_array_equal(found[..., 1:], items[..., 1:])
+    np.testing.assert_array_equal(found[..., 1:], drawn.items[..., 1:])
 
 
 def test_a_gate_begins_at_the_convex_combination() -> None:
-    start = learning._start(jnp.array([0.4, 0.6]), KNOWN)
+    start = learning._start(jnp.array([0.4, 0.6]), (1, 3))
     assert start["a"].tolist() == pytest.approx([0.4, 0.6])
     sizes = {name: start[name].shape for name in "bdhH"}
     assert sizes == {"b": (2, 1), "d": (2, 3), "h": (3,), "H": (1, 3)}
@@ -214,22 +211,23 @@ def test_the_candidates_are_the_best_by_the_mean_and_in_the_order_of_ties() -> N
         for order in (None, rng.permutation(ITEMS).astype(np.int32)):
             own = task._replace(tie_order=order)
             part = Part(tables(first, second), familiarity(users, items), own)
-            z, of_users, of_items, there, relevant, in_all = learning._of_part(part, drawn, 2**30)
-            assert z.shape == (2, 2, 10)
-            assert there.all()
-            assert in_all.tolist() == [6, 6]
+            found = learning.draw(part, drawn, 2**30)
+            assert found.who is drawn
+            assert found.z.shape == (2, 2, 10)
+            assert found.there.all()
+            assert found.relevant_in_all.tolist() == [6, 6]
             for place, user in enumerate(drawn):
                 both = np.stack([first[user], second[user]])
                 scaled = (both - both.mean(1, keepdims=True)) / both.std(1, keepdims=True)
                 best = np.argsort(-scaled.mean(axis=0))[:10]
                 if order is not None:
                     best = best[np.argsort(np.argsort(order)[best])]
-                np.testing.assert_allclose(z[:, place], scaled[:, best], atol=1e-4)
+                np.testing.assert_allclose(found.z[place], scaled[:, best], atol=1e-4)
                 known = familiarity(users, items)
-                np.testing.assert_allclose(of_items[place], known.items[best])
-                np.testing.assert_allclose(of_users[place], known.users[user])
+                np.testing.assert_allclose(found.items[place], known.items[best])
+                np.testing.assert_allclose(found.users[place], known.users[user])
                 wanted = np.argsort(-first[user])[:6]
-                assert relevant[place].tolist() == np.isin(best, wanted).tolist()
+                assert found.relevant[place].tolist() == np.isin(best, wanted).tolist()
 
 
 def test_so_many_users_are_asked_for_a_bonus_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
