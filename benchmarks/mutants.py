@@ -229,14 +229,26 @@ if {fault}:
 
 
 class First:
-    """A plugin of pytest: what has killed most comes first, then what takes least."""
+    """A plugin of pytest: what has killed most comes first, then what takes least; a file's tests
+    stay together, as they share what they set up.
+    """
 
     def __init__(self, kills: Counter[str], seconds: dict[str, float], told: Path):
         self.kills, self.seconds, self.told = kills, seconds, told
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: (-self.kills[item.nodeid], self.seconds.get(item.nodeid, 0)))
+        def rank(test: str) -> tuple[int, float]:
+            return -self.kills[test], self.seconds.get(test, 0)
+
+        files: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        for item in items:
+            files[item.location[0]].append(rank(item.nodeid))
+        of = {
+            file: (min(kills for kills, _ in own), sum(seconds for _, seconds in own), file)
+            for file, own in files.items()
+        }
+        items.sort(key=lambda item: (of[item.location[0]], rank(item.nodeid)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         with self.told.open("a") as told:
