@@ -52,7 +52,8 @@ def test_item_vectors_lie_in_as_few_tiles_as_the_budget_lets(
 ) -> None:
     """Three items with pairs, of three numbers of eight bytes: 72 in all."""
     with jax.enable_x64(True):
-        settings, mesh = PmfSettings(factors=3, float64=True), Mesh.of(jax.devices()[:1])
+        settings = PmfSettings(factors=3, float64=True, item_lambda=0.7, item_nu=0.2)
+        mesh = Mesh.of(jax.devices()[:1])
         layout = lay_out_on(mesh, OBSERVED, (5, 6), settings, (None, None), np.float64, gathered)
         users, items = layout.users, layout.items
         assert (items.tiles, items.width, items.devices) == (tiles, width, 1)

@@ -22,6 +22,7 @@ from jaxrec.pmf import fit
 from jaxrec.pmf.fit import fit_pmf
 from jaxrec.pmf.mesh.traffic import flops, memory, of_sweep
 from jaxrec.pmf.objective import Observed, PmfSettings, ridges
+from jaxrec.pmf.sweeps import Checkpoints
 from tests.pmf.mesh.problem import ALL_PAIRS, CASES, ITEMS, USERS, gap, given, pairs
 
 CLOSE = 1e-5
@@ -186,6 +187,34 @@ def test_any_matrix_any_likelihood_reports_the_objective_of_its_factors(
         loss += (weight * (X**2).sum(axis=1)).sum()
     assert losses[-1] == pytest.approx(loss, rel=1e-9)
     assert all(after <= before * (1 + 1e-9) for before, after in itertools.pairwise(losses))
+
+
+def test_a_fit_goes_on_from_its_checkpoint_unless_that_is_damaged(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def on_one(sweeps: int) -> Any:
+        return fit_pmf(
+            pairs(),
+            USERS,
+            ITEMS,
+            ALL_PAIRS._replace(sweeps=sweeps),
+            checkpoints=Checkpoints(tmp_path / "kept", {}, every=0.0),
+            on_sweep=lambda sweep, _: told.append(sweep),
+            placement=ONE,
+        )
+
+    on_one(2)
+    (U, V), losses = on_one(3)
+    assert told == [1, 2, 2, 3]
+    (U_whole, V_whole), whole = fit_pmf(
+        pairs(), USERS, ITEMS, ALL_PAIRS._replace(sweeps=3), placement=ONE
+    )
+    assert max(gap(U, U_whole), gap(V, V_whole)) < CLOSE
+    np.testing.assert_allclose(losses, whole, rtol=1e-9)
+    file = next(path for path in (tmp_path / "kept" / "sweep-3").rglob("*") if path.is_file())
+    file.write_bytes(file.read_bytes() + b"?")
+    with pytest.raises(InputError, match="not as it was written; delete"):
+        on_one(4)
 
 
 def test_what_a_mesh_does_not_do_is_refused() -> None:
