@@ -147,6 +147,33 @@ def test_items_are_cut_where_16_users_do_not_fit_in_a_core_s_part(
     assert asked == {width}
 
 
+@pytest.mark.parametrize("memory", [1, topk.MEMORY])
+def test_of_the_catalogue_only_what_is_allowed_is_listed(memory: int) -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(3, 2)), rng.normal(size=(40, 2))
+    seen, (catalogue, allowed) = rng.random((3, 40)) < 0.3, rng.random((2, 40)) < 0.6
+    rated = ItemSets.of(make_ratings([(u, i, 3.0, 0) for u, i in np.argwhere(seen)]), 3)
+    users = np.arange(3, dtype=np.int32)
+    found, _ = top_k(
+        product(left, right), users, rated, catalogue, 20, memory=memory, allowed=allowed
+    )
+    assert found.tolist() == by_numpy(left @ right.T, seen, catalogue & allowed, 20, None)
+
+
+def counted(users: Array, candidates: Array) -> Array:
+    """Scores how many candidates there are."""
+    return jnp.where(candidates, jnp.sum(candidates, axis=1, keepdims=True), 0.0)
+
+
+def test_what_is_not_allowed_is_a_candidate_still() -> None:
+    seen = ItemSets.of(make_ratings([(0, 1, 3.0, 0)]), 1)
+    catalogue, allowed = np.array([True] * 4 + [False]), np.array([False, True, False, True, True])
+    found, scores = top_k(
+        Partial(counted), np.zeros(1, np.int32), seen, catalogue, 2, allowed=allowed
+    )
+    assert (found.tolist(), scores.tolist()) == ([[3, -1]], [[3, -np.inf]])
+
+
 def test_nobody_is_served_nothing() -> None:
     seen = ItemSets.of(make_ratings([]), 1)
     found, scores = top_k(
