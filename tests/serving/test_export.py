@@ -168,6 +168,13 @@ def test_an_index_looks_no_further_than_it_must(vectors: Vectors) -> None:
     assert nearest.measure(Shallow(vectors, 1_000), *vectors, k=5) == (0.2, 512, 30)
 
 
+def test_who_reaches_the_recall_exactly_looks_no_further(
+    vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "RECALL", 1.0)
+    assert nearest.measure(Shallow(vectors, 128), *vectors, k=5) == (1, 128, 30)
+
+
 def test_an_item_that_scores_as_the_last_of_the_best_is_found(vectors: Vectors) -> None:
     twice = np.repeat(vectors.items[1:3], 2, axis=0)
     one = vectors.users[:1]

@@ -218,3 +218,16 @@ def test_a_score_that_is_not_a_number_is_refused(broken: float) -> None:
     seen = ItemSets.of(make_ratings([]), 1)
     with pytest.raises(ValueError, match="not a number"):
         top_k(scorer, np.zeros(1, np.int32), seen, np.ones(3, bool), 1)
+
+
+@pytest.mark.parametrize("memory", [1, topk.MEMORY])
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_vector_of_either_side_that_holds_nan_is_refused(side: int, memory: int) -> None:
+    sides, users = [np.ones((2, 3)), np.ones((4, 3))], np.arange(2, dtype=np.int32)
+    sides[side][1, 2] = np.nan
+    seen, catalogue = ItemSets.of(make_ratings([]), 2), np.ones(4, bool)
+    with pytest.raises(ValueError, match="not a number"):
+        top_k(product(*sides), users, seen, catalogue, 1, memory)
+    catalogue[1] = False
+    if side == 1:  # nobody is given that one
+        top_k(product(*sides), users, seen, catalogue, 1, memory)
