@@ -220,14 +220,15 @@ def test_a_score_that_is_not_a_number_is_refused(broken: float) -> None:
         top_k(scorer, np.zeros(1, np.int32), seen, np.ones(3, bool), 1)
 
 
-@pytest.mark.parametrize("memory", [1, topk.MEMORY])
-@pytest.mark.parametrize("side", [0, 1])
-def test_a_vector_of_either_side_that_holds_nan_is_refused(side: int, memory: int) -> None:
-    sides, users = [np.ones((2, 3)), np.ones((4, 3))], np.arange(2, dtype=np.int32)
-    sides[side][1, 2] = np.nan
-    seen, catalogue = ItemSets.of(make_ratings([]), 2), np.ones(4, bool)
-    with pytest.raises(ValueError, match="not a number"):
-        top_k(product(*sides), users, seen, catalogue, 1, memory)
-    catalogue[1] = False
-    if side == 1:  # nobody is given that one
-        top_k(product(*sides), users, seen, catalogue, 1, memory)
+def test_nan_in_either_side_of_a_product_is_told_whatever_maxima_make_of_it() -> None:
+    users, catalogue = jnp.arange(2), jnp.array([True, True, False])
+    left, right = np.ones((2, 3)), np.ones((3, 3))
+
+    def broken(left: np.ndarray, right: np.ndarray) -> list[bool]:
+        return topk.broken(product(left, right), users, jnp.ones((2, 3)), catalogue).tolist()
+
+    nan = np.where(np.eye(3) > 0, np.nan, 1)
+    assert broken(left, right) == [False, False]
+    assert broken(np.stack([left[0], nan[2]]), right) == [False, True]
+    assert broken(left, np.stack([right[0], nan[2], right[0]])) == [True, True]
+    assert broken(left, np.stack([right[0], right[0], nan[2]])) == [False, False]  # not listed
