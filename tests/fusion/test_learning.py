@@ -230,6 +230,17 @@ def test_the_candidates_are_the_best_by_the_mean_and_in_the_order_of_ties() -> N
                 assert found.relevant[place].tolist() == np.isin(best, wanted).tolist()
 
 
+def test_of_nobody_there_are_no_candidates() -> None:
+    """In the shapes and types of somebody's."""
+    signal = np.random.default_rng(3).normal(size=(USERS, ITEMS))
+    task, users, items = planted(signal)
+    part = Part(tables(signal, -signal), familiarity(users, items), task)
+    nobody = learning.draw(part, np.zeros(0, np.int32), 2**30)
+    one = learning.draw(part, np.array([4], np.int32), 2**30)
+    for none, some in zip(nobody, one, strict=True):
+        assert (none.shape, none.dtype) == ((0, *some.shape[1:]), some.dtype)
+
+
 def test_so_many_users_are_asked_for_a_bonus_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 

@@ -126,7 +126,7 @@ def test_a_small_budget_ranks_by_blocks_of_items_within_it() -> None:
 )
 def test_items_are_cut_where_16_users_do_not_fit_in_a_core_s_part(
     items: int,
-    memory: dict[str, int],
+    memory: dict[str, Any],
     cores: int,
     k: int,
     width: int | None,
