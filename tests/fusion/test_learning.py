@@ -230,6 +230,24 @@ def test_the_candidates_are_the_best_by_the_mean_and_in_the_order_of_ties() -> N
                 assert found.relevant[place].tolist() == np.isin(best, wanted).tolist()
 
 
+@pytest.mark.parametrize(("parts", "each"), [(1, 5000), (3, 1666)])
+def test_five_thousand_users_teach_at_most_and_parts_share_them(
+    parts: int, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def judges(task: Task, seed: int, most: int) -> NDArray[np.int32]:
+        asked.append(most)
+        return np.zeros(0, np.int32)
+
+    monkeypatch.setattr(learning, "judges", judges)
+    monkeypatch.setattr(learning, "learn_from", lambda drawn, seed: drawn)
+    signal = np.zeros((USERS, ITEMS))
+    task, users, items = planted(signal)
+    learning.learn_fusion([Part(tables(signal), familiarity(users, items), task)] * parts, seed=0)
+    assert asked == [each] * parts
+
+
 def test_of_nobody_there_are_no_candidates() -> None:
     """In the shapes and types of somebody's."""
     signal = np.random.default_rng(3).normal(size=(USERS, ITEMS))
