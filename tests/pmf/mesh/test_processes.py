@@ -1,5 +1,6 @@
 """What a process takes of what all have, in one process."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import pytest
 
 from jaxrec.devices import Mesh
 from jaxrec.pmf.mesh import checkpoints, fit
-from jaxrec.pmf.mesh.checkpoints import OnMesh
+from jaxrec.pmf.mesh.checkpoints import OnMesh, State
 
 
 def test_a_process_draws_its_users_as_one_process_would(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +31,31 @@ def test_saved_rows_are_taken_by_their_numbers(size: int, monkeypatch: pytest.Mo
     found = on_mesh._taken(jax.numpy.asarray(rows), jax.numpy.asarray(numbers), places, 2)
     assert found.tolist() == rows[[2, 0]].tolist()
     assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("processes", "restoring"),
+    [([0, 1], ["looked", "waited", "looked"]), ([1, 2], ["waited", "looked"])],
+)
+def test_all_wait_for_the_first_to_clear_what_is_of_another_fit_and_for_each_to_save(
+    processes: list[int], restoring: list[str]
+) -> None:
+    told: list[str] = []
+
+    def saved() -> tuple[None, list[float]]:
+        told.append("looked")
+        return None, []
+
+    def keep(losses: list[float], write: Any, first: bool) -> None:
+        assert first == (processes[0] == 0)  # the number of this process
+        told.append("saved")
+
+    kept: Any = SimpleNamespace(saved=saved, keep=keep)
+    mesh: Any = SimpleNamespace(processes=processes, summed=lambda _: told.append("waited"))
+    nothing: Any = None
+    state, on_mesh = State(nothing, nothing), OnMesh(kept, mesh, nothing)
+    assert on_mesh.restore(state) == (state, [])
+    assert told == restoring
+    told.clear()
+    on_mesh.save(state, [])
+    assert told == ["saved", "waited"]
