@@ -8,7 +8,7 @@ strings with a blank) are left as they are.
 Why not mutmut or cosmic-ray: mutmut leaves decorated functions alone, which are all that is jitted,
 and cosmic-ray starts Python anew for every mutant, which is most of its time with JAX. Here the
 libraries are imported once and each mutant is a fork; what XLA has compiled is kept for the next;
-tests that have killed most come first.
+tests that have killed most come first. Programs that tests start have the fault too.
 
 The last line is JSON: by module how many were made, killed and survived.
 """
@@ -56,7 +56,17 @@ GROUPS = {
         " jaxrec/fusion/profiles.py jaxrec/fusion/published.py",
         "tests/fusion",
     ),
-    "topk": ("jaxrec/topk/ranking.py", "tests/topk"),
+    "topk": (
+        "jaxrec/topk/blocks.py jaxrec/topk/item_sets.py jaxrec/topk/nearest.py"
+        " jaxrec/topk/ranking.py jaxrec/topk/scorer.py",
+        "tests/topk tests/serving/test_export.py",
+    ),
+    "mesh": (
+        "jaxrec/devices.py jaxrec/pmf/mesh/checkpoints.py jaxrec/pmf/mesh/fit.py"
+        " jaxrec/pmf/mesh/halves.py jaxrec/pmf/mesh/layout.py jaxrec/pmf/mesh/passes.py"
+        " jaxrec/pmf/mesh/traffic.py",
+        "tests/test_devices.py tests/pmf/mesh tests/topk/test_blocks.py",
+    ),
     "readers": (
         "jaxrec/sources/tables.py jaxrec/sources/encodings.py jaxrec/sources/reading.py"
         " jaxrec/data/frames.py",
@@ -194,30 +204,51 @@ def mutated(path: Path, number: int) -> ast.Module:
 
 
 class Fault:
-    """Finds one module, and gives it its fault."""
+    """Finds one module, and gives it its fault of that number."""
 
-    def __init__(self, path: Path, tree: ast.Module):
-        self.name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        self.path, self.tree = path, tree
+    def __init__(self, path: str, number: int):
+        self.name = ".".join(Path(path).with_suffix("").parts)
+        self.path, self.number = ROOT / path, number
 
     def find_spec(self, name: str, _path: object, _target: object = None) -> ModuleSpec | None:
         if name != self.name:
             return None
         loader = SourceFileLoader(name, str(self.path))
-        code = compile(self.tree, str(self.path), "exec")
+        code = compile(mutated(self.path, self.number), str(self.path), "exec")
         loader.get_code = lambda fullname: code  # type: ignore[method-assign]
         return spec_from_loader(name, loader)
 
 
+STARTED = """\
+import os, runpy, sys
+os.environ["JAX_COMPILATION_CACHE_DIR"] = {compiled!r}
+if {fault}:
+    sys.meta_path.insert(0, runpy.run_path({here!r})["Fault"](*{fault}))
+"""
+"""What every Python that a test starts does first, as its `sitecustomize`."""
+
+
 class First:
-    """A plugin of pytest: what has killed most comes first, then what takes least."""
+    """A plugin of pytest: what has killed most comes first, then what takes least; a file's tests
+    stay together, as they share what they set up.
+    """
 
     def __init__(self, kills: Counter[str], seconds: dict[str, float], told: Path):
         self.kills, self.seconds, self.told = kills, seconds, told
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: (-self.kills[item.nodeid], self.seconds.get(item.nodeid, 0)))
+        def rank(test: str) -> tuple[int, float]:
+            return -self.kills[test], self.seconds.get(test, 0)
+
+        files: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        for item in items:
+            files[item.location[0]].append(rank(item.nodeid))
+        of = {
+            file: (min(kills for kills, _ in own), sum(seconds for _, seconds in own), file)
+            for file, own in files.items()
+        }
+        items.sort(key=lambda item: (of[item.location[0]], rank(item.nodeid)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         with self.told.open("a") as told:
@@ -228,7 +259,8 @@ class Bench:
     """Where mutants of a group are run, one after the other."""
 
     def __init__(self, tests: str, scratch: Path):
-        self.tests, self.said, self.told = tests, scratch / "said", scratch / "told"
+        self.tests, self.scratch = tests, scratch
+        self.said, self.told = scratch / "said", scratch / "told"
         self.kills = Counter[str]()
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.limit = 1800.0
@@ -242,7 +274,7 @@ class Bench:
         began = time.monotonic()
         if (test := self.killer(None)) is not None:
             raise click.ClickException(f"{test} without a fault\n{self.said.read_text()[-3000:]}")
-        self.limit = 3 * (time.monotonic() - began) + 60
+        self.limit = 1.5 * (time.monotonic() - began) + 60  # which compiled everything
         for line in self.told.read_text().splitlines():
             test, seconds, _ = line.split("\t")
             self.seconds[test] += float(seconds)
@@ -286,6 +318,10 @@ class Bench:
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
         if fault is not None:
             sys.meta_path.insert(0, fault)
+        of = () if fault is None else (str(fault.path.relative_to(ROOT)), fault.number)
+        started = STARTED.format(compiled=str(self.scratch), here=__file__, fault=of)
+        (self.scratch / "sitecustomize.py").write_text(started)
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(self.scratch), str(ROOT)])
         first = First(self.kills, self.seconds, self.told)
         options = ["-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
         os._exit(pytest.main([*options, *self.tests.split()], [first]))
@@ -331,7 +367,7 @@ def main(groups: tuple[str, ...], sample: int, seed: int, places: tuple[str, ...
             bench = Bench(tests, Path(scratch))
             bench.unhurt()
             for path, number, mutant in drawn:
-                killer = bench.killer(Fault(ROOT / path, mutated(path, number)))
+                killer = bench.killer(Fault(str(path), number))
                 made[str(path)]["survived" if killer is None else "killed"] += 1
                 print(f"{path}:{mutant.line}: {mutant.what}: {killer or 'SURVIVES'}", flush=True)
     for module, counts in made.items():

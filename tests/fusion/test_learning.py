@@ -230,6 +230,35 @@ def test_the_candidates_are_the_best_by_the_mean_and_in_the_order_of_ties() -> N
                 assert found.relevant[place].tolist() == np.isin(best, wanted).tolist()
 
 
+@pytest.mark.parametrize(("parts", "each"), [(1, 5000), (3, 1666)])
+def test_five_thousand_users_teach_at_most_and_parts_share_them(
+    parts: int, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def judges(task: Task, seed: int, most: int) -> NDArray[np.int32]:
+        asked.append(most)
+        return np.zeros(0, np.int32)
+
+    monkeypatch.setattr(learning, "judges", judges)
+    monkeypatch.setattr(learning, "learn_from", lambda drawn, seed: drawn)
+    signal = np.zeros((USERS, ITEMS))
+    task, users, items = planted(signal)
+    learning.learn_fusion([Part(tables(signal), familiarity(users, items), task)] * parts, seed=0)
+    assert asked == [each] * parts
+
+
+def test_of_nobody_there_are_no_candidates() -> None:
+    """In the shapes and types of somebody's."""
+    signal = np.random.default_rng(3).normal(size=(USERS, ITEMS))
+    task, users, items = planted(signal)
+    part = Part(tables(signal, -signal), familiarity(users, items), task)
+    nobody = learning.draw(part, np.zeros(0, np.int32), 2**30)
+    one = learning.draw(part, np.array([4], np.int32), 2**30)
+    for none, some in zip(nobody, one, strict=True):
+        assert (none.shape, none.dtype) == ((0, *some.shape[1:]), some.dtype)
+
+
 def test_so_many_users_are_asked_for_a_bonus_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
@@ -249,7 +278,7 @@ def test_so_many_users_are_asked_for_a_bonus_and_no_more(monkeypatch: pytest.Mon
 
 
 def test_a_bonus_by_numpy() -> None:
-    """All figures, each fold's bonus chosen on the others."""
+    """All figures, each fold's bonus, of -3 to 3 by tenths, chosen on the others."""
     truth = np.random.default_rng(6).normal(size=(USERS, ITEMS))
     unrated = np.arange(ITEMS) % 2 == 0
     wanted = np.argsort(-(truth + 0.3 * unrated), axis=1)[:, :8]
@@ -271,7 +300,8 @@ def test_a_bonus_by_numpy() -> None:
         cold = unrated[lists]
         return np.array([(hits & ~cold).sum(1), (hits & cold).sum(1), cold.sum(1)])
 
-    curve, alone = np.array([counts(bonus) for bonus in BONUSES]), counts(-1e3)[0]
+    bonuses = np.linspace(-3, 3, 61)
+    curve, alone = np.array([counts(bonus) for bonus in bonuses]), counts(-1e3)[0]
 
     def best(users: NDArray[np.bool_]) -> int:
         enough = curve[:, 0, users].sum(axis=1) >= 0.99 * alone[users].sum()
@@ -281,7 +311,7 @@ def test_a_bonus_by_numpy() -> None:
     warm, hits, places = sum(
         curve[best(fold != held)][:, fold == held].sum(axis=1) for held in range(5)
     )
-    bonus = BONUSES[best(fold >= 0)]
+    bonus = bonuses[best(fold >= 0)]
     assert -3 < bonus < 3
     assert found.weights["h"] == [0, 0, pytest.approx(0.5 + bonus)]
     assert found.calibration == pytest.approx(

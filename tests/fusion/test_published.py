@@ -30,6 +30,11 @@ def test_recency_weights_by_hand() -> None:
     )
 
 
+def test_without_times_every_rating_is_as_recent() -> None:
+    found = recency_weights(RATINGS._replace(times=None), STARS, 3)
+    assert found.tolist() == pytest.approx([exp(1) * stars / 5 for stars in RATINGS.values])
+
+
 def test_a_profile_scores_with_the_weighted_mean_of_cosines() -> None:
     weights = np.array([1.0, 3.0, 2.0, 5.0])
     profiles = weighted_profiles(RATINGS, weights, E, users=4)

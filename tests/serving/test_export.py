@@ -168,6 +168,13 @@ def test_an_index_looks_no_further_than_it_must(vectors: Vectors) -> None:
     assert nearest.measure(Shallow(vectors, 1_000), *vectors, k=5) == (0.2, 512, 30)
 
 
+def test_who_reaches_the_recall_exactly_looks_no_further(
+    vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "RECALL", 1.0)
+    assert nearest.measure(Shallow(vectors, 128), *vectors, k=5) == (1, 128, 30)
+
+
 def test_an_item_that_scores_as_the_last_of_the_best_is_found(vectors: Vectors) -> None:
     twice = np.repeat(vectors.items[1:3], 2, axis=0)
     one = vectors.users[:1]
@@ -175,6 +182,14 @@ def test_an_item_that_scores_as_the_last_of_the_best_is_found(vectors: Vectors) 
     best, worst = order[:2], order[2:]
     assert nearest.found_of(np.array([[best[1]]]), np.array([[best[0]]]), one, twice) == 1
     assert nearest.found_of(np.array([[worst[0]]]), np.array([[best[0]]]), one, twice) == 0
+
+
+@pytest.mark.parametrize("items", [[1, 1 - 5e-6, 0.9999], [-1, -1 - 5e-6, -1.0001]])
+def test_what_differs_by_rounding_is_as_good_as_the_last_of_the_best(items: list[float]) -> None:
+    one, best = np.ones((1, 1), np.float32), np.zeros((1, 1), int)
+    vectors = np.array(items, np.float32)[:, None]
+    recalls = [nearest.found_of(best + row, best, one, vectors) for row in range(3)]
+    assert recalls == [1, 1, 0]
 
 
 @pytest.mark.parametrize("library", nearest.LIBRARIES.values())

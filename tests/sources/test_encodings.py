@@ -213,6 +213,19 @@ def test_a_line_may_have_so_many_characters_and_no_more(
         list(lines)
 
 
+def test_a_line_of_67_million_characters_is_too_long_and_one_fewer_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(67_108_862 * b"x" + b"\n")
+    with open_text(path, "utf-8") as lines:
+        assert len(next(lines)) == 67_108_863  # its end is one, too
+    path.write_bytes(67_108_864 * b"x")
+    with (
+        pytest.raises(InputError, match=r"line 1: longer than 67,108,864; is it a table"),
+        open_text(path, "utf-8") as lines,
+    ):
+        next(lines)
+
+
 @pytest.mark.parametrize(("size", "most"), [(100, 100), (30, 120)])
 def test_what_comes_out_is_bounded_by_both_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, most: int

@@ -19,6 +19,18 @@ def test_blocks_keep_within_the_budget_and_have_one_shape() -> None:
     assert len(blocks.user_blocks(users, 100, 2**30, parallel=2)) == 2
 
 
+def test_one_user_is_a_block_and_nobody_is_none() -> None:
+    one = blocks.user_blocks(np.array([7], np.int32), 10, 2**30, parallel=2)
+    assert [block.tolist() for block in one] == [[7]]
+    assert blocks.user_blocks(np.zeros(0, np.int32), 10, 2**30) == []
+
+
+def test_a_block_s_scores_are_three_million_however_much_memory_there_is() -> None:
+    """Eight bytes each are 24 MB: from 32 MB on the C library maps memory anew at every call."""
+    parts = blocks.user_blocks(np.arange(4 * 3072, dtype=np.int32), 1024, 2**40)
+    assert [len(block) for block in parts] == [3072] * 4
+
+
 @pytest.mark.parametrize("memory", [1, 2**30])
 def test_every_user_is_worked_on_once_in_blocks_of_one_shape(memory: int) -> None:
     """Results come back in the order of the users, without what fills up the last block."""
@@ -59,3 +71,10 @@ def test_sets_of_some_users_alone() -> None:
     some = sets.only(np.array([3, 0, 0]))
     assert some.lengths.tolist() == [2, 0, 0, 2]
     assert some.items.tolist() == [4, 1, 0, 2]
+
+
+def test_a_rounded_size_is_an_eighth_more_at_most_and_one_of_eight_in_a_doubling() -> None:
+    sizes = range(1024, 2048)
+    assert all(size <= blocks.rounded(size) <= size * 9 / 8 for size in (*range(1024), *sizes))
+    assert {blocks.rounded(size) for size in sizes} == {*range(1024, 2049, 128)}
+    assert [blocks.rounded(size) for size in (0, 7, 15, 17)] == [0, 7, 15, 18]

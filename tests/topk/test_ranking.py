@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrec.devices import workers
+from jaxrec.devices import Cores, workers
 from jaxrec.topk import ranking as topk
 from jaxrec.topk.item_sets import ItemSets
 from jaxrec.topk.ranking import top_k
@@ -112,6 +112,68 @@ def test_a_small_budget_ranks_by_blocks_of_items_within_it() -> None:
     assert used * len(workers()) <= memory  # a block per core at once
 
 
+@pytest.mark.parametrize(
+    ("items", "memory", "cores", "k", "width"),
+    [
+        (40, {"memory": 32 * 16 * 40}, 1, 5, None),
+        (40, {"memory": 32 * 16 * 40 - 1}, 1, 5, 39),
+        (40, {"memory": 32 * 16 * 40}, 2, 5, 20),
+        (40, {"memory": 1}, 1, 5, 5),
+        (40, {"memory": 1}, 1, 50, 40),
+        (2**21, {}, 1, 5, None),
+        (2**21 + 1, {}, 1, 5, 2**21),
+    ],
+)
+def test_items_are_cut_where_16_users_do_not_fit_in_a_core_s_part(
+    items: int,
+    memory: dict[str, Any],
+    cores: int,
+    k: int,
+    width: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """32 bytes each of an item, 1 GiB by default; a block is no narrower than the list."""
+    asked: set[int | None] = set()
+
+    def ranked(_: Any, users: np.ndarray, *given: Any) -> tuple[np.ndarray, np.ndarray]:
+        asked.add(given[3])
+        return np.zeros((len(users), k), np.int32), np.zeros((len(users), k))
+
+    monkeypatch.setattr(topk, "_rank_unseen", ranked)
+    monkeypatch.setattr(topk, "placement", lambda: Cores(cores))
+    seen = ItemSets.of(make_ratings([]), 3)
+    scorer = product(np.ones((3, 1)), np.ones((items, 1)))
+    top_k(scorer, np.arange(3, dtype=np.int32), seen, np.ones(items, bool), k, **memory)
+    assert asked == {width}
+
+
+@pytest.mark.parametrize("memory", [1, topk.MEMORY])
+def test_of_the_catalogue_only_what_is_allowed_is_listed(memory: int) -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(3, 2)), rng.normal(size=(40, 2))
+    seen, (catalogue, allowed) = rng.random((3, 40)) < 0.3, rng.random((2, 40)) < 0.6
+    rated = ItemSets.of(make_ratings([(u, i, 3.0, 0) for u, i in np.argwhere(seen)]), 3)
+    users = np.arange(3, dtype=np.int32)
+    found, _ = top_k(
+        product(left, right), users, rated, catalogue, 20, memory=memory, allowed=allowed
+    )
+    assert found.tolist() == by_numpy(left @ right.T, seen, catalogue & allowed, 20, None)
+
+
+def counted(users: Array, candidates: Array) -> Array:
+    """Scores how many candidates there are."""
+    return jnp.where(candidates, jnp.sum(candidates, axis=1, keepdims=True), 0.0)
+
+
+def test_what_is_not_allowed_is_a_candidate_still() -> None:
+    seen = ItemSets.of(make_ratings([(0, 1, 3.0, 0)]), 1)
+    catalogue, allowed = np.array([True] * 4 + [False]), np.array([False, True, False, True, True])
+    found, scores = top_k(
+        Partial(counted), np.zeros(1, np.int32), seen, catalogue, 2, allowed=allowed
+    )
+    assert (found.tolist(), scores.tolist()) == ([[3, -1]], [[3, -np.inf]])
+
+
 def test_nobody_is_served_nothing() -> None:
     seen = ItemSets.of(make_ratings([]), 1)
     found, scores = top_k(
@@ -156,3 +218,17 @@ def test_a_score_that_is_not_a_number_is_refused(broken: float) -> None:
     seen = ItemSets.of(make_ratings([]), 1)
     with pytest.raises(ValueError, match="not a number"):
         top_k(scorer, np.zeros(1, np.int32), seen, np.ones(3, bool), 1)
+
+
+def test_nan_in_either_side_of_a_product_is_told_whatever_maxima_make_of_it() -> None:
+    users, catalogue = jnp.arange(2), jnp.array([True, True, False])
+    left, right = np.ones((2, 3)), np.ones((3, 3))
+
+    def broken(left: np.ndarray, right: np.ndarray) -> list[bool]:
+        return topk.broken(product(left, right), users, jnp.ones((2, 3)), catalogue).tolist()
+
+    nan = np.where(np.eye(3) > 0, np.nan, 1)
+    assert broken(left, right) == [False, False]
+    assert broken(np.stack([left[0], nan[2]]), right) == [False, True]
+    assert broken(left, np.stack([right[0], nan[2], right[0]])) == [True, True]
+    assert broken(left, np.stack([right[0], right[0], nan[2]])) == [False, False]  # not listed

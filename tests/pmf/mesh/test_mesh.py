@@ -20,9 +20,13 @@ from jaxrec.devices import Mesh
 from jaxrec.errors import InputError
 from jaxrec.pmf import fit
 from jaxrec.pmf.fit import fit_pmf
+from jaxrec.pmf.mesh.fit import _Fit
+from jaxrec.pmf.mesh.layout import lay_out_on
 from jaxrec.pmf.mesh.traffic import flops, memory, of_sweep
 from jaxrec.pmf.objective import Observed, PmfSettings, ridges
+from jaxrec.pmf.sweeps import Checkpoints
 from tests.pmf.mesh.problem import ALL_PAIRS, CASES, ITEMS, USERS, gap, given, pairs
+from tests.pmf.test_half_sweep import by_hand, problem
 
 CLOSE = 1e-5
 """Relative, of factors after 15 sweeps in double precision, where rounding does not blur it."""
@@ -186,6 +190,61 @@ def test_any_matrix_any_likelihood_reports_the_objective_of_its_factors(
         loss += (weight * (X**2).sum(axis=1)).sum()
     assert losses[-1] == pytest.approx(loss, rel=1e-9)
     assert all(after <= before * (1 + 1e-9) for before, after in itertools.pairwise(losses))
+
+
+@pytest.mark.parametrize("tiles", [1, 3])
+@pytest.mark.parametrize("spread", [1.0, 12.0])
+def test_on_a_mesh_each_step_is_halved_until_it_descends(spread: float, tiles: int) -> None:
+    """Of vectors that are 12 away some are halved, one until it is left where it is."""
+    of = problem(0.0, False, "logistic", spread)
+    of = of._replace(ridge=np.full(len(of.X), 1e-5))
+    settings = PmfSettings("logistic", factors=of.S.shape[1], w0=0.0, float64=True)
+    observed, shape = (
+        Observed(of.columns, of.vectors, of.targets, of.weights),
+        (len(of.S), len(of.X)),
+    )
+    with jax.enable_x64(True):
+        of_a_tile = of.X.nbytes // tiles
+        means = None, None
+        layout = lay_out_on(ONE, observed, shape, settings, means, np.float64, of_a_tile)
+        users, items = layout.users, layout.items
+        assert items.tiles == tiles
+        X, ridge = (items.spread(side[items.order.vectors]) for side in (of.X, of.ridge))
+        U = ONE.cut(users.spread(of.S[users.order.vectors]))
+        rows, on_mesh = layout.V_rows._replace(ridge=ONE.cut(ridge)), _Fit(ONE, layout, settings)
+        V, objective, _ = on_mesh.items(ONE.cut(X), rows, U, relaxation=1.0)
+        found, total = items.gathered(np.asarray(V)), np.asarray(objective).sum()
+    expected = by_hand(of, 1.0, 3, basis=False)
+    np.testing.assert_allclose(found, expected.X[items.order.vectors], rtol=1e-7, atol=1e-9)
+    assert total == pytest.approx(expected.objective, rel=1e-9)
+
+
+def test_a_fit_goes_on_from_its_checkpoint_unless_that_is_damaged(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def on_one(sweeps: int) -> Any:
+        return fit_pmf(
+            pairs(),
+            USERS,
+            ITEMS,
+            ALL_PAIRS._replace(sweeps=sweeps),
+            checkpoints=Checkpoints(tmp_path / "kept", {}, every=0.0),
+            on_sweep=lambda sweep, _: told.append(sweep),
+            placement=ONE,
+        )
+
+    on_one(2)
+    (U, V), losses = on_one(3)
+    assert told == [1, 2, 2, 3]
+    (U_whole, V_whole), whole = fit_pmf(
+        pairs(), USERS, ITEMS, ALL_PAIRS._replace(sweeps=3), placement=ONE
+    )
+    assert max(gap(U, U_whole), gap(V, V_whole)) < CLOSE
+    np.testing.assert_allclose(losses, whole, rtol=1e-9)
+    file = next(path for path in (tmp_path / "kept" / "sweep-3").rglob("*") if path.is_file())
+    file.write_bytes(file.read_bytes() + b"?")
+    with pytest.raises(InputError, match="not as it was written; delete"):
+        on_one(4)
 
 
 def test_what_a_mesh_does_not_do_is_refused() -> None:
