@@ -1,6 +1,7 @@
 """What a shell is told that may be typed: names of rows, models and data sets. Opens no data."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -22,15 +23,23 @@ def rows(context: click.Context, option: click.Parameter, typed: str) -> list[Co
 
 def models(context: click.Context, option: click.Parameter, typed: str) -> list[CompletionItem]:
     """Short names of encoders, or a folder."""
-    return _beginning(typed, MODELS) or [CompletionItem(typed, type="dir")]
+    return _beginning(typed, MODELS) or _path(typed, "dir")
 
 
 def data_sets(context: click.Context, option: click.Parameter, typed: str) -> list[CompletionItem]:
     """Names, those in `$JAXREC_DATA` among them, or a path."""
     folder = Path(os.environ.get("JAXREC_DATA") or os.devnull)
-    there = {place.name for place in folder.iterdir()} if folder.is_dir() else set()
-    found = _beginning(typed, sorted({*DATA, *there}))
-    return found or [CompletionItem(typed, type="file")]
+    there = set[str]()
+    with suppress(OSError):  # no folder, or nobody's to read
+        there = {place.name for place in folder.iterdir()}
+    # a shell takes each line for a name, and names that are no text for nothing
+    told = sorted(name for name in {*DATA, *there} if name.isprintable())
+    return _beginning(typed, told) or _path(typed, "file")
+
+
+def _path(typed: str, kind: str) -> list[CompletionItem]:
+    """What the shell completes by itself; nothing where what is typed is no text."""
+    return [CompletionItem(typed, type=kind)] if typed.isprintable() else []
 
 
 def _beginning(typed: str, names: tuple[str, ...] | list[str]) -> list[CompletionItem]:

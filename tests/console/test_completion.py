@@ -67,3 +67,18 @@ def test_a_shell_gets_its_script(shell: str) -> None:
     made = CliRunner().invoke(cli.main, ["completion", shell], prog_name="jaxrec")
     assert made.exit_code == 0, made.output
     assert f"_JAXREC_COMPLETE={shell}_complete" in made.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_names_that_are_no_text_cost_no_other_its_completion(tmp_path: Path, shell: str) -> None:
+    for name in (b"shop", b"shop\nplain,other", b"shop\xff", b"shop\x1b[31m"):
+        (tmp_path / os.fsdecode(name)).mkdir()
+    own = {"JAXREC_DATA": str(tmp_path), "_JAXREC_COMPLETE": f"{shell}_complete"}
+    # bash and zsh tell the place of the word, fish the word
+    own["COMP_CWORD"] = "sh" if shell == "fish" else "3"
+    found, _ = completed("jaxrec run --data sh", **own)
+    assert [line for line in found if "shop" in line or "other" in line] == {
+        "bash": ["plain,shop"], "zsh": ["shop"], "fish": ["plain,shop"]
+    }[shell]  # fmt: skip
+    own["COMP_CWORD"] = "\udcff" if shell == "fish" else "3"
+    assert "\udcff" not in "".join(completed("jaxrec run --data \udcff", **own)[0])

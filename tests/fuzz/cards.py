@@ -72,6 +72,11 @@ class _Tags(HTMLParser):
         return self.names.count(tag)
 
 
+def _name(draw: Random) -> str:
+    """Of a row: it is a part of a file's name."""
+    return text(draw)[:255]
+
+
 def _figure(draw: Random) -> float:
     return draw.choice(FIGURES) if draw.random() < 0.4 else draw.random()
 
@@ -109,10 +114,10 @@ def _row(draw: Random, name: str) -> RowCard:
 def _card(draw: Random) -> ScoreCard:
     many = draw.choice((1, 1, 2, 3, 5)) if draw.random() < 0.99 else 100
     known = ["pmf", "hybrid", "pmf+text", "text"]
-    names = [draw.choice(known) if draw.random() < 0.5 else text(draw) for _ in range(many)]
+    names = [draw.choice(known) if draw.random() < 0.5 else _name(draw) for _ in range(many)]
     names = list(dict.fromkeys(names))
     rows = tuple(_row(draw, name) for name in names)
-    signals = tuple(dict.fromkeys(text(draw) for _ in range(draw.randrange(1, 4))))
+    signals = tuple(dict.fromkeys(_name(draw) for _ in range(draw.randrange(1, 4))))
     hybrid = None
     if "hybrid" in names:
         others = [name for name in names if name != "hybrid"]
@@ -136,7 +141,7 @@ def _evidence(draw: Random, card: ScoreCard) -> Evidence:
     listed = [Listed(text(draw), draw.random() < 0.5) for _ in range(draw.randrange(4))]
     lists = dict.fromkeys(list(card.measured)[:3], listed)
     case = Case(text(draw), 3, 1, [text(draw)], lists, [text(draw)])
-    series = {text(draw): [_figure(draw) for _ in range(draw.randrange(1, 5))]}
+    series = {_name(draw): [_figure(draw) for _ in range(draw.randrange(1, 5))]}
     training = Training("training-x", text(draw), "epoch", series)
     data = ("--data", text(draw))
     return Evidence(text(draw), data, card, [training], [case], [text(draw)])

@@ -12,7 +12,7 @@ from tests.fuzz.drawing import READ, REFUSED, Attempt
 from tests.fuzz.targets import TARGETS
 
 FEW = 40
-MORE = {"ids": 300, "texts": 100, "places": 100, "descriptions": 100}
+MORE = {"cards": 10, "ids": 300, "texts": 100, "places": 100, "descriptions": 100}
 
 
 @pytest.fixture(scope="module", params=sorted(TARGETS.keys() - {"requests"}))
