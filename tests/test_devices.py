@@ -70,6 +70,23 @@ def test_a_mesh_of_one_device_holds_all() -> None:
     assert np.array_equal(ONE.spread(whole[0], 1), whole[0])
 
 
+@pytest.mark.parametrize(("rows", "filled"), [(5, [0, 1, 2, 3, 4, 4, 4, 4]), (4, [0, 1, 2, 3])])
+def test_the_last_entry_is_repeated_until_each_device_has_as_many(
+    rows: int, filled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four devices, along either axis."""
+    monkeypatch.setattr(devices, "NamedSharding", lambda mesh, spec: spec)
+    monkeypatch.setattr(jax, "device_put", lambda array, sharding: (array, tuple(sharding)))
+    four: Any = SimpleNamespace(size=4)
+    array = np.stack([np.arange(rows), 10 + np.arange(rows)])
+    found, cut = Mesh(four).spread(array, 1)
+    assert found.tolist() == [filled, [10 + entry for entry in filled]]
+    assert cut == (None, "devices")
+    found, cut = Mesh(four).spread(array.T, 0)
+    assert found[:, 0].tolist() == filled
+    assert cut == ("devices",)
+
+
 def test_one_process_has_the_sum_the_largest_and_each() -> None:
     values = np.array([3.0, 1 + 2**-50])
     assert ONE.summed(values).tolist() == ONE.largest(values).tolist() == values.tolist()
