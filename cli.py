@@ -271,10 +271,13 @@ def _do_everything(
     from jaxrec.experiment.rows import check_names, cost_of, factors_cost, rows_of
     from jaxrec.experiment.scoring import PUBLISHED_FUSION
     from jaxrec.experiment.tuning import rows_to_tune, short_search
+    from torch_embed.names import check_model
 
     if not opened.protocol.rules.as_published:
         check_names(opened, only)  # what is no row is refused before anything is made
-    with excused(partial(terminal.lost, "text"), _mistakes()):
+    if not _embedded_already(opened, model):
+        check_model(model)  # what cannot be reached is done without, but a mistake is refused
+    with excused(partial(_without, opened, terminal), _mistakes()):
         loading = {"dtype": "fast"} if fast else {}
         _embed(opened, model, terminal, again=False, like=like, loading=loading)
         if finetune:
@@ -336,8 +339,7 @@ def _embed(
     """Encode the texts; those that a run folder of `like` has encoded are taken from there."""
     name = _name_in(opened, model)
     paths = [opened.embeddings_path(name, kind) for kind in opened.kinds_of_texts]
-    there = all(path.exists() for path in paths)
-    if there and not again:
+    if not again and _embedded_already(opened, model):
         opened.read_embeddings(name)  # refuses what is damaged
         terminal.say(f"{name}: embeddings are there already")
         return
@@ -371,7 +373,7 @@ def _embed(
             if (why := opened.budget.too_long(Cost(0.0, expected, 0.0))) is not None:
                 first = opened.command("embed", "--model", model)
                 raise InputError(f"{name}: {why}, or run `{first}` first")
-            terminal.say(f"{name}: about {in_time(expected)} on this CPU")
+            terminal.say(f"{name}: about {in_time(max(expected, 1))} on this CPU")
         what = f"{name}, {opened.dataset.items:,} {kind} texts"
         with terminal.count(what, opened.dataset.items) as on_batch:
             card = embed_file(encoder, texts, path, on_batch, encoded)
@@ -380,6 +382,19 @@ def _embed(
         encoded.append(path)
     if processes.is_first():
         terminal.say(unchosen(opened, name), set_stale_results_aside(opened))
+
+
+def _embedded_already(opened: RunFolder, model: str) -> bool:
+    name = _name_in(opened, model)
+    return all(opened.embeddings_path(name, kind).exists() for kind in opened.kinds_of_texts)
+
+
+def _without(opened: RunFolder, terminal: Terminal, why: str) -> None:
+    """Tell that nothing is embedded, and what rows read all the same."""
+    if kept := opened.embedding_names("honest"):
+        terminal.warn(f"Going on with the embeddings that are there ({', '.join(kept)}): {why}")
+    else:
+        terminal.lost("text", why)
 
 
 def _name_in(opened: RunFolder, model: str) -> str:

@@ -103,7 +103,7 @@ def finetuned(path: Path) -> None:
         }
         found = against(per_user, [metric])[metric]["base"]
         ours, theirs = (float(figures.mean()) for figures in per_user.values())
-        print(f"{metric}: {found.relative:+.1%} (users averaged), p {found.p_holm:.4f}")
+        print(f"{metric}: {found.relative:+z.1%} (users averaged), p {found.p_holm:.4f}")
         report(f"finetuned {metric}", ours, theirs, "base embeddings", metric)
 
 

@@ -4,7 +4,8 @@
 |---------|---------------------------------------------------------------------------------------|
 | time    | a sweep of the large matrix, 64 factors: 2 processes of one device and one core each, |
 |         | beside the cores of one process                                                       |
-| memory  | the most that any of 4 processes holds of it, beside one process on cores             |
+| memory  | the most that any of 4 processes holds of it, beside one process on cores: resident,  |
+|         | and with pages that several share, as they do libraries, shared out among them        |
 | devices | a sweep at fixed work a device, 60,000 users of the same items, on 1, 2, 4 and 8      |
 |         | devices of one process: seconds, processor seconds a device, and what of both the     |
 |         | collectives take that `jaxrec.pmf.mesh.traffic` counts, run alone. What is done to    |
@@ -21,12 +22,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 import numpy as np
+import psutil
 from harness import report
 from large import ITEMS, USERS, power_law
 
@@ -36,10 +39,30 @@ DEVICES = (1, 2, 4, 8)
 USERS_OF_ONE = 60_000
 
 
-def fit_alone(path: str, port: int, processes: int, process: int) -> None:
-    """One process: prints seconds of a sweep, once compiled, and its peak memory in GB."""
+class Sharing(threading.Thread):
+    """Looks again and again how much memory this process has, what it shares with others divided
+    by how many they are (Linux' PSS).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most = 0
+        self.start()
+
+    def run(self) -> None:
+        own = psutil.Process()
+        while True:
+            self.most = max(self.most, own.memory_full_info().pss)
+            time.sleep(0.05)
+
+
+def fit_alone(path: str, port: int, processes: int, process: int, watched: bool) -> None:
+    """One process: prints seconds of a sweep, once compiled, and its peak memory in GB: resident,
+    and if it is `watched` as `Sharing` has it.
+    """
     import resource
 
+    sharing = Sharing() if watched else None
     if hasattr(os, "sched_setaffinity") and processes > 1:
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[process % len(cores)]})
@@ -69,26 +92,30 @@ def fit_alone(path: str, port: int, processes: int, process: int) -> None:
         placement=place,
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(json.dumps([statistics.median(np.diff(ends)), peak]))
+    shared = 0.0 if sharing is None else sharing.most / 1e9
+    print(json.dumps([statistics.median(np.diff(ends)), peak, shared]))
 
 
-def together(path: Path, processes: int) -> tuple[float, float]:
-    """Seconds of a sweep of the slowest process, and GB of the largest."""
+def together(path: Path, processes: int, watched: bool) -> list[float]:
+    """Seconds of a sweep of the slowest process, and GB of the largest; see `fit_alone`."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
+    command = [sys.executable, __file__, "--fit", str(path), str(port), str(processes)]
     started = [
         subprocess.Popen(
-            [sys.executable, __file__, "--fit", str(path), str(port), str(processes), str(process)],
-            stdout=subprocess.PIPE,
-            text=True,
+            [*command, str(process), str(int(watched))], stdout=subprocess.PIPE, text=True
         )
         for process in range(processes)
     ]
     said = [json.loads(one.communicate()[0].splitlines()[-1]) for one in started]
-    slowest, largest = np.max(said, axis=0)
-    print(f"{processes} processes: {slowest:.2f} s a sweep, {largest:.2f} GB", flush=True)
-    return float(slowest), float(largest)
+    most = [float(of) for of in np.max(said, axis=0)]
+    print(
+        f"{processes} processes: {most[0]:.2f} s a sweep, {most[1]:.2f} GB,"
+        f" {most[2]:.2f} with shared pages shared out",
+        flush=True,
+    )
+    return most
 
 
 def fit_on_devices(number: int) -> None:
@@ -171,24 +198,31 @@ def main(measure: str) -> None:
     if measure == "devices":
         over_devices()
         return
-    processes, turns, unit = {"time": (2, TURNS, "s"), "memory": (4, 1, "GB")}[measure]
-    which = 0 if measure == "time" else 1
+    processes, turns = {"time": (2, TURNS), "memory": (4, 1)}[measure]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pairs.npy"
         train = power_law()
         np.save(path, np.stack([train.users, train.items]))
         del train
-        on_cores, on_mesh = [], []
-        for _ in range(turns):
-            on_cores.append(together(path, 1)[which])
-            on_mesh.append(together(path, processes)[which])
-    ours, cores = statistics.median(on_mesh), statistics.median(on_cores)
-    report(f"mesh {measure}, {processes} processes", ours, cores, "cores of one process", unit)
+        found = np.array(
+            [
+                [together(path, number, measure == "memory") for number in (1, processes)]
+                for _ in range(turns)
+            ]
+        )
+    cores, mesh = np.median(found, axis=0).tolist()
+    what = f"mesh {measure}, {processes} processes"
+    if measure == "time":
+        report(what, mesh[0], cores[0], "cores of one process", "s")
+        return
+    report(what, mesh[1], cores[1], "cores of one process", "GB")
+    report(f"{what}, shared pages shared out", mesh[2], cores[2], "cores of one process", "GB")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--fit"]:
-        fit_alone(sys.argv[2], *map(int, sys.argv[3:]))
+        port, processes, process, watched = map(int, sys.argv[3:])
+        fit_alone(sys.argv[2], port, processes, process, bool(watched))
     elif sys.argv[1:2] == ["--devices"]:
         fit_on_devices(int(sys.argv[2]))
     else:

@@ -46,7 +46,7 @@ class Cost(NamedTuple):
         return self.learning + self.asking
 
     def __str__(self) -> str:
-        return f"about {in_bytes(self.memory)} and {in_time(self.seconds)}"
+        return f"about {in_bytes(max(self.memory, 1e6))} and {in_time(max(self.seconds, 1))}"
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,14 @@ def _threads(number: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(number, "jaxrec")
 
 
+def on_the_host(work: Callable[[Work], Result], of: Sequence[Work], idle: bool) -> Iterator[Result]:
+    """What `work` makes of each, by the host: all at once where its cores are `idle`.
+
+    Else one after the other, each when it is asked for: no more memory is held than one takes.
+    """
+    return iter(_threads(len(of)).map(work, of) if idle else map(work, of))
+
+
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "report": GROUND | {"evaluation"},
     "console": GROUND,
     "hosts": LISTS
-    | {"sources", "pmf", "models", "experiment", "serving", "report", "console", "locks"},
+    | {"sources", "pmf", "models", "fusion", "experiment", "serving", "report", "console", "locks"},
     "health": GROUND,
     "commands": LISTS
     | {

@@ -126,3 +126,7 @@ def test_the_longest_rows_go_first_and_hybrid_last(
             "it takes about 50 s, and not all would be done within --budget; give a longer one, or"
             " --row ease"
         )
+
+
+def test_an_estimate_is_never_nothing() -> None:
+    assert str(Cost(0.0, 0.0, 0.2)) == "about 1 MB and 1 s"

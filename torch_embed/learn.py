@@ -14,7 +14,7 @@ from torch_embed.encoding.encode import in_words as embedded
 from torch_embed.encoding.encoder import Encoder, weights_sha256
 from torch_embed.encoding.layout import read_layout
 from torch_embed.encoding.saved import prove, save_encoder
-from torch_embed.files import Texts, write_embeddings
+from torch_embed.files import Texts, into, write_embeddings
 from torch_embed.training.finetune import OnStep, Tuned, Validate, finetune, put_weights
 from torch_embed.training.lesson import Lesson, read_lesson
 from torch_embed.training.recipe import Recipe
@@ -47,11 +47,14 @@ def learn(
         The card of the embeddings.
 
     Raises:
-        InputError: the lesson cannot be read or holds no example.
+        InputError: the lesson cannot be read or holds no example, or a folder that is written into
+            vanishes.
         FloatingPointError: a loss or gradient is not finite.
         RuntimeError: the saved encoder is not what was trained, or training changed nothing.
     """
     lesson = read_lesson(folder)
+    for place in (out, encoders):
+        place.parent.mkdir(parents=True, exist_ok=True)
     encoder = trainable(encoder, recipe.lora)
     reached = folder / "checkpoints"
     judge = validate if recipe.watched else None
@@ -116,13 +119,16 @@ def _save_proved(
     shutil.rmtree(beside, ignore_errors=True)
     folds = len(found.weights)
     saved = [beside / f"fold-{fold}" for fold in range(folds)] if folds > 1 else [beside]
+    with into(encoders.parent):
+        beside.mkdir()
     for weights, place in zip(found.weights, saved, strict=True):
         put_weights(encoder.model, weights)
         encoder.model.eval()
         check(encoder, lesson.texts)
         save_encoder(encoder, place, card, str(encoders.name / place.relative_to(beside)))
     exact = encoder.model.dtype == torch.float32
-    prove(saved, lesson.texts, lesson.fold, found.E, found.base, exact)
+    with into(beside):
+        prove(saved, lesson.texts, lesson.fold, found.E, found.base, exact)
     hashes = [weights_sha256(read_layout(str(place))) for place in saved]
     shutil.rmtree(encoders, ignore_errors=True)
     beside.rename(encoders)

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from torch_embed.errors import InputError
+
 HUB_IDS = {
     "minilm": "sentence-transformers/all-MiniLM-L6-v2",
     "qwen3-0.6b": "Qwen/Qwen3-Embedding-0.6B",
@@ -10,6 +12,21 @@ HUB_IDS = {
     "qwen3-8b": "Qwen/Qwen3-Embedding-8B",
 }
 """Short names."""
+OF_A_MODEL = ("config.json", "modules.json", "adapter_config.json")
+"""Files of which the folder of a model has one."""
+
+
+def check_model(model: str) -> None:
+    """Raise InputError for what is no model, in reach of the hub or not."""
+    if Path(model).is_dir():
+        if not any((Path(model) / name).exists() for name in OF_A_MODEL):
+            raise InputError(
+                f"no model in the folder {model}: none of {', '.join(OF_A_MODEL)}; give another"
+            )
+    elif model not in HUB_IDS and not re.fullmatch(r"\w[\w.-]*/[\w.-]+", model):
+        raise InputError(
+            f"no model {model!r}: neither a folder, nor a hub id, nor one of {', '.join(HUB_IDS)}"
+        )
 
 
 def names_of(model: str) -> list[str]:

@@ -12,7 +12,7 @@ import click
 from jaxrec.commands.opening import budget_of, open_run_of
 from jaxrec.console import options as ask
 from jaxrec.console.session import Session, on_run_folder, resumable, stop
-from jaxrec.errors import excused
+from jaxrec.errors import InputError, excused
 from jaxrec.hosts.joining import shared_by
 from jaxrec.interruption import GOES_ON, status
 from jaxrec.tracking import Record, check_tracker, tell
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jaxrec.console.terminal import Terminal
     from jaxrec.evaluation.card import ScoreCard
     from jaxrec.experiment.folder import RunFolder
+    from jaxrec.experiment.rows import Row
     from jaxrec.experiment.scoring import Fusion
 
 
@@ -57,8 +58,13 @@ def evaluate(
     opened = open_run_of(session, budget=budget_of(memory, minutes))
     terminal = session.terminal
     from jaxrec.evaluation.card import write_card
+    from jaxrec.experiment.rows import rows_of
     from jaxrec.experiment.scoring import Fusion
 
+    for idle in _without_effect(rows_of(opened, only)):
+        if only:
+            raise InputError(idle)
+        terminal.warn(idle)
     how = Fusion(fusion, weight)
     card = measure(opened, terminal, ks, how, only=only, library=library)
     if json_path is not None:
@@ -69,6 +75,19 @@ def evaluate(
         plot_card(card, max(ks), plot_path)
         terminal.say(f"drawn: {plot_path}")
     tracked(opened, card, track, terminal, () if plot_path is None else (plot_path,))
+
+
+def _without_effect(rows: list[Row]) -> list[str]:
+    """Of options that say how published rows fuse those that none of these rows reads, in words."""
+    fusing = [row for row in rows if row.embeddings is not None]
+    reading = {"--fusion": fusing, "--alpha": [row for row in fusing if row.factors is not None]}
+    names = {"--fusion": "mf+NAME and text+NAME do", "--alpha": "mf+NAME do"}
+    return [
+        f"{option}: no row that is measured reads it; rows {names[option]}, of --protocol published"
+        " or named by --row"
+        for option, readers in reading.items()
+        if option in ask.given() and not readers
+    ]
 
 
 def tracked(

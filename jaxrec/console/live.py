@@ -104,9 +104,7 @@ def left_in_words(stages: list[Stage], spent: float) -> str:
 
 def _tell(terminal: Terminal, stage: Stage, k: int) -> None:
     if stage.under_way:
-        expected = stage.expected
-        takes = f"takes about {in_bytes(expected.memory)} and {in_time(expected.seconds)}"
-        terminal.say(f"{stage.row}: {takes}")
+        terminal.say(f"{stage.row}: takes {stage.expected}")
     elif stage.absent is not None:
         terminal.detail(f"{stage.row} is absent: {stage.absent}")
     elif stage.took is not None:

@@ -512,20 +512,25 @@ def refuse_without_finetune(options: dict[str, Any]) -> None:
         raise click.UsageError(f"--{option.replace('_', '-')} needs --finetune")
 
 
+def given() -> list[str]:
+    """The options that stand on the command line."""
+    context = click.get_current_context()
+    return [
+        option.opts[0]
+        for option in context.command.params
+        if context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    ]
+
+
 def refuse_of_other_source(*of_model: str) -> None:
     """Refuse options of experiments beside --model, and those of models without it.
 
     Args:
         of_model: options that only models have.
     """
-    context = click.get_current_context()
-    given = [
-        option.opts[0]
-        for option in context.command.params
-        if context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
-    ]
-    by_model = "--model" in given
-    wrong = [name for name in given if name in (OF_EXPERIMENT if by_model else of_model)]
+    on_line = given()
+    by_model = "--model" in on_line
+    wrong = [name for name in on_line if name in (OF_EXPERIMENT if by_model else of_model)]
     if wrong:
         raise click.UsageError(f"{wrong[0]} {'is not for' if by_model else 'needs'} --model")
 

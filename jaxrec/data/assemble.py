@@ -34,6 +34,7 @@ from jaxrec.data.batches import (
     as_numbers,
     headers_in,
     names_of,
+    refuse_unfit,
 )
 from jaxrec.data.columns import ItemColumns, check_column
 from jaxrec.data.dataset import Catalogue, Interactions, Remarks, columns_of
@@ -275,6 +276,7 @@ def catalogue_of(
     text = table.select(name for name in table.columns if table.schema[name] == pl.String)
     headers = headers_in(text, written and columns.id in text.columns)
     mending.mend(headers, "the header again", "left out", where)
+    refuse_unfit(table[columns.id], "item", where)
     names = names_of(table[columns.id].clone().scatter(headers, None), written)
     there, first = names.is_not_null(), names.is_first_distinct()
     without_id = np.setdiff1d((~there).arg_true().to_numpy(), headers)

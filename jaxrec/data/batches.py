@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from jaxrec.data.columns import Columns
+from jaxrec.data.ids import LONGEST, unfit
 from jaxrec.errors import InputError
 
 OLDEST, NEWEST = 0, 7_258_118_400
@@ -85,6 +86,7 @@ class Reader:
         columns, found = self.columns, {}
         batch = self._without_headers(batch)
         for role, kind in zip(("user", "item"), self._kinds, strict=True):
+            self._refuse_unfit(batch[getattr(columns, role)], role)
             found[role] = names_of(batch[getattr(columns, role)], self.written, kind)
         if columns.value is not None:
             found["value"] = self._numbers(batch[columns.value])
@@ -123,6 +125,9 @@ class Reader:
         self.headers += (self.read + again).tolist()
         return batch.select(column.clone().scatter(again, None) for column in batch)
 
+    def _refuse_unfit(self, names: pl.Series, what: str) -> None:
+        refuse_unfit(names, what, lambda row: self.where(self.read + row))
+
     def _numbers(self, column: pl.Series) -> pl.Series:
         values, bad = as_numbers(column)
         if bad is not None:
@@ -131,6 +136,16 @@ class Reader:
                 " expected a number"
             )
         return values
+
+
+def refuse_unfit(names: pl.Series, what: str, where: Where) -> None:
+    """Raise InputError for text that can be no name (`jaxrec.data.ids`), with its place."""
+    if names.dtype != pl.String:
+        return
+    rows = ((names.str.len_bytes() > LONGEST) | names.str.contains("\0", literal=True)).arg_true()
+    for row in rows:
+        if (why := unfit(names[row].strip(), what)) is not None:
+            raise InputError(f"{where(row)}: {why}")
 
 
 def headers_in(table: pl.DataFrame, written: bool) -> NDArray[np.int64]:

@@ -32,13 +32,8 @@ class Ids:
         listed = _as_names(names, what)
         if isinstance(listed, list):
             for name in listed:
-                if len(name) > LONGEST:
-                    raise InputError(
-                        f"{what} {name[:40]!r}... has {len(name):,} characters, and names have at"
-                        f" most {LONGEST:,}; cut or number them"
-                    )
-                if "\0" in name:  # NumPy takes those at its end for nothing
-                    raise InputError(f"{what} {name!r} holds a NUL character; write it without")
+                if (why := unfit(name, what)) is not None:
+                    raise InputError(why)
         self.names = np.array(listed)
         self.what = what
         self._order = np.argsort(self.names, kind="stable")
@@ -112,6 +107,18 @@ class Ids:
             return self.names.astype("<i8").tobytes()
         encoded = [name.encode() for name in self.names.tolist()]
         return b"".join(len(name).to_bytes(4, "little") + name for name in encoded)
+
+
+def unfit(name: str, what: str) -> str | None:
+    """Why text cannot be the name of what it is to name, with a remedy; None if it can."""
+    if len(name) > LONGEST:
+        return (
+            f"{what} {name[:40]!r}... has {len(name):,} characters, and names have at most"
+            f" {LONGEST:,}; cut or number them"
+        )
+    if "\0" in name:  # NumPy takes those at its end for nothing
+        return f"{what} {name[:40]!r} holds a NUL character; write it without"
+    return None
 
 
 def _as_names(names: Iterable[Any], what: str) -> NDArray[np.int64] | list[str]:

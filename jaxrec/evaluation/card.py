@@ -4,6 +4,7 @@ A figure that nobody has is NaN here and null in JSON, which has no NaN; numbers
 text there. Whatever shows or compares figures reads them from here, never from the JSON.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isnan, nan
@@ -13,7 +14,7 @@ from statistics import fmean, stdev
 from typing import Any, Self
 
 from jaxrec.errors import InputError
-from jaxrec.files import check_seal, read_json, sealed, write_json
+from jaxrec.files import check_seal, file_sha256, read_json, sealed, whole_file, write_json
 
 VERSION = 3
 """Of what `ScoreCard.to_json` makes; raised whenever an older reader would misread it."""
@@ -417,6 +418,41 @@ class Summary:
 def write_card(path: Path, card: ScoreCard) -> None:
     """Write the card as JSON, whole or not at all."""
     write_json(path, sealed(card.to_json()))
+
+
+def keep_replaced(path: Path, card: ScoreCard, beside: Sequence[str] = ()) -> str | None:
+    """Copy the score card that `card` is to replace, if it holds what that lacks.
+
+    Args:
+        path: of the card that is there, or is not.
+        card: that will be.
+        beside: names of files in the same folder that belong to the one that is there.
+
+    Returns:
+        A line that says where the copy is; None where nothing would be lost.
+    """
+    try:
+        before = read_card(path)
+    except (InputError, FileNotFoundError):
+        return None  # damaged, or of another version: nothing that can be read is lost
+    lost = _held(before) - _held(card)
+    if not lost:
+        return None
+    folder = path.parent / "replaced" / file_sha256(path)[:12]
+    for name in (*beside, path.name):
+        if (there := path.with_name(name)).exists():
+            with whole_file(folder / name) as partial:
+                shutil.copyfile(there, partial)
+    rows = [name for name in before.measured if name in {name for name, *_ in lost}]
+    return (
+        f"{path}: takes the place of a card that has more or other figures of {', '.join(rows)};"
+        f" that is kept in {folder}"
+    )
+
+
+def _held(card: ScoreCard) -> set[tuple[str, int, str | None, float | None]]:
+    """Of what a card has figures: rows, cut-offs, and how published rows are fused."""
+    return {(row.name, k, row.fusion, row.alpha) for row in card.measured.values() for k in card.ks}
 
 
 def read_card(path: Path) -> ScoreCard:

@@ -19,6 +19,7 @@ hybrid.json              the fusion that was learned, and its validation figures
 tuned/                   trials of searches, and the best settings of each row
 per_user.parquet         every user's figures behind the last score card
 results.json             the last score card, and what it was made from
+replaced/HASH/           a card that the last one lacks figures of, and per_user.parquet of it
 checkpoints/             of a fit under way
 validation/              factors fitted without the validation part, to choose alpha
 """

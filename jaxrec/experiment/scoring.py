@@ -24,6 +24,7 @@ from jaxrec.evaluation.card import (
     FusionCard,
     RowCard,
     ScoreCard,
+    keep_replaced,
     read_card,
     write_card,
 )
@@ -189,6 +190,8 @@ def score_card(
     card = _card(run, rows, measured, absent, task, traits, chosen_alpha=bool(curves))
     if not interrupted or not run.results_path.exists() or results_are_stale(run):
         evaluations = {name: found.evaluation for name, found in measured.items()}
+        if (told := keep_replaced(run.results_path, card, (PER_USER,))) is not None:
+            run.say(told)
         with whole_file(run.per_user_path) as path:
             _per_user_table(evaluations, run.dataset.user_ids.names).sink_parquet(path)
         files: dict[str, str | None] = {PER_USER: file_sha256(run.per_user_path)}

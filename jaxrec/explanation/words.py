@@ -43,7 +43,7 @@ def _signals(explanation: Explanation) -> Table:
     shown, whole = _table("signal", "weight", "standardised", "part", "share"), explanation.score
 
     def share(part: float) -> str:
-        return f"{round(part / whole, 2) + 0:.0%}" if whole > 0 else ""
+        return f"{part / whole:z.0%}" if whole > 0 else ""
 
     for of in sorted(explanation.signals, key=lambda of: -of.part):
         figures = map(_figure, (of.weight, of.standardised, of.part))
@@ -159,4 +159,4 @@ def _table(first: str, *headings: str) -> Table:
 
 def _figure(value: float) -> str:
     """Four decimals, and none of a zero below 0."""
-    return f"{value if abs(value) >= SMALL else 0.0:.4f}"
+    return f"{value:z.4f}"

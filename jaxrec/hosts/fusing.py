@@ -147,11 +147,16 @@ def _drawn(own: Own, part: Part, memory: int) -> Drawn:
     return drawn._replace(who=(drawn.who + first).astype(np.int32))
 
 
+def is_kept(own: Own) -> bool:
+    """Is there a fusion in the run folder, whatever of?"""
+    return (own.run.path / "vectors" / f"{HYBRID}.json").exists()
+
+
 def is_learned(own: Own) -> bool:
     """Is there a fusion of the vectors that lie in the run folder now?"""
-    folder = own.run.path / "vectors"
-    if not (folder / f"{HYBRID}.json").exists():
+    if not is_kept(own):
         return False
+    folder = own.run.path / "vectors"
     card = _read(folder)
     there = all(row == POPULARITY or is_there(own, row) for row in card["signals"])
     return there and _holds(own, folder, card, False)

@@ -10,7 +10,7 @@ from jaxrec.budget import Budget
 from jaxrec.console.session import Session
 from jaxrec.devices import added_up
 from jaxrec.errors import InputError, grouped
-from jaxrec.evaluation.card import AbsentRow, FusionCard, ScoreCard, write_card
+from jaxrec.evaluation.card import AbsentRow, FusionCard, ScoreCard, keep_replaced, write_card
 from jaxrec.evaluation.measure import NOBODY, Evaluation, beyond_accuracy, evaluate, nobody
 from jaxrec.evaluation.significance import MANY, how_sure, row_cards
 from jaxrec.evaluation.task import Task, evaluation_task
@@ -18,7 +18,7 @@ from jaxrec.experiment.rows import rows_of
 from jaxrec.experiment.scoring import Traits, fusion_card
 from jaxrec.files import json_sha256
 from jaxrec.hosts.fitting import FITTED, POPULARITY, fit_missing, is_there, possible_rows
-from jaxrec.hosts.fusing import HYBRID, is_learned, learn, read_fusion, scorer_of
+from jaxrec.hosts.fusing import HYBRID, is_kept, is_learned, learn, read_fusion, scorer_of
 from jaxrec.hosts.launch import Place
 from jaxrec.hosts.own import Own
 from jaxrec.report.tables import first_parts, further_parts
@@ -35,6 +35,7 @@ def run(
         if HYBRID in rows:
             why = learn(own, session, Budget.of(more["memory"]).memory)
             absent |= {} if why is None else {HYBRID: why}
+        rows = tuple(row for row in rows if row not in absent)
         measure(own, session, ks, rows, more["memory"], more["json_path"], absent)
 
 
@@ -43,10 +44,14 @@ def evaluation(
 ) -> None:
     """What each of several processes does of `jaxrec eval`: measure what was fitted."""
     own = Own(session, place)
-    there = {row: is_there(own, row) for row in FITTED} | {HYBRID: is_learned(own)}
-    rows = tuple(row for row in asked_rows(own, only) if only or there.get(row, True))
+    rows, absent = asked_rows(own, only), dict[str, str]()
+    if not only:
+        there = {row: is_there(own, row) for row in FITTED} | {HYBRID: is_learned(own)}
+        rows = tuple(row for row in rows if there.get(row, True))
+        if HYBRID not in rows and is_kept(own):
+            absent[HYBRID] = "learned of other vectors; `jaxrec run` learns it anew"
     with own.writing(own.run.path):
-        measure(own, session, ks, rows, more["memory"], more["json_path"], {})
+        measure(own, session, ks, rows, more["memory"], more["json_path"], absent)
 
 
 def asked_rows(own: Own, only: tuple[str, ...]) -> tuple[str, ...]:
@@ -75,13 +80,14 @@ def measure(
     json_path: Path | None,
     absent: dict[str, str],
 ) -> None:
-    """Measure rows but the `absent`, print the card and write it into the run folder."""
+    """Measure rows, print the card and write it, with why others are `absent`."""
     card = score_card(own, tuple(sorted(set(ks))), rows, Budget.of(memory).memory, absent)
     made = str(own.run.path), ("--data", str(session.data))
     whole = session.terminal.verbosity > 0
     session.terminal.result(*first_parts(card, *made, whole=whole, alone=False))
     session.terminal.result(*further_parts(card))
     if own.place.speaks:
+        session.terminal.say(keep_replaced(own.run.results_path, card))
         write_card(own.run.results_path, card)
         if json_path is not None:
             write_card(json_path, card)
@@ -98,25 +104,23 @@ def score_card(
         ks: cut-offs.
         rows: by name.
         memory: bytes that the arrays of a block of users may take.
-        absent: why some of them cannot be measured.
+        absent: by name of others, why they are not measured.
 
     Raises:
-        InputError: nobody can be evaluated, all rows are absent, or vectors are missing.
+        InputError: nobody can be evaluated, there is nothing to measure, or vectors are missing.
     """
     task, traits = _task(own), Traits.of(own.run)
     found, beyond = {}, {}
     made_from: dict[str, str | None] = {}
-    if absent.keys() == set(rows):
+    if not rows:
         raise InputError(f"nothing can be measured ({grouped(absent)})")
     for row in rows:
-        if row in absent:
-            continue
         scorer, identity = scorer_of(own, row, own.run.path / "vectors")
         made_from[row] = json_sha256(identity)
         some = bool(task.relevant.lengths.any())
         found[row] = evaluate(scorer, task, ks, memory) if some else nobody(task, ks)
         beyond[row] = beyond_accuracy(found[row], task, traits.E, traits.categories, own.mesh)
-    labels = {row.name: row.label for row in rows_of(own.run, rows)}
+    labels = {row.name: row.label for row in rows_of(own.run, (*rows, *absent))}
     cards = row_cards(found, labels, task.seen.lengths, own.mesh)
     cards = [replace(card, beyond_accuracy=beyond[card.name]) for card in cards]
     lacking = [AbsentRow(row, labels[row], why) for row, why in absent.items()]
@@ -148,4 +152,5 @@ def _task(own: Own) -> Task:
     if not card["users_evaluated"]:
         raise InputError(NOBODY)
     card |= {"checksum": own.identity()["checksum"], "processes": own.place.processes}
+    card["cores"] = f"{own.mesh.size} devices; with another number of them last digits differ"
     return task._replace(item_counts=own.mesh.summed(task.item_counts), card=card)

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from jaxrec.devices import Mesh, Placement, workers
+from jaxrec.devices import Mesh, Placement, on_the_host, workers
 from jaxrec.devices import placement as usual_placement
 from jaxrec.errors import InputError
 from jaxrec.pmf.half_sweep import (
@@ -377,23 +377,20 @@ def _lay_out(
         values.astype(dtype, copy=False) for values in (observed.targets, observed.weights)
     )
 
-    def side(
-        vectors: NDArray[np.int32],
-        columns: NDArray[np.int32],
-        order: Order,
-        others: int,
-        mean: NDArray[np.floating] | None,
-        name: str,
-    ) -> Shards:
+    def side(name: str) -> Shards:
+        vectors, columns, order, others, mean = {
+            "users": (users, items, by_user, len(by_item.places), means[0]),
+            "items": (items, users, by_item, len(by_user.places), means[1]),
+        }[name]
         ridge = ridges(order.lengths, others, settings, name).astype(dtype)
         if mean is not None:
             mean = _with_bias(mean[order.vectors].astype(dtype), settings)
-        return lay_out_vectors(vectors, columns, targets, weights, order, ridge, mean)
+        with jax.enable_x64(settings.float64):  # which a thread does not know of another
+            return lay_out_vectors(vectors, columns, targets, weights, order, ridge, mean)
 
-    return (
-        side(users, items, by_user, len(by_item.places), means[0], "users"),
-        side(items, users, by_item, len(by_user.places), means[1], "items"),
-    )
+    idle = workers()[0].platform != "cpu"
+    U_side, V_side = on_the_host(side, ("users", "items"), idle)
+    return U_side, V_side
 
 
 def _placed(X: Array, order: Order, count: int) -> NDArray[np.floating]:

@@ -213,7 +213,7 @@ def _score_table(card: ScoreCard, k: int) -> Table:
             )
         relative = row.gains.get(card.reference, {}).get(f"ndcg@{k}", nan)
         own = row.name == card.reference or isnan(relative)
-        yield Cell("" if own else f"{relative:+.1%}", None if own else relative)
+        yield Cell("" if own else f"{relative:+z.1%}", None if own else relative)
 
     body = [list(cells(row)) for row in card.measured.values()]
     marks = [OF_PMF] if "pmf" in card.measured else []
@@ -247,8 +247,8 @@ def _figure(value: float, interval: Interval, marks: str = "", best: bool = Fals
     low, high = interval
     if isnan(value):
         return Cell("")
-    known = "" if isnan(low) else f" ({low:.4f}–{high:.4f})"  # noqa: RUF001
-    return Cell(f"{value:.4f}{marks}{known}", value, best)
+    known = "" if isnan(low) else f" ({low:z.4f}–{high:z.4f})"  # noqa: RUF001
+    return Cell(f"{value:z.4f}{marks}{known}", value, best)
 
 
 def _leads(card: ScoreCard, k: int, prefix: str) -> Chapter | None:
@@ -268,9 +268,9 @@ def _leads(card: ScoreCard, k: int, prefix: str) -> Chapter | None:
         body.append(
             [
                 Cell(row),
-                Cell(f"{found.relative:+.1%}", found.relative),
-                Cell(f"{found.difference:+.4f}", found.difference),
-                Cell(f"{low:+.4f} to {high:+.4f}", low),
+                Cell(f"{found.relative:+z.1%}", found.relative),
+                Cell(f"{found.difference:+z.4f}", found.difference),
+                Cell(f"{low:+z.4f} to {high:+z.4f}", low),
                 Cell(f"{found.p_holm:.4f}", found.p_holm, found.p_holm < SURE),
             ]
         )
@@ -309,7 +309,7 @@ def _thirds(card: ScoreCard, k: int, prefix: str) -> Iterator[Chapter | None]:
             if isnan(value) or not less > 0:
                 return Cell("")
             p = (own[third].p_vs_pmf or {}).get(metric, nan)
-            return Cell(f"{value / less - 1:+.1%}{'*' if p < SURE else ''}", value / less - 1)
+            return Cell(f"{value / less - 1:+z.1%}{'*' if p < SURE else ''}", value / less - 1)
 
         body = [
             [Cell(row), *(gain(own, third) for third in names)]
@@ -359,8 +359,8 @@ def _cold(card: ScoreCard, k: int) -> Chapter | None:
     if cold:
         said.append(
             f"On validation, with every unseen item a candidate, cold items get"
-            f" {cold['bonus']:+.1f}; {cold['cold_share@25']:.1%} of the places are theirs, and P@25"
-            f" on warm items is {cold['warm_precision@25']:.4f} instead of"
+            f" {cold['bonus']:+z.1f}; {cold['cold_share@25']:.1%} of the places are theirs, and"
+            f" P@25 on warm items is {cold['warm_precision@25']:.4f} instead of"
             f" {cold['warm_precision_alone@25']:.4f}."
         )
     tables = [_unseen(unseen, k, f"top {k}:")] if unseen else []

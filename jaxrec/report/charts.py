@@ -17,6 +17,8 @@ from jaxrec.report.verdict import SURE
 
 FAR = 0.5
 """What is further away than this share is told and not drawn, that the rest can be read."""
+NEAR = 0.005
+"""So far leads are drawn at the least, or an axis would tell ties apart."""
 APART = 0.055
 """Of an axis' height between two labels."""
 
@@ -72,7 +74,7 @@ def leads(
     for place, row in enumerate(order):
         colour = COLOURS[0] if of[row].p_holm < SURE else COLOURS[1]
         if abs(lead[row]) > FAR:
-            axes.annotate(f"{lead[row]:+.0%}", (1, place), xycoords=("axes fraction", "data"),
+            axes.annotate(f"{lead[row]:+z.0%}", (1, place), xycoords=("axes fraction", "data"),
                           ha="right", va="center", color=INK)  # fmt: skip
             continue
         low, high = (bound / means[row][name] for bound in of[row].ci95)
@@ -80,13 +82,15 @@ def leads(
         axes.plot(lead[row], place, "o", color=colour, markersize=5)
     axes.axvline(0, color=INK, linewidth=0.8)
     _rows(axes, order)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, -NEAR), max(high, NEAR))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel(f"lead of hybrid in NDCG@{k}")
     title = f"Leads of hybrid; blue: p after Holm is below {SURE}"
     sure = sum(found.p_holm < SURE for found in of.values())
     says = (
-        f"hybrid over each of {len(of)} rows in NDCG at {k}: from {lead[order[0]]:+.1%} over"
-        f" {order[0]} to {lead[order[-1]]:+.1%} over {order[-1]}; {sure} are significant"
+        f"hybrid over each of {len(of)} rows in NDCG at {k}: from {lead[order[0]]:+z.1%} over"
+        f" {order[0]} to {lead[order[-1]]:+z.1%} over {order[-1]}; {sure} are significant"
     )
     return Chart(f"{prefix}leads", title, says, figure)
 
@@ -123,7 +127,7 @@ def signals(hybrid: FusionCard, prefix: str) -> Chart:
     _rows(each[0], list(hybrid.signals))
     says = "; ".join(
         f"{name} weighs {hybrid.weights[name]:.2f}, reaches {hybrid.alone[name]:.4f} alone, adds"
-        f" {hybrid.adds[name]:+.4f}"
+        f" {hybrid.adds[name]:+z.4f}"
         for name in hybrid.signals
     )
     return Chart(f"{prefix}signals", "What hybrid is made of", says, figure)

@@ -1,8 +1,9 @@
 """A figure of matplotlib as a part of a page, and as files."""
 
 import re
+import warnings
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,10 @@ INCHES = 4.8
 STYLE: Any = {
     "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
     "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "font.size": 10,
-    "axes.titlesize": 10, "svg.fonttype": "none", "legend.frameon": False, "text.parse_math": False,
+    "axes.titlesize": 10, "legend.frameon": False, "text.parse_math": False,
 }  # fmt: skip
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML holds; matplotlib writes what it is given."""
 styled = matplotlib.rc_context(STYLE)
 """Around whatever draws: text and axes take their style when they are made."""
 
@@ -42,11 +45,9 @@ class Chart:
 
     def inline(self) -> Markup:
         """SVG that inherits colour and typeface from the page that it is put into."""
-        drawn = StringIO()
         # names within a drawing are hashes, salted: two of a page must not share any
         with matplotlib.rc_context(STYLE | {"svg.hashsalt": self.name}):
-            self.figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
-        svg = drawn.getvalue()
+            svg = drawn(self.figure, "svg", transparent=True, metadata={"Date": None}).decode()
         svg = svg[svg.index("<svg") :]
         svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
         svg = re.sub(r'<g id="[^"]*"', "<g", svg)
@@ -54,8 +55,9 @@ class Chart:
         svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
         svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
         svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-        head = Markup('<svg role="img" aria-label="{}"').format(self.says)
-        body = svg.removeprefix("<svg").replace(">", f"><title>{escape(self.title)}</title>", 1)
+        says, title = (NO_XML.sub("\ufffd", text) for text in (self.says, self.title))
+        head = Markup('<svg role="img" aria-label="{}"').format(says)
+        body = svg.removeprefix("<svg").replace(">", f"><title>{escape(title)}</title>", 1)
         return head + Markup(body)
 
     def save(self, folder: Path) -> None:
@@ -65,7 +67,23 @@ class Chart:
                 whole_file(folder / f"{self.name}.{suffix}") as partial,
                 matplotlib.rc_context(STYLE | {"svg.hashsalt": self.name}),
             ):
-                self.figure.savefig(partial, format=suffix, facecolor="white", **more)
+                partial.write_bytes(drawn(self.figure, suffix, facecolor="white", **more))
+
+
+def drawn(figure: Figure, form: str, **more: Any) -> bytes:
+    """What matplotlib writes in a format (`svg`), whatever the names in it.
+
+    Raises:
+        ValueError: it knows no such format.
+    """
+    out = BytesIO()
+    # text stays text, for whoever shows it has more scripts than matplotlib
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.fonttype": "none"}):
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.savefig(out, format=form, **more)
+    if form != "svg":
+        return out.getvalue()
+    return NO_XML.sub("\ufffd", out.getvalue().decode()).encode()
 
 
 def panels(

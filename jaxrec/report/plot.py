@@ -11,6 +11,7 @@ import numpy as np
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import FusionCard, ScoreCard
 from jaxrec.files import whole_file
+from jaxrec.report.drawing import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ def plot_card(card: ScoreCard, k: int, path: Path) -> None:
         _signals(axes[0, 1], card.hybrid)
     try:
         with whole_file(path) as partial:
-            figure.savefig(partial, format=path.suffix[1:].lower() or "png", dpi=150)
+            partial.write_bytes(drawn(figure, path.suffix[1:].lower() or "png", dpi=150))
     except ValueError as error:
         raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
     finally:
@@ -78,7 +79,7 @@ def _signals(axes: Axes, hybrid: FusionCard) -> None:
     axes.barh(place, [hybrid.weights[name] for name in hybrid.signals])
     axes.set_yticks(
         place,
-        [f"{name}\n{hybrid.alone[name]:.4f}, {hybrid.adds[name]:+.4f}" for name in hybrid.signals],
+        [f"{name}\n{hybrid.alone[name]:.4f}, {hybrid.adds[name]:+z.4f}" for name in hybrid.signals],
         parse_math=False,
     )
     axes.invert_yaxis()

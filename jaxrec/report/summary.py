@@ -53,7 +53,7 @@ def lead_cells(summary: Summary, compared: str, row: str) -> tuple[str, ...]:
     shares = ("", "", "")
     if mean > 0:
         interval, splits = (
-            f"{a / mean:+.1%} to {b / mean:+.1%}" for a, b in (lead.ci95, lead.range)
+            f"{a / mean:+z.1%} to {b / mean:+z.1%}" for a, b in (lead.ci95, lead.range)
         )
-        shares = f"{lead.relative:+.1%}", interval, splits
+        shares = f"{lead.relative:+z.1%}", interval, splits
     return *shares, f"{lead.p_holm:.4f}", " / ".join(hits)

@@ -95,7 +95,7 @@ def table(card: ScoreCard, k: int) -> Table:
                 if card.retrieved_ideal
                 else [figure(tail[f"recall@{k}"]), f"{tail[f'hits@{k}']:.0f}"]
             ),
-            f"{gain[precision]:+.1%}" if precision in gain and row.name != card.reference else "",
+            f"{gain[precision]:+z.1%}" if precision in gain and row.name != card.reference else "",
         )
     return shown
 
@@ -145,7 +145,7 @@ def hybrid_line(hybrid: FusionCard) -> str:
     reached = ", ".join(f"{name} {ndcg:.4f}" for name, ndcg in hybrid.validation_ndcg.items())
     each = ", ".join(
         f"{hybrid.weights[name]:.2f} {name} ({hybrid.alone[name]:.4f} alone, adds"
-        f" {hybrid.adds[name]:+.4f})"
+        f" {hybrid.adds[name]:+z.4f})"
         for name in hybrid.signals
     )
     best = max(hybrid.alone, key=hybrid.alone.__getitem__)
@@ -153,7 +153,7 @@ def hybrid_line(hybrid: FusionCard) -> str:
     line = f"hybrid: {winner} (validation NDCG@25 {reached}); the convex combination is {each}"
     if calibration := hybrid.calibration:
         line += (
-            f"; cold items get {calibration['bonus']:+.1f}: P@25 on warm items"
+            f"; cold items get {calibration['bonus']:+z.1f}: P@25 on warm items"
             f" {calibration['warm_precision@25']:.4f} instead of"
             f" {calibration['warm_precision_alone@25']:.4f}, {calibration['cold_share@25']:.1%} of"
             " the places are cold (validation)"
@@ -191,10 +191,10 @@ def table_of_rows(title: str, headings: tuple[str, ...]) -> Table:
 
 def figure(value: float, places: int = 4) -> str:
     """So many decimal places, or nothing where there is no figure."""
-    return "" if isnan(value) else f"{value:.{places}f}"
+    return "" if isnan(value) else f"{value:z.{places}f}"
 
 
 def half_width(interval: tuple[float, float]) -> str:
     """What stands behind ±, or nothing where there is no figure."""
     low, high = interval
-    return "" if isnan(high - low) else f"{(high - low) / 2:.3f}"
+    return "" if isnan(high - low) else f"{(high - low) / 2:z.3f}"

@@ -94,12 +94,12 @@ def what_won(of: Standing) -> tuple[str, bool]:
     second = others[0]
     mean = of.ndcg[second]
     if mean > 0:
-        line += f", {of.ndcg[best] / mean - 1:+.1%} on {second}"
+        line += f", {of.ndcg[best] / mean - 1:+z.1%} on {second}"
     compared = {best: of.against.get(second), second: of.against.get(best)}.get("hybrid")
     if compared is not None:
         p, by, sign = compared.p_holm, " after Holm", 1 if best == "hybrid" else -1
         low, high = sorted(sign * bound for bound in compared.ci95)
-        within = f"95 % interval {low / mean:+.1%} to {high / mean:+.1%}, " if mean > 0 else ""
+        within = f"95 % interval {low / mean:+z.1%} to {high / mean:+z.1%}, " if mean > 0 else ""
     elif second == "pmf" and best in of.over_pmf:
         p, by, within = of.over_pmf[best], "", ""
     else:
@@ -127,7 +127,7 @@ def what_text_did(of: Standing) -> str:
         base = row.partition("+")[0]
         if base == row or "-draw" in row or not of.ndcg.get(base, 0) > 0:
             continue
-        line = f"{row} {of.ndcg[row] / of.ndcg[base] - 1:+.1%} on {base}"
+        line = f"{row} {of.ndcg[row] / of.ndcg[base] - 1:+z.1%} on {base}"
         if base == "pmf" and row in of.over_pmf:
             line += f" (p {_p(of.over_pmf[row])})"
         if row in of.tail and base in of.tail:

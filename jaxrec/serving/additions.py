@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from jaxrec.data.assemble import catalogue_of
-from jaxrec.data.batches import WHOLE, Mending, names_of
+from jaxrec.data.batches import WHOLE, Mending, Where, names_of
 from jaxrec.data.columns import NAMES, ItemColumns, plain
 from jaxrec.data.dataset import Catalogue
 from jaxrec.data.features import template_texts
@@ -91,7 +91,8 @@ def new_items(model: FittedModel, path: Path) -> tuple[Catalogue, list[str]]:
     try:
         catalogue = catalogue_of(frame, columns, opened.written, mending, opened.place)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        named = str(error).startswith(f"{path}, ")  # which row it is
+        raise InputError(str(error) if named else f"{path}: {error}") from None
     if not len(catalogue.ids):
         raise InputError(f"{path} has no rows; give a table of new items")
     new = np.flatnonzero(model.catalogue.ids.find(catalogue.ids.names) == NONE)
@@ -187,7 +188,7 @@ def _named(
     Raises:
         InputError: it cannot be told which column is the item.
     """
-    frame, headed = _as_text(path, (user_ids, item_ids))
+    frame, headed, _ = _as_text(path, (user_ids, item_ids))
     names = frame.columns
     item = next((name for name in names if headed and _is_called(name, "item")), None)
     user = next((name for name in names if headed and _is_called(name, "user")), None)
@@ -219,8 +220,9 @@ def _known(ids: Ids, column: pl.Series) -> bool:
     return bool((ids.find(column.to_list()) != NONE).any())
 
 
-def _as_text(path: Path, known: tuple[Ids, ...]) -> tuple[pl.DataFrame, bool]:
-    """The columns of a small table, as names are written; and have they names of their own?
+def _as_text(path: Path, known: tuple[Ids, ...]) -> tuple[pl.DataFrame, bool, Where]:
+    """The columns of a small table, as names are written; have they names of their own; the rows'
+    places.
 
     A first line that holds a name that is known is none of columns.
     """
@@ -235,7 +237,7 @@ def _as_text(path: Path, known: tuple[Ids, ...]) -> tuple[pl.DataFrame, bool]:
     frame = read_all(opened, list(opened.layouts[0].columns))
     flat = [column for column in frame if not column.dtype.is_nested()]
     text = [names_of(column, opened.written).cast(pl.String).fill_null("") for column in flat]
-    return pl.DataFrame(text), headed
+    return pl.DataFrame(text), headed, opened.place
 
 
 def read_segments(path: Path, user_ids: Ids) -> Segments:
@@ -244,7 +246,7 @@ def read_segments(path: Path, user_ids: Ids) -> Segments:
     Raises:
         InputError: it cannot be read, has not two columns, or names nobody who is known.
     """
-    frame, headed = _as_text(path, (user_ids,))
+    frame, headed, place = _as_text(path, (user_ids,))
     names = frame.columns
     if len(names) != 2:
         raise InputError(f"{path}: {len(names)} columns; give a user and a segment, and no more")
@@ -254,8 +256,16 @@ def read_segments(path: Path, user_ids: Ids) -> Segments:
         raise InputError(f"{path}: none of its users is known; are ids spelled alike?")
     user = next(iter(called), held[0])
     (segment,) = (name for name in names if name != user)
-    rows = frame.filter((pl.col(user) != "") & (pl.col(segment) != "")).select(user, segment)
-    return Segments(segment if headed else "their segment", dict(rows.iter_rows()))
+    rows = frame.with_row_index("row").filter((pl.col(user) != "") & (pl.col(segment) != ""))
+    twice = rows.filter(pl.col(user).is_duplicated())
+    if len(twice):
+        first, second = twice.filter(pl.col(user) == twice[user][0])["row"][:2]
+        raise InputError(
+            f"{place(second)}: user {twice[user][0]!r} stands in {place(first)} already; give each"
+            " user once"
+        )
+    members = dict(rows.select(user, segment).iter_rows())
+    return Segments(segment if headed else "their segment", members)
 
 
 def _open(path: Path) -> Opened:

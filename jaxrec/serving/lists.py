@@ -37,7 +37,7 @@ def in_lines(
     width, titles = max(map(len, names), default=0), catalogue.titles
     lines = []
     for rank, (item, score, name) in enumerate(zip(shown, scores, names, strict=False), start=1):
-        lines.append(f"{rank:>4}  {score:8.4f}  {name:>{width}}  {titles[item]}".rstrip())
+        lines.append(f"{rank:>4}  {score:z8.4f}  {name:>{width}}  {titles[item]}".rstrip())
         lines += [f"{'':>{18 + width}}{reason}" for reason in why[rank - 1 : rank]]
     return lines or ["nothing is left that could be listed"]
 

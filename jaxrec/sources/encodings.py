@@ -30,7 +30,10 @@ LOOKED_AT = 2**26
 """Bytes of which the encoding is told; what comes later and is otherwise is found in reading."""
 LATIN = "windows-1252"
 """What calls itself latin-1 mostly is; it has room for every byte of latin-1 that prints."""
-PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00", b"PK\x03\x04")
+GZIP, BZIP2, XZ, ZIP = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"PK\x03\x04"
+ZSTANDARD = (b"\x28\xb5\x2f\xfd", *(bytes([sign]) + b"\x2a\x4d\x18" for sign in range(0x50, 0x60)))
+"""Of a frame, and of one that is to be skipped, which says how others were made."""
+PACKED = (GZIP, *ZSTANDARD, BZIP2, XZ, ZIP)
 DAMAGED = (
     EOFError, gzip.BadGzipFile, zipfile.BadZipFile, lzma.LZMAError, zstandard.ZstdError, zlib.error,
 )  # fmt: skip
@@ -176,14 +179,14 @@ def _damaged(path: Path, error: Exception) -> InputError:
 @contextmanager
 def _unpacked(file: io.BufferedReader, path: Path) -> Iterator[BinaryIO]:
     start = file.peek(6)[:6]
-    openers = (gzip.open, _Frames, bz2.open, lzma.open)
-    opener: Any = next(
-        (own for mark, own in zip(PACKED, openers, strict=False) if start.startswith(mark)), None
-    )
+    openers: dict[Any, Any] = {
+        GZIP: gzip.open, ZSTANDARD: _Frames, BZIP2: bz2.open, XZ: lzma.open
+    }  # fmt: skip
+    opener = next((own for mark, own in openers.items() if start.startswith(mark)), None)
     if opener is not None:
         with opener(file) as plain:
             yield cast(BinaryIO, plain)
-    elif start.startswith(b"PK\x03\x04"):
+    elif start.startswith(ZIP):
         inside = members(path)
         if inside == [path]:
             raise zipfile.BadZipFile("its list of files is missing")

@@ -103,10 +103,7 @@ def in_words(found: dict[str, Any]) -> list[str]:
     for protocol, held in found.get("protocols", {}).items():
         lines.append(f"{protocol}: {held}" if isinstance(held, str) else _held(protocol, held))
     if "run" in found:
-        lines.append(
-            f"`jaxrec run` takes about {found['run']['gigabytes']:g} GB and"
-            f" {found['run']['minutes']:.0f} min on two cores"
-        )
+        lines.append(_run(found["run"], found["protocols"]["strict"]))
     return lines
 
 
@@ -149,6 +146,21 @@ def meaning_of(feedback: Feedback) -> dict[str, Any]:
             "typical": feedback.typical,
         }
     return known
+
+
+def _run(takes: dict[str, float], held: dict[str, Any] | str) -> str:
+    """What `jaxrec run` takes, if it can be done under its protocol."""
+    if isinstance(held, str):
+        return f"`jaxrec run` cannot measure anybody: {held}"
+    if not held["users_evaluated"]:
+        return (
+            "`jaxrec run` has nobody to measure by: strict holds out a fifth of the interactions of"
+            " users with 5 or more, and nobody likes what that is"
+        )
+    return (
+        f"`jaxrec run` takes about {takes['gigabytes']:g} GB and {max(takes['minutes'], 1):.0f} min"
+        " on two cores"
+    )
 
 
 def _held(protocol: str, held: dict[str, Any]) -> str:

@@ -75,7 +75,7 @@ class Ready:
         self.sha256 = sha256
         """Of the folder."""
         self.written = written
-        """When, as ISO 8601."""
+        """See `dated`."""
         self.titles = Titles(model.catalogue.titles, model.item_counts)
         self.views = {name: view.prepared() for name, view in views(self._model).items()}
         self.items = len(model.item_counts)
@@ -98,9 +98,8 @@ class Ready:
             InputError: see `read_model`.
         """
         model = read_model(path)
-        written = datetime.fromtimestamp((path / CARD).stat().st_mtime, UTC)
         sha256 = read_json(path / CARD, "make it again")["sha256"]
-        return cls(model, sha256, written.isoformat(timespec="seconds"))
+        return cls(model, sha256, dated((path / CARD).stat().st_mtime))
 
     def user(self, position: int) -> One:
         """A user whom the model knows."""
@@ -203,6 +202,14 @@ class Ready:
         users = range(len(self.model.user_ids))
         for start in range(0, len(users) if len(users) <= BEFOREHAND else 0, self.sizes[-1]):
             yield partial(self._remember, users[start : start + self.sizes[-1]])
+
+
+def dated(seconds: float) -> str:
+    """A file's time as ISO 8601; empty where it is of no year that there is."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def _by_user(known: Interactions, users: int) -> tuple[Interactions, NDArray[np.int64]]:

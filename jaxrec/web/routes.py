@@ -1,12 +1,14 @@
 """What is answered to programs."""
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import FastAPI, Query, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
@@ -233,10 +235,31 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
 def application(service: Service) -> FastAPI:
     """Routes and problems; pages are added to it, and a `Guard` around it says who may ask."""
-    app = FastAPI(title="jaxrec", docs_url=None, redoc_url=None)
+    once = [Depends(asked_once)]
+    app = FastAPI(title="jaxrec", docs_url=None, redoc_url=None, dependencies=once)
     handle_problems(app)
     add_routes(app, service)
     return app
+
+
+async def asked_once(request: Request) -> None:
+    """Raise a Problem where a parameter is repeated, for all but one would be without effect."""
+    query = request.query_params.multi_items()
+    _refuse_repeated(query, but=("exclude",))
+    if request.method == "POST":
+        if query:
+            raise Problem(400, "a query is without effect here", "send all in the body")
+        with suppress(ValueError, RecursionError):  # whoever reads the body tells what is wrong
+            json.loads(await request.body(), object_pairs_hook=_refuse_repeated)
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]], but: Sequence[str] = ()) -> dict[str, Any]:
+    names = set(but)
+    for name, _ in pairs:
+        if name in names and name not in but:
+            raise Problem(400, f"{name[:80]!r} is there more than once", "give it once")
+        names.add(name)
+    return dict(pairs)
 
 
 def found_item(ready: Ready, asked: Asked) -> int:

@@ -224,6 +224,33 @@ def test_an_interruption_leaves_a_fresh_card_alone(
     assert run.results_path.read_bytes() == before
 
 
+def test_a_card_with_more_figures_is_kept_where_another_takes_its_place(run: RunFolder) -> None:
+    told: list[str] = []
+    run = replace(run, say=told.append)
+    both = ("popularity", "rp3beta")
+    score_card(run, (5, 10), only=both)
+    whole = run.results_path.read_bytes(), run.per_user_path.read_bytes()
+    score_card(run, (5, 10), only=both)
+    score_card(run, (5, 10), only=(*both, "itemknn"))
+    assert told == []
+    score_card(run, (5, 10), only=("popularity",))  # fewer rows
+    score_card(run, (5,), only=("popularity",))  # fewer cut-offs
+    of_rows, of_cutoffs = told
+    assert re.search(r"more or other figures of itemknn, rp3beta; .* kept in", of_rows)
+    assert re.search(r"more or other figures of popularity; .* kept in", of_cutoffs)
+    kept = [Path(line.rpartition(" ")[2]) for line in told]
+    assert [set(read_card(folder / "results.json").measured) for folder in kept] == [
+        {*both, "itemknn"},
+        {"popularity"},
+    ]
+    score_card(run, (5, 10), only=both)
+    assert (run.results_path.read_bytes(), run.per_user_path.read_bytes()) == whole
+    score_card(run, (5, 10), only=("rp3beta",))
+    again = Path(told[-1].rpartition(" ")[2])
+    files = (again / "results.json", again / "per_user.parquet")
+    assert tuple(file.read_bytes() for file in files) == whole
+
+
 def test_an_interruption_before_any_row_is_measured_is_one_as_any(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from tests.fuzz import artefacts, descriptions, names, options, requests, tables
+from tests.fuzz import artefacts, cards, descriptions, names, options, requests, tables
 from tests.fuzz.drawing import Attempt
 from tests.web.conftest import served
 from tests.web.tasted import made
@@ -24,6 +24,7 @@ TARGETS: dict[str, Target] = {
     "described": tables.described,
     "descriptions": descriptions.damaged_ones,
     "written": descriptions.written_ones,
+    "cards": cards.of_any,
     "ids": names.ids,
     "texts": names.texts,
     "places": names.places,

@@ -229,6 +229,21 @@ def test_where_nobody_can_teach_hybrid_is_absent(
     assert [row.why for row in card.rows if isinstance(row, AbsentRow)] == [NOBODY_LEARNS]
 
 
+def test_a_stale_fusion_is_not_measured_and_said(few: Path) -> None:
+    of = {"memory": None, "json_path": None}
+    measuring.run(session(few, "run"), Place(), (5,), (), **of)
+    alone, vectors = own(few, run="run"), few / "run" / "vectors"
+    card = read_json(vectors / "pmf.json")
+    del card["seal"]
+    write_sealed(vectors / "pmf.json", card | {"lambda_": 0.5})
+    measuring.evaluation(session(few, "run"), Place(), (5,), (), **of)
+    rows = {row.name: row for row in read_card(alone.run.results_path).rows}
+    stale = rows.pop("hybrid")
+    assert isinstance(stale, AbsentRow)
+    assert stale.why == "learned of other vectors; `jaxrec run` learns it anew"
+    assert not any(isinstance(row, AbsentRow) for row in rows.values())
+
+
 def test_what_serves_learned_from_everything(shared: Path) -> None:
     measured, served = (read_json(shared / name / "pmf.json") for name in ("run/vectors", "model"))
     assert "protocol" in measured

@@ -11,11 +11,21 @@ from xml.etree import ElementTree
 
 import pytest
 
-from jaxrec.evaluation.card import ScoreCard
-from jaxrec.report.chapters import Case, Evidence, Listed, Training, of_run, side_by_side
+from jaxrec.evaluation.card import Comparison, Mean, ScoreCard, Summary
+from jaxrec.report.chapters import (
+    Case,
+    Evidence,
+    Listed,
+    Training,
+    of_run,
+    of_study,
+    side_by_side,
+)
 from jaxrec.report.page import Section, charts_of, write_page
-from tests.cards import row_card, score_card_of
-from tests.report.test_tables import HYBRID
+from jaxrec.report.summary import tables
+from jaxrec.report.tables import first_parts, further_parts
+from tests.cards import PROTOCOL, row_card, score_card_of
+from tests.report.test_tables import HYBRID, printed
 
 HOSTILE = "</title></svg><script>alert('`$x$`')</script><!-- \"'"
 
@@ -156,3 +166,30 @@ def test_run_folders_of_different_splits_are_told_apart() -> None:
     assert chapter.said[0].startswith("Splits differ")
     (chapter,) = side_by_side([one, replace(one, path="copy")]).chapters
     assert not chapter.said
+
+
+def test_a_tie_is_no_zero_below_zero(tmp_path: Path) -> None:
+    less = -1e-9
+    tie = Comparison(less, less, (less, less), 1.0, 1.0, (less, less))
+    rows = [
+        row_card(name, 0.2 * (1 + lead), gains={"pmf": {"precision@5": less, "ndcg@5": less}},
+                 beyond_accuracy={"diversity@5": less, "miscalibration@5": less})
+        for name, lead in (("pmf", 0.0), ("text", less), ("pmf+text", less), ("hybrid", less))
+    ]  # fmt: skip
+    against = {f"{name}@5": {"pmf": tie, "text": tie} for name in ("precision", "ndcg")}
+    hybrid = replace(HYBRID, adds=dict.fromkeys(HYBRID.signals, less), against=against)
+    card = score_card_of(*rows, hybrid=hybrid)
+    mean = {f"{name}@5": Mean(0.2, (0.2, 0.2), (0.2,)) for name in ("precision", "recall", "ndcg")}
+    study = Summary(
+        "strict", "tiny", True, ("a", "b"), 10, "users",
+        rows=dict.fromkeys(("pmf", "text", "hybrid"), mean | {"tail_recall@5": mean["ndcg@5"]}),
+        hits={row: {"hits@5": 1, "tail_hits@5": 0} for row in ("pmf", "text", "hybrid")},
+        against=against,
+    )  # fmt: skip
+    page = written(tmp_path, of_run(evidence(card)), of_study(study, "study", DATA, PROTOCOL, []))
+    texts = [
+        *printed(*first_parts(card, "run", DATA), *further_parts(card), *tables(study, 5)),
+        *re.findall(r">([^<]*)<", page),
+    ]
+    assert any("0.0%" in text for text in texts)
+    assert [text for text in texts if re.search(r"[-−]0\.?0*(?![.\d])", text)] == []  # noqa: RUF001

@@ -1,5 +1,6 @@
 """What comes to a model from outside: tables of interactions, items, wishes, segments."""
 
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -121,6 +122,15 @@ def test_segments_are_users_and_one_more_column(tmp_path: Path) -> None:
     assert read_segments(path, ids) == Segments("country", {"1": "DE", "2": "FR"})
     path.write_text("country,user_id,age\nDE,1,30\nFR,2,20\n")
     with pytest.raises(InputError, match="3 columns; give a user and a segment"):
+        read_segments(path, ids)
+
+
+@pytest.mark.parametrize("again", ["DE", "FR"])
+def test_a_user_in_two_rows_of_segments_is_refused(tmp_path: Path, again: str) -> None:
+    path, ids = tmp_path / "users.csv", Ids([1, 2], "user")
+    path.write_text(f"country,user_id\nDE,1\n\n,1\nFR,2\n{again},1\n")
+    told = f"{path}, line 6: user '1' stands in {path}, line 2 already; give each user once"
+    with pytest.raises(InputError, match=re.escape(told)):
         read_segments(path, ids)
 
 

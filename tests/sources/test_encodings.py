@@ -74,6 +74,23 @@ def test_what_is_cut_short_is_refused(tmp_path: Path, kind: str) -> None:
             file.read()
 
 
+@pytest.mark.parametrize("sign", [0x50, 0x5F])
+def test_frames_of_zstandard_that_are_to_be_skipped_are(tmp_path: Path, sign: int) -> None:
+    path, frame = tmp_path / "a", zstandard.compress(b"user,item\n" * 1000)
+    for size in (0, 3, 2 * encodings.PIECE):
+        skipped = bytes([sign]) + b"\x2a\x4d\x18" + size.to_bytes(4, "little") + bytes(size)
+        path.write_bytes(skipped + skipped + frame + skipped + frame + skipped)
+        assert is_packed(path)
+        with open_bytes(path) as file:
+            assert file.read() == b"user,item\n" * 2000
+        path.write_bytes(skipped + frame[:-1])
+        with pytest.raises(InputError, match="cut short"), open_bytes(path) as file:
+            file.read()
+    path.write_bytes(skipped[:-1])
+    with pytest.raises(InputError, match="cut short"), open_bytes(path) as file:
+        file.read()
+
+
 def test_all_frames_of_zstandard_come_out(tmp_path: Path) -> None:
     """As those of gzip do; a piece may hold several, and one may fill several pieces."""
     parts = [bytes([n]) * 300_000 + random.Random(n).randbytes(10_000 * n) for n in range(4)]

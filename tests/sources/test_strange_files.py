@@ -18,7 +18,10 @@ from jaxrec.files import read_json
 from jaxrec.serving.folder import check_place
 from jaxrec.sources import encodings, tables
 from jaxrec.sources.description import read_description
+from jaxrec.sources.guess import describe
 from jaxrec.sources.library import load_dataset
+from jaxrec.sources.reading import read_dataset
+from jaxrec.sources.sharded.writing import write_shard
 from jaxrec.sources.written.rows import json_fields
 from tests.fuzz.tables import as_csv, as_lines, as_parquet
 
@@ -42,6 +45,25 @@ def refused(path: Path) -> str:
 
 def users(data: Dataset) -> list[str]:
     return data.user_ids.names.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("a\0b", "holds a NUL character"), ("a" * 1001, "has 1,001 characters")]
+)
+def test_what_can_be_no_name_is_refused_with_its_line(tmp_path: Path, name: str, why: str) -> None:
+    path = tmp_path / "ratings.csv"
+    for user, item, role in ((name, "i1", "user"), ("right", name, "item")):
+        path.write_bytes(TABLE + as_csv([(user, item, 3.0, 5)], ",").split(b"\n", 1)[1])
+        line = len(RIGHT) + 2
+        assert re.match(rf"{re.escape(str(path))}, line {line}: {role} 'a.*{why}", refused(path))
+        described = describe(path)
+        with pytest.raises(InputError, match=f"line {line}: {role} 'a"):
+            write_shard(described, tmp_path / "parts", 2)
+        assert not (tmp_path / "parts").exists()
+    path.write_bytes(TABLE)
+    (tmp_path / "items.csv").write_text(f"item,title\ni1,One\n{name},Two\n")
+    with pytest.raises(InputError, match=rf"items\.csv, line 3: item 'a.*{why}"):
+        read_dataset(describe(path, items=tmp_path / "items.csv"), "ratings")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -235,7 +257,8 @@ def test_a_file_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_names_that_numpy_would_shorten_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     path.write_bytes(TABLE + b"right\0,i1,3,100\n")
-    assert refused(path) == r"user 'right\x00' holds a NUL character; write it without"
+    told = f"{path}, line 14: user 'right\\x00' holds a NUL character; write it without"
+    assert refused(path) == told
     assert Ids(["a", "b"]).find(["a\0", "a", "\0"]).tolist() == [NONE, 0, NONE]
 
 

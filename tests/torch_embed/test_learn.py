@@ -1,6 +1,8 @@
 """From a lesson to a saved encoder: a small Qwen3 in NF4 with LoRA, a BERT in full."""
 
 import json
+import pkgutil
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,6 +237,28 @@ def test_folds_are_saved_and_proved_one_by_one(data: Path, tmp_path: Path) -> No
         found = encode(encoder, table["text"].to_list())
         np.testing.assert_allclose(found[own], E[own], atol=1e-4)
         assert np.abs(found[~own] - E[~own]).max() > 1e-2
+
+
+@pytest.mark.parametrize("when", ["finetune.encode", "finetune.put_weights", "learn.prove"])
+def test_a_folder_that_vanishes_while_an_encoder_learns_is_not_made_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    run, base = tmp_path / "run", str(tiny_bert(tmp_path / "bert"))
+    lesson = shutil.copytree(data, run / "training" / "honest" / "a")
+    module = "torch_embed.learn" if when == "learn.prove" else "torch_embed.training.finetune"
+    place = f"{module}.{when.partition('.')[2]}"
+    usual = pkgutil.resolve_name(place)
+
+    def gone(*given: Any) -> Any:
+        shutil.rmtree(run, ignore_errors=True)
+        return usual(*given)
+
+    monkeypatch.setattr(place, gone)
+    recipe = Recipe(replace(SETTINGS, epochs=1), folds=2)
+    places = run / "embeddings" / "a.safetensors", run / "encoders" / "honest" / "a"
+    with pytest.raises(InputError, match=r"run was removed while this command wrote into it; give"):
+        learn(load_encoder(base, "cpu"), lesson, recipe, *places)
+    assert not run.exists()
 
 
 def test_training_that_changes_nothing_fails_and_writes_nothing(data: Path, tmp_path: Path) -> None:

@@ -62,6 +62,32 @@ def test_a_body_that_is_not_understood_is_told_where(client: TestClient, body: b
     assert response.json()["errors"][0]["where"].startswith("body")
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/users/7/recommendations?k=1&k=2", "k"),
+        ("/users/7/recommendations?k=1&explain=true&explain=false", "explain"),
+        ("/items/7/similar?k=1&%6B=1", "k"),
+        ("/items?q=a&limit=2&q=b", "q"),
+        ("/items?limit=2&limit=2", "limit"),
+    ],
+)
+def test_a_parameter_that_is_repeated_is_refused(client: TestClient, path: str, name: str) -> None:
+    answer = client.get(path)
+    told = f"'{name}' is there more than once"
+    assert (answer.status_code, answer.json()["detail"]) == (400, told)
+
+
+@pytest.mark.parametrize("path", ["/recommendations", "/explore", "/explore/why"])
+def test_a_body_says_all_once(client: TestClient, path: str) -> None:
+    body = b'{"liked": [], "k": 2, "k": 3, "weights": {"a": 1, "a": 2}}'
+    answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, "more than once" in answer.json()["detail"]) == (400, True)
+    answer = client.post(f"{path}?k=2", json={"liked": []})
+    assert (answer.status_code, answer.json()["remedy"]) == (400, "send all in the body")
+    assert client.post(path, content=b"{", headers={"Content-Type": "a/b"}).status_code == 422
+
+
 def test_a_body_is_bounded_whether_it_says_its_length_or_not(client: TestClient) -> None:
     large = b" " * (MOST_BYTES + 1)
     assert client.post("/recommendations", content=large).status_code == 413

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 import cli
 from jaxrec.web.guard import Rules
+from jaxrec.web.ready import dated
 from jaxrec.web.routes import Service
 from jaxrec.web.server import _bound, _until_told, guarded
 from tests.faults.deaths import tree
@@ -141,3 +142,12 @@ def test_what_is_not_installed_is_named(folder: Path, monkeypatch: pytest.Monkey
     result = CliRunner().invoke(cli.main, ["serve", "--model", str(folder)])
     assert result.exit_code == 2
     assert "pip install 'jaxrec[serve]'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "1970-01-01T00:00:00+00:00"), (-1, "1969-12-31T23:59:59+00:00"), (3e11, ""), (-1e12, ""),
+     (1e30, "")],
+)  # fmt: skip
+def test_a_model_may_be_of_any_date(seconds: float, told: str) -> None:
+    assert dated(seconds) == told

@@ -313,9 +313,11 @@ def embed_file(
             encoded again.
 
     Raises:
-        InputError: the texts cannot be read, or the encoder fails `check`.
+        InputError: the texts cannot be read, or the encoder fails `check`, or the folder of `out`
+            vanishes.
     """
     read = read_texts(texts_path)
+    out.parent.mkdir(parents=True, exist_ok=True)
     check(encoder, read.texts)
     there: dict[bytes, NDArray[np.float32]] = {}
     for path in reuse:

@@ -21,7 +21,7 @@ from torch_embed.encoding.encoder import Encoder
 from torch_embed.encoding.layout import OTHER_NAMES, POOLING_FLAGS, TRAINED
 from torch_embed.encoding.nf4 import is_nf4
 from torch_embed.encoding.pooling import save_layers
-from torch_embed.files import file_sha256, sealed
+from torch_embed.files import file_sha256, into, sealed
 
 MODEL_CARD = "README.md"
 """As the hub calls it; PEFT writes one as well."""
@@ -38,7 +38,8 @@ SAVED_NAMES = {ours: theirs for theirs, ours in OTHER_NAMES.items()}
 
 def save_encoder(encoder: Encoder, folder: Path, card: dict[str, Any], name: str) -> None:
     """Write the encoder as it is now; `card` says how it came about, `name` where it will lie."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with into(folder.parent):
+        folder.mkdir(exist_ok=True)
     for adapter in getattr(encoder.model, "peft_config", {}).values():
         adapter.base_model_name_or_path = encoder.model_id  # not a path of this machine's packages
     encoder.model.save_pretrained(folder)

@@ -175,9 +175,7 @@ class _Run:
         E = np.empty((len(of_all), self.encoder.dim), np.float32)
         each = []
         for fold in range(self.folds):
-            reached = self.state.of_fold(fold)
-            assert reached is not None
-            put_weights(self.encoder.model, reached["weights"])
+            put_weights(self.encoder.model, self.state.weights(fold))
             own = np.flatnonzero((fold_of == fold) | of_all | apart)
             found = encode(self.encoder, [self.lesson.texts[item] for item in own])
             if apart:

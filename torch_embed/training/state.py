@@ -19,6 +19,7 @@ from torch import Tensor
 
 from torch_embed import processes
 from torch_embed.errors import InputError
+from torch_embed.files import into
 
 
 class TrainingState:
@@ -32,7 +33,8 @@ class TrainingState:
             path.exists() and path.read_text(encoding="utf-8") == text
         ):
             clear(folder)
-            folder.mkdir(parents=True, exist_ok=True)
+            with into(folder.parent):
+                folder.mkdir(exist_ok=True)
             _whole(path, lambda place: place.write_text(text, encoding="utf-8"))
         processes.wait()
 
@@ -61,6 +63,11 @@ class TrainingState:
         path = self._path(fold)
         return _load(path) if path.exists() else None
 
+    def weights(self, fold: int) -> dict[str, Tensor]:
+        """Of a fold's model, as they were saved last."""
+        with into(self.folder):
+            return _load(self._path(fold))["weights"]
+
     def save(self, fold: int, reached: dict[str, Any]) -> None:
         if processes.is_first():
             _whole(self._path(fold), partial(torch.save, reached))
@@ -79,7 +86,8 @@ class TrainingState:
     def keep(self, folds: int) -> None:
         """Put the folds' weights, and the embeddings they give, aside as the best."""
         if processes.is_first():
-            self._kept.mkdir(exist_ok=True)
+            with into(self.folder):
+                self._kept.mkdir(exist_ok=True)
             for fold in range(folds):
                 weights = {"weights": _load(self._path(fold))["weights"]}
                 _whole(self._kept / self._path(fold).name, partial(torch.save, weights))
@@ -146,5 +154,6 @@ def _write_embeddings(path: Path, E: NDArray[np.float32]) -> None:
 def _whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Write beside the place, then rename: whole or absent."""
     beside = path.with_name(f".{path.name}.partial")
-    write(beside)
-    beside.replace(path)
+    with into(path.parent):
+        write(beside)
+        beside.replace(path)

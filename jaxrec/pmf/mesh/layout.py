@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from jaxrec.devices import Mesh
+from jaxrec.devices import Mesh, on_the_host
 from jaxrec.pmf.objective import Observed, PmfSettings, ridges
 from jaxrec.pmf.tiles import Order, Tiles, by_length, lay_out, order_vectors
 
@@ -141,7 +141,10 @@ def lay_out_on(
         values.astype(dtype, copy=False) for values in (observed.targets, observed.weights)
     )
 
-    def laid_out(vectors: NDArray[np.int32], others: NDArray[np.int32], rows: int) -> Any:
+    on_cpu = mesh.devices.devices.flat[0].platform == "cpu"
+
+    def laid_out(side: tuple[NDArray[np.int32], NDArray[np.int32], int]) -> Any:
+        vectors, others, rows = side
         places = vectors * shards + shard
         parts = lay_out(
             places,
@@ -150,7 +153,7 @@ def lay_out_on(
             weights,
             np.bincount(places, minlength=rows * shards),
             workers=shards,
-            single=mesh.devices.devices.flat[0].platform == "cpu",
+            single=on_cpu,
             largest=mesh.largest,
         )
         return jax.tree.map(lambda *of: _stacked(of, users.devices), *parts)
@@ -165,12 +168,10 @@ def lay_out_on(
         return of.spread(ridge)[here], mean, of.spread(live)[here]
 
     everybody = sum(users.counts)
-    U_rows = mesh.cut(
-        Rows(laid_out(row, column, users.rows), *fitted(users, means[0], shape[1], "users"))
-    )
-    V_rows = mesh.cut(
-        Rows(laid_out(column, row, items.columns), *fitted(items, means[1], everybody, "items"))
-    )
+    idle = not on_cpu and len(mesh.processes) == 1  # several do all in one order
+    laid = on_the_host(laid_out, ((row, column, users.rows), (column, row, items.columns)), idle)
+    U_rows = mesh.cut(Rows(next(laid), *fitted(users, means[0], shape[1], "users")))
+    V_rows = mesh.cut(Rows(next(laid), *fitted(items, means[1], everybody, "items")))
     return Layout(users, items, U_rows, V_rows, int(counts.sum()), columns)
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_only_ours_is_called_by_a_short_name(tmp_path: Path) -> None:
 def test_a_folder_without_a_model_is_one_line(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "config.json").write_text(content)
-    with pytest.raises(InputError, match="cannot be loaded") as raised:
+    with pytest.raises(InputError, match=r"cannot be loaded|no model in the folder") as raised:
         load_encoder(str(tmp_path))
     assert "\n" not in str(raised.value)
 
@@ -173,6 +174,20 @@ def test_embeddings_cross_the_border(synthetic: Dataset, bert: Encoder, tmp_path
     assert read.card["dim"] == card["dim"] == 32
     assert {path.name for path in out.parent.iterdir()} == {"bert.safetensors", "bert.json"}
     assert json.loads(out.with_suffix(".json").read_text())["weights_sha256"]
+
+
+def test_a_folder_that_vanishes_while_texts_are_encoded_is_not_made_again(
+    synthetic: Dataset, bert: Encoder, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    write_texts(run / "texts.parquet", synthetic, item_texts(synthetic))
+
+    def gone(texts: float) -> None:
+        shutil.rmtree(run, ignore_errors=True)
+
+    with pytest.raises(InputError, match=r"run was removed while this command wrote into it; give"):
+        embed_file(bert, run / "texts.parquet", run / "embeddings" / "honest" / "a.st", gone)
+    assert not run.exists()
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"sha256": "another"}'])
