@@ -20,12 +20,13 @@ def test_cores_give_what_is_made_of_each_block_in_order() -> None:
         assert Cores(parallel).each(lambda block: block + 1, range(9)) == [*range(1, 10)]
 
 
-def test_two_cores_work_at_once_and_their_libraries_on_one_each() -> None:
+def test_two_cores_work_at_once_and_numpy_on_one_in_each() -> None:
     both = threading.Barrier(2)
 
     def work(_: int) -> list[int]:
         both.wait(timeout=60)
-        return [of["num_threads"] for of in threadpool_info() if of["user_api"] == "blas"]
+        found = [of for of in threadpool_info() if of["user_api"] == "blas"]
+        return [of["num_threads"] for of in found if "numpy" in of["filepath"]]
 
     assert {threads for of in Cores(2).each(work, [0, 1]) for threads in of} == {1}
 
@@ -68,6 +69,23 @@ def test_a_mesh_of_one_device_holds_all() -> None:
     assert np.array_equal(ONE.parts(cut), whole)
     assert np.array_equal(ONE.whole(cut), whole[0])
     assert np.array_equal(ONE.spread(whole[0], 1), whole[0])
+
+
+@pytest.mark.parametrize(("rows", "filled"), [(5, [0, 1, 2, 3, 4, 4, 4, 4]), (4, [0, 1, 2, 3])])
+def test_the_last_entry_is_repeated_until_each_device_has_as_many(
+    rows: int, filled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four devices, along either axis."""
+    monkeypatch.setattr(devices, "NamedSharding", lambda mesh, spec: spec)
+    monkeypatch.setattr(jax, "device_put", lambda array, sharding: (array, tuple(sharding)))
+    four: Any = SimpleNamespace(size=4)
+    array = np.stack([np.arange(rows), 10 + np.arange(rows)])
+    found, cut = Mesh(four).spread(array, 1)
+    assert found.tolist() == [filled, [10 + entry for entry in filled]]
+    assert cut == (None, "devices")
+    found, cut = Mesh(four).spread(array.T, 0)
+    assert found[:, 0].tolist() == filled
+    assert cut == ("devices",)
 
 
 def test_one_process_has_the_sum_the_largest_and_each() -> None:

@@ -25,6 +25,11 @@ def test_one_user_is_a_block_and_nobody_is_none() -> None:
     assert blocks.user_blocks(np.zeros(0, np.int32), 10, 2**30) == []
 
 
+def test_users_who_fit_in_one_block_are_in_one() -> None:
+    users = np.arange(5, dtype=np.int32)
+    assert [block.tolist() for block in blocks.user_blocks(users, 10, 2**30)] == [[0, 1, 2, 3, 4]]
+
+
 def test_a_block_s_scores_are_three_million_however_much_memory_there_is() -> None:
     """Eight bytes each are 24 MB: from 32 MB on the C library maps memory anew at every call."""
     parts = blocks.user_blocks(np.arange(4 * 3072, dtype=np.int32), 1024, 2**40)
