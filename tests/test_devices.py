@@ -28,7 +28,7 @@ def test_two_cores_work_at_once_and_numpy_on_one_in_each() -> None:
         found = [of for of in threadpool_info() if of["user_api"] == "blas"]
         return [of["num_threads"] for of in found if "numpy" in of["filepath"]]
 
-    assert {threads for of in Cores(2).each(work, [0, 1]) for threads in of} == {1}
+    assert {threads for of in Cores(2).each(work, [0, 1]) for threads in of} <= {1}
 
 
 @pytest.mark.parametrize(("parallel", "blocks"), [(1, 2), (2, 1)])
