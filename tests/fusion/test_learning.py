@@ -53,6 +53,22 @@ def test_a_gate_of_each_user_s_own_items_is_that_of_all_of_them() -> None:
         np.testing.assert_allclose(jnp.broadcast_to(one, other.shape), other, atol=1e-5)
 
 
+def test_each_user_may_have_items_of_her_own() -> None:
+    """As if each asked alone, be they as few as two."""
+    rng = np.random.default_rng(1)
+    sizes = {"a": (2,), "b": (2, 1), "d": (2, 3), "h": (3,), "H": (1, 3)}
+    weights = {name: jnp.asarray(rng.normal(size=size)) for name, size in sizes.items()}
+    users, items = jnp.asarray(rng.normal(size=(2, 1))), jnp.asarray(rng.normal(size=(2, 5, 3)))
+    *_, by_item = opened(weights, users, items)
+    for u in range(2):
+        *_, alone = opened(weights, users[u : u + 1], items[u : u + 1])
+        np.testing.assert_allclose(by_item[u], alone[0], atol=1e-5)
+
+
+def test_bonuses_go_from_minus_three_to_three() -> None:
+    assert (BONUSES.min(), BONUSES.max(), len(BONUSES)) == (-3, 3, 61)
+
+
 def test_what_signals_weigh_for_a_user_by_hand() -> None:
     weights = {"a": [1.0, 0, 0], "b": [[0.0], [2.0], [0]], "d": [[0, 3.0]] + [[0.0] * 2] * 2}
     learned = Learned("gate", weights | {"h": [5.0, 6.0], "H": [[0.0, 0]]}, [], [], [], {}, {})
