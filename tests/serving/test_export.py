@@ -192,6 +192,13 @@ def test_what_differs_by_rounding_is_as_good_as_the_last_of_the_best(items: list
     assert recalls == [1, 1, 0]
 
 
+def test_recall_is_by_the_last_of_each_user() -> None:
+    """Whose scores are ten times as high has to be shown better ones."""
+    users, items = np.array([[10.0], [1.0]], np.float32), np.arange(4, dtype=np.float32)[:, None]
+    best = np.array([[3], [3]])
+    assert nearest.found_of(np.array([[2], [3]]), best, users, items) == 0.5
+
+
 @pytest.mark.parametrize("library", nearest.LIBRARIES.values())
 @pytest.mark.parametrize("users", [1, 3])
 def test_places_without_an_item_are_marked(
