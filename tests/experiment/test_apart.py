@@ -60,7 +60,9 @@ def fine_tuned(run: RunFolder, base: str, folds: int) -> RunFolder:
 def written(run: RunFolder, E: NDArray[np.float32], by_fold: Any, **card: Any) -> None:
     texts = Texts(run.texts("honest"), run.texts_sha256("honest"), run.dataset.name)
     card |= {"texts_sha256": texts.sha256}
-    write_embeddings(run.embeddings_path("bert-ft", "honest"), texts, E, card, by_fold)
+    path = run.embeddings_path("bert-ft", "honest")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_embeddings(path, texts, E, card, by_fold)
 
 
 def splits_of(run: RunFolder) -> list[Split]:
