@@ -265,15 +265,19 @@ def learned_fusion(run: RunFolder) -> Fusion | None:
     except InputError as error:
         run.say(str(error))
         return None
-    if found["winner"] not in WINNERS or {
-        len(found[name]) for name in ("convex", "adds", "alone")
-    } != {len(found["signals"])}:
+    if not is_fusion(found):
         return None
     signals = signals_of(run, found["left_out"] | found["failed"]).rows
     if list(signals) != found["signals"] or found["made_from"] != _fusion_identity(run, signals):
         return None
     learned = Learned(**{key: found[key] for key in Learned._fields})
     return Fusion(learned, signals, found["failed"])
+
+
+def is_fusion(found: dict[str, Any]) -> bool:
+    """Can what a card of `LEARNED` and its `signals` says be a fusion of these?"""
+    sizes = {len(found[name]) for name in ("convex", "adds", "alone")}
+    return found["winner"] in WINNERS and sizes == {len(found["signals"])}
 
 
 def measured_fusion(run: RunFolder) -> Fusion:

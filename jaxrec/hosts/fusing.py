@@ -17,7 +17,7 @@ from jaxrec.data.dataset import Interactions
 from jaxrec.errors import InputError
 from jaxrec.evaluation.card import read_card
 from jaxrec.evaluation.task import NOBODY_LEARNS, judges, validation_tasks
-from jaxrec.experiment.choices import LEARNED, Fusion
+from jaxrec.experiment.choices import LEARNED, Fusion, is_fusion
 from jaxrec.experiment.kept import as_json, holds
 from jaxrec.files import Form, json_sha256, read_sealed, write_sealed
 from jaxrec.fusion.gate import Familiarity, Learned, familiarity, fused_scorer
@@ -42,7 +42,6 @@ HYBRID = "hybrid"
 FORM: Form = LEARNED | {"signals": list, "made_from": dict, "checksum": int}
 """Of `hybrid.json`: a `Learned`, the rows that are fused, by these a hash of what each was made
 from, and all that decides the part that is learned from."""
-REMEDY = "remove it, and `jaxrec run` by several processes writes it anew"
 
 
 def fit_on_everything(session: Session, place: Place, out: Path, row: str | None, **_: Any) -> None:
@@ -93,7 +92,7 @@ def scorer_of(
         fusion = read_fusion(own, folder, everything)
         signals = tuple(signal(own, each, folder, everything) for each in fusion.signals)
         known = _known(own, own.train(everything))
-        return fused_scorer(fusion.learned, signals, known), _read(folder)
+        return fused_scorer(fusion.learned, signals, known), _read(folder, everything)
     scorer = signal(own, row, folder, everything)
     return scorer, _made_from(own, row, folder, everything)
 
@@ -159,7 +158,7 @@ def is_learned(own: Own) -> bool:
     folder = own.run.path / "vectors"
     card = _read(folder)
     there = all(row == POPULARITY or is_there(own, row) for row in card["signals"])
-    return there and _holds(own, folder, card, False)
+    return there and is_fusion(card) and _holds(own, folder, card, False)
 
 
 def read_fusion(own: Own, folder: Path, everything: bool = False) -> Fusion:
@@ -170,10 +169,12 @@ def read_fusion(own: Own, folder: Path, everything: bool = False) -> Fusion:
     """
     path = folder / f"{HYBRID}.json"
     if not path.exists():
-        raise InputError(f"{path}: is not there; `jaxrec run` by several processes writes it")
-    card = _read(folder)
-    if not _holds(own, folder, card, everything):
-        raise InputError(f"{path}: of other data, another split or other vectors; {REMEDY}")
+        raise InputError(f"{path}: is not there; {_writer(everything)} writes it")
+    card = _read(folder, everything)
+    if not (is_fusion(card) and _holds(own, folder, card, everything)):
+        raise InputError(
+            f"{path}: of other data, another split or other vectors; {_remedy(everything)}"
+        )
     return Fusion(Learned(**{name: card[name] for name in LEARNED}), tuple(card["signals"]), {})
 
 
@@ -188,8 +189,16 @@ def _write(
         write_sealed(folder / f"{HYBRID}.json", card)
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    return read_sealed(folder / f"{HYBRID}.json", REMEDY, FORM)
+def _read(folder: Path, everything: bool = False) -> dict[str, Any]:
+    return read_sealed(folder / f"{HYBRID}.json", _remedy(everything), FORM)
+
+
+def _remedy(everything: bool) -> str:
+    return f"remove it, and {_writer(everything)} writes it anew"
+
+
+def _writer(everything: bool) -> str:
+    return f"`jaxrec {'fit' if everything else 'run'}` by several processes"
 
 
 def _holds(own: Own, folder: Path, card: dict[str, Any], everything: bool) -> bool:

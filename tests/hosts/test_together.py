@@ -181,6 +181,17 @@ def test_another_fit_makes_a_fusion_stale(shared: Path, tmp_path: Path) -> None:
         read_fusion(alone, folder)
 
 
+def test_a_fusion_that_can_be_none_is_refused(shared: Path, tmp_path: Path) -> None:
+    alone, folder = own(shared), tmp_path / "vectors"
+    shutil.copytree(shared / "run" / "vectors", folder)
+    card = read_json(folder / "hybrid.json")
+    del card["seal"]
+    for wrong in ({"winner": "vote"}, {"convex": [1.0]}):
+        write_sealed(folder / "hybrid.json", card | wrong)
+        with pytest.raises(InputError, match=r"hybrid\.json.*`jaxrec run` by several processes"):
+            read_fusion(alone, folder)
+
+
 def test_an_encoder_that_may_know_what_is_held_out_is_not_read(shared: Path) -> None:
     """No process sees the whole split, so none can tell."""
     alone = own(shared, run="taught")
